@@ -1,0 +1,1 @@
+"""DeepGlobe folders -> checked, split, cropped -> LMDB; synthetic scenes. Needs only Caffe's messages."""

@@ -1,0 +1,1 @@
+"""Trained weights -> probability maps, class masks, scores and pictures."""

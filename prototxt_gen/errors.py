@@ -1,0 +1,33 @@
+"""What a user can get wrong. Tools print these in one line and exit with code 2."""
+
+
+class DFCNetError(Exception):
+    """A mistake in the input: `where` (file, key or option), `fact` (the value found), `remedy`."""
+
+    def __init__(self, where: object, fact: str, remedy: str) -> None:
+        super().__init__(f"{where}: {fact}; {remedy}")
+        self.where, self.fact, self.remedy = str(where), fact, remedy
+
+
+class ExperimentError(DFCNetError):
+    """An experiment file has an unknown key, a wrong value or a combination that makes no net."""
+
+
+class NetError(DFCNetError):
+    """Layers that do not fit together, found before Caffe's CHECKs would end the process."""
+
+
+class DataError(DFCNetError):
+    """An image, a mask or a database is missing, broken or not what it should be."""
+
+
+class WeightsError(DFCNetError):
+    """Weights that do not fit the net they are meant for."""
+
+
+class OutputError(DFCNetError):
+    """An output exists already, or cannot be written."""
+
+
+class RunError(DFCNetError):
+    """A training run ended early: a rank died, Caffe aborted, the loss left the numbers."""

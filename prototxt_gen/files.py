@@ -1,0 +1,74 @@
+"""Outputs appear whole or not at all: written beside their target, then renamed."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from prototxt_gen.errors import OutputError
+
+
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    """Raise OutputError if `path` exists and may not be replaced."""
+    if path.exists() and not overwrite:
+        raise OutputError(path, "exists already", "give --overwrite to replace it, or another name")
+
+
+def _beside(path: Path) -> str:
+    """Create the parent folder of `path`; return the prefix of a temporary name in it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(path.parent, f"cannot be made ({error.strerror})", "choose another place") from error
+    return f".{path.name}."
+
+
+@contextmanager
+def staged_file(path: Path, overwrite: bool = True) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it to `path` if the block ends without an error.
+
+    The temporary name ends like the target, so that writers which go by the extension work.
+    """
+    path = Path(path)
+    refuse_existing(path, overwrite)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=_beside(path), suffix=path.suffix)
+    os.close(handle)
+    staged = Path(name)
+    try:
+        yield staged
+        umask = os.umask(0)
+        os.umask(umask)
+        staged.chmod(0o666 & ~umask)
+        os.replace(staged, path)
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+@contextmanager
+def staged_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
+    """Yield an empty folder beside `path`; rename it to `path` if the block ends without an error."""
+    path = Path(path)
+    refuse_existing(path, overwrite)
+    staged = Path(tempfile.mkdtemp(dir=path.parent, prefix=_beside(path)))
+    try:
+        yield staged
+        umask = os.umask(0)
+        os.umask(umask)
+        staged.chmod(0o777 & ~umask)
+        if path.exists():
+            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=_beside(path)))
+            os.replace(path, old / path.name)
+            os.replace(staged, path)
+            shutil.rmtree(old)
+        else:
+            os.replace(staged, path)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def write_text(path: Path, text: str, overwrite: bool = True) -> None:
+    """Write `text` (UTF-8) to `path` in one step."""
+    with staged_file(path, overwrite) as staged:
+        staged.write_text(text, encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Experiments (one TOML each) and the pycaffe training driver."""
