@@ -1,0 +1,66 @@
+"""The model card: a small JSON beside the weights that says how their net reads and answers."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from prototxt_gen.errors import WeightsError
+from prototxt_gen.files import write_text
+
+
+def _tile_side(side: int) -> int:
+    if side < 33 or side % 32 != 1:
+        raise ValueError("must be 32k+1 (33, 65, ... 513, 1025)")
+    return side
+
+
+class ModelCard(BaseModel):
+    """What weights need to be used as they were trained.
+
+    `mean` holds B, G, R in grey levels (0-255); a net's input is (BGR - mean) * scale. `crop` is the
+    side of the training crop in pixels. `tasks` maps a task to its class names in label order.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    experiment: str
+    model: str
+    iteration: Annotated[int, Field(ge=0)]
+    mean: tuple[float, float, float]
+    scale: Annotated[float, Field(gt=0)]
+    crop: Annotated[int, AfterValidator(_tile_side)]
+    tasks: dict[str, tuple[str, ...]]
+
+
+def card_path(weights_path: Path) -> Path:
+    """Return where the card of `weights_path` stands: the same name with `.json`."""
+    return Path(weights_path).with_suffix(".json")
+
+
+def write_card(weights_path: Path, card: ModelCard) -> Path:
+    """Write `card` beside `weights_path` in one step, replacing an older one; return its path."""
+    path = card_path(weights_path)
+    write_text(path, card.model_dump_json(indent=2) + "\n")
+    return path
+
+
+def read_card(weights_path: Path) -> ModelCard | None:
+    """Return the card beside `weights_path`, or None where there is none.
+
+    Raises WeightsError if the card is there but cannot be read, is no JSON or has a wrong field.
+    """
+    path = card_path(weights_path)
+    remedy = f"write it again with the weights, or remove it to use {Path(weights_path).name} without a card"
+    try:
+        return ModelCard.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise WeightsError(path, f"cannot be read ({error.strerror})", remedy) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        shown = repr(first["input"])
+        value = f"{key} = {shown[:60]}" if key else "the file"
+        raise WeightsError(path, f"is no model card: {value}: {first['msg']}", remedy) from error

@@ -1,0 +1,63 @@
+"""The card beside the weights: what is written is read, and what is broken is named."""
+
+import json
+
+import pytest
+
+from prototxt_gen.errors import WeightsError
+from prototxt_gen.model_card import ModelCard, card_path, read_card, write_card
+
+CARD = {
+    "experiment": "dfcnet_small",
+    "model": "dfcnet",
+    "iteration": 1200,
+    "mean": (103.94, 116.78, 123.68),
+    "scale": 0.017,
+    "crop": 257,
+    "tasks": {"land": ("urban", "water"), "road": ("background", "road")},
+}
+
+
+def test_what_is_written_is_read(tmp_path):
+    weights = tmp_path / "net_iter_1200.caffemodel"
+    path = write_card(weights, ModelCard(**CARD))
+    assert path == card_path(weights) == tmp_path / "net_iter_1200.json"
+    assert read_card(weights) == ModelCard(**CARD)
+    assert set(json.loads(path.read_text())) == set(CARD)
+
+
+def test_no_card_is_none(tmp_path):
+    assert read_card(tmp_path / "net.caffemodel") is None
+
+
+def test_a_card_does_not_change():
+    with pytest.raises(ValueError, match="frozen"):
+        ModelCard(**CARD).scale = 1.0
+
+
+@pytest.mark.parametrize(
+    "change, named",
+    [
+        ({"scale": 0}, "scale = 0"),
+        ({"scale": "much"}, "scale = 'much'"),
+        ({"crop": 512}, "crop = 512"),
+        ({"iteration": -1}, "iteration = -1"),
+        ({"mean": [1, 2]}, "mean"),
+        ({"colour": "BGR"}, "colour = 'BGR'"),
+    ],
+)
+def test_a_broken_field_is_named_with_file_value_and_remedy(tmp_path, change, named):
+    (tmp_path / "net.json").write_text(json.dumps(CARD | change))
+    with pytest.raises(WeightsError) as caught:
+        read_card(tmp_path / "net.caffemodel")
+    message = str(caught.value)
+    assert str(tmp_path / "net.json") in message
+    assert named in message
+    assert "write it again" in message
+    assert "\n" not in message
+
+
+def test_a_file_that_is_no_json_is_named(tmp_path):
+    (tmp_path / "net.json").write_text("{half a car")
+    with pytest.raises(WeightsError, match=r"net\.json.*no model card"):
+        read_card(tmp_path / "net.caffemodel")
