@@ -1,0 +1,112 @@
+"""The two tasks: their classes, colours, and the way from a coloured mask to labels and back."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from prototxt_gen.errors import DataError
+
+IGNORE = 255  # label of unknown and padded pixels: no loss, no score
+THRESHOLD = 128  # DeepGlobe's own advice: compression shifts values, so cut each channel here
+FAR = 64  # a channel farther than this from 0 and from 255 is neither, even after compression
+FAR_SHARE = 0.05  # blurred borders of a compressed mask stay below this share, foreign palettes do not
+INDEX_LIKE = 16  # a mask whose largest value is smaller holds class numbers, not colours
+
+
+@dataclass(frozen=True)
+class Task:
+    """One of the paper's two tasks: class k has label k and colour palette[k] (RGB)."""
+
+    name: str
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    unknown: tuple[int, int, int] | None  # colour of pixels without a class
+    resize: tuple[float, float]  # range of the random resize, paper section 3.2
+
+    @cached_property
+    def corner_labels(self) -> np.ndarray:
+        """Label of each corner of the RGB cube, by its number 4R + 2G + B; -1 where there is no class."""
+        labels = np.full(8, -1, np.int16)
+        for label, colour in [(IGNORE, self.unknown), *enumerate(self.palette)]:
+            if colour is not None:
+                labels[_corner_number(np.array(colour, np.uint8))] = label
+        return labels
+
+
+LAND_CLASSES = ("urban", "agriculture", "rangeland", "forest", "water", "barren")
+LAND_PALETTE = ((0, 255, 255), (255, 255, 0), (255, 0, 255), (0, 255, 0), (0, 0, 255), (255, 255, 255))
+ROAD_CLASSES = ("background", "road")
+ROAD_PALETTE = ((0, 0, 0), (255, 255, 255))
+
+TASKS = {
+    "land": Task("land", LAND_CLASSES, LAND_PALETTE, unknown=(0, 0, 0), resize=(0.8, 1.25)),
+    "road": Task("road", ROAD_CLASSES, ROAD_PALETTE, unknown=None, resize=(0.5, 1.5)),
+}
+
+
+def labels_from_mask(mask: np.ndarray, task: Task, where: object = "mask") -> np.ndarray:
+    """Turn a mask's colours into labels.
+
+    `mask` is uint8, (H, W, 3) in RGB or (H, W) in grey; the result is uint8 (H, W): classes 0, 1, ...
+    and IGNORE. Each channel is thresholded at 128. Up to 5 % of the pixels may have a channel farther
+    than 64 from both 0 and 255 (compression blurs borders); those of them that no class owns become
+    IGNORE. Raises DataError, naming `where` and the colour, for any other colour without a class.
+    """
+    if mask.ndim == 2:
+        mask = np.repeat(mask[..., None], 3, axis=2)
+    _refuse_class_numbers(mask, task, where)
+    far = ((mask > FAR) & (mask < 255 - FAR)).any(axis=2)
+    labels = task.corner_labels[_corner_number(mask)]
+    classless = labels < 0
+    foreign = classless & ~far
+    if far.mean() > FAR_SHARE or foreign.any():
+        _refuse_colours(mask[foreign if foreign.any() else far], mask.shape[0] * mask.shape[1], task, where)
+    return np.where(classless, IGNORE, labels).astype(np.uint8)
+
+
+def colours_from_labels(labels: np.ndarray, task: Task) -> np.ndarray:
+    """Turn labels (uint8, (H, W)) into DeepGlobe's colours (uint8, (H, W, 3), RGB); IGNORE becomes black.
+
+    Raises DataError for a label that is neither a class nor IGNORE.
+    """
+    check_labels(labels, task, "labels")
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(task.palette)] = task.palette
+    return table[labels]
+
+
+def check_labels(labels: np.ndarray, task: Task, where: object) -> np.ndarray:
+    """Count the pixels of each label: int64, one entry per class and a last one for IGNORE.
+
+    Raises DataError for any other label: Caffe's SoftmaxWithLoss reads outside its memory there.
+    """
+    counts = np.bincount(labels.ravel(), minlength=256)
+    stray = np.flatnonzero(counts[len(task.classes) : IGNORE])
+    if stray.size:
+        value = int(stray[0]) + len(task.classes)
+        raise DataError(where, f"label {value} is no class of {task.name}", "make the labels again")
+    return np.append(counts[: len(task.classes)], counts[IGNORE])
+
+
+def _corner_number(colours: np.ndarray) -> np.ndarray:
+    """Return 4R + 2G + B of colours (..., 3) thresholded at 128."""
+    bits = (colours >= THRESHOLD).view(np.uint8)
+    return 4 * bits[..., 0] + 2 * bits[..., 1] + bits[..., 2]
+
+
+def _refuse_class_numbers(mask: np.ndarray, task: Task, where: object) -> None:
+    """Raise DataError for a mask of class numbers: thresholded it would be black without a word."""
+    largest = int(mask.max(initial=0))
+    if 0 < largest < INDEX_LIKE:
+        raise DataError(
+            where, f"largest value is {largest}, as in class numbers", f"paint it in the {task.name} colours"
+        )
+
+
+def _refuse_colours(pixels: np.ndarray, total: int, task: Task, where: object) -> None:
+    """Raise DataError naming the commonest colour of `pixels` (N, 3)."""
+    colours, counts = np.unique(pixels, axis=0, return_counts=True)
+    colour = tuple(int(value) for value in colours[counts.argmax()])
+    share = f"{100 * len(pixels) / total:.2g} % of its pixels, RGB {colour} above all,"
+    raise DataError(where, f"{share} have no {task.name} class", "use DeepGlobe's palette, saved as PNG")

@@ -1,0 +1,108 @@
+"""One record: a randomly resized crop of a scene, image and label in one array of four channels.
+
+Caffe's Data layer takes its own random crop from a record and mirrors it (crop_size, mirror). A record
+has some margin for that, and carries the label as its fourth channel so that both move together.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from data_prep.classes import IGNORE, TASKS, Task, check_labels
+from data_prep.scenes import ScenePixels
+from prototxt_gen.errors import DataError
+
+MEAN_BGR = (104, 117, 124)  # 103.94, 116.78, 123.68 rounded: padding is zero once the net subtracts the mean
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What, beside the scene, a record depends on. Raises DataError for values that make no record."""
+
+    task: str
+    crop: int  # the net's input, 32k + 1
+    margin: int  # record side = crop + margin, pixels
+    variants: int  # records per scene
+    seed: int
+
+    def __post_init__(self) -> None:
+        """Check the values, as options of the command line."""
+        if self.crop < 33 or self.crop % 32 != 1:
+            near = max(33, round((self.crop - 1) / 32) * 32 + 1)
+            raise DataError("--crop", f"{self.crop} is not 32k + 1", f"give {near}, for example")
+        for name, least in (("margin", 0), ("variants", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise DataError(f"--{name}", f"is {getattr(self, name)}", f"give {least} or more")
+
+    @property
+    def side(self) -> int:
+        """Height and width of a record in pixels."""
+        return self.crop + self.margin
+
+
+def record_rng(seed: int, scene_id: str, variant: int) -> np.random.Generator:
+    """Return the generator of one record: a function of its three arguments and of nothing else."""
+    digest = hashlib.sha256(scene_id.encode()).digest()
+    words = np.frombuffer(digest, "<u4").tolist()
+    return np.random.default_rng([seed, variant, *words])
+
+
+def scene_records(pixels: ScenePixels, scene_id: str, recipe: Recipe) -> Iterator[np.ndarray]:
+    """Yield the records of a scene, uint8 (4, side, side), for variant 0, 1, ...; it is decoded only once."""
+    for variant in range(recipe.variants):
+        yield make_record(pixels.image, pixels.labels, scene_id, variant, recipe)
+
+
+def make_record(
+    image: np.ndarray, labels: np.ndarray, scene_id: str, variant: int, recipe: Recipe
+) -> np.ndarray:
+    """Cut one record: uint8 (4, side, side), channels B, G, R, label.
+
+    `image` is uint8 (H, W, 3) BGR, `labels` uint8 (H, W). The scale is uniform in the task's range
+    (paper section 3.2), the place uniform over all that fit. A scene smaller than the window is
+    padded: mean colour in the image, IGNORE in the label.
+    """
+    task = TASKS[recipe.task]
+    rng = record_rng(recipe.seed, scene_id, variant)
+    # Cutting before resizing touches only the pixels that are needed: a quarter of a large scene.
+    window = max(1, round(recipe.side / rng.uniform(*task.resize)))
+    rows, columns = (_place(rng, length, window, recipe.side) for length in labels.shape)
+    record = np.empty((4, recipe.side, recipe.side), np.uint8)
+    record[:3] = np.array(MEAN_BGR, np.uint8)[:, None, None]
+    record[3] = IGNORE
+    size = (columns.target.stop - columns.target.start, rows.target.stop - rows.target.start)
+    filter_ = cv2.INTER_AREA if window > recipe.side else cv2.INTER_LINEAR
+    part = cv2.resize(image[rows.source, columns.source], size, interpolation=filter_)
+    record[:3, rows.target, columns.target] = part.transpose(2, 0, 1)
+    # NEAREST_EXACT samples at pixel centres as AREA and LINEAR do; NEAREST would shift the labels.
+    record[3, rows.target, columns.target] = cv2.resize(
+        labels[rows.source, columns.source], size, interpolation=cv2.INTER_NEAREST_EXACT
+    )
+    return record
+
+
+@dataclass(frozen=True)
+class _Span:
+    """Where a window's pixels lie along one axis, in the scene and in the record."""
+
+    source: slice
+    target: slice
+
+
+def _place(rng: np.random.Generator, length: int, window: int, side: int) -> _Span:
+    """Draw a window's start on an axis of `length` pixels, inside the scene, or around a smaller scene."""
+    spare = length - window
+    start = int(rng.integers(min(spare, 0), max(spare, 0) + 1))
+    first, last = max(start, 0), min(start + window, length)
+    target = slice(round((first - start) * side / window), round((last - start) * side / window))
+    if target.start == target.stop:  # a scene thinner than half a record pixel still gets one
+        target = slice(min(target.start, side - 1), min(target.start, side - 1) + 1)
+    return _Span(slice(first, last), target)
+
+
+def count_labels(record: np.ndarray, task: Task, where: object) -> np.ndarray:
+    """Count a record's pixels per class and, last, IGNORE; raise DataError for any other label."""
+    return check_labels(record[3], task, where)
