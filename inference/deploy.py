@@ -1,0 +1,87 @@
+"""What a deploy prototxt takes and gives, read before Caffe builds it.
+
+Caffe ends the process at a prototxt it cannot use; read with protobuf alone, the same mistake is one
+line with the file's name.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from google.protobuf import text_format
+
+from prototxt_gen.caffe_proto import caffe_pb2
+from prototxt_gen.errors import NetError
+
+INPUT = "data"
+
+
+@dataclass(frozen=True)
+class Deploy:
+    """A deploy net: its file, the side of its square input in pixels, and its output blobs."""
+
+    path: Path
+    side: int
+    outputs: tuple[str, ...]
+
+    def output_for(self, task: str) -> str:
+        """Return the blob of `task`'s probabilities, `<task>_prob`; NetError where the net has none."""
+        name = f"{task}_prob"
+        if name not in self.outputs:
+            raise NetError(
+                self.path,
+                f"has no output {name} (its outputs: {', '.join(self.outputs) or 'none'})",
+                "ask for another --task, or emit a deploy net that has this one",
+            )
+        return name
+
+
+def check_side(where: object, side: int) -> int:
+    """Return `side` if it is 32k+1, the sizes at which the halved maps and Interp agree; else NetError."""
+    if side < 33 or side % 32 != 1:
+        near = max(33, round((side - 1) / 32) * 32 + 1)
+        raise NetError(where, f"tile side {side} is not 32k+1", f"use {near}")
+    return side
+
+
+def read_deploy(path: Path) -> Deploy:
+    """Read and check a deploy prototxt; NetError where it is missing, broken or has another input."""
+    path = Path(path)
+    net = _parse(path)
+    return Deploy(path, _input_side(path, net), _outputs(net))
+
+
+def _parse(path: Path):
+    try:
+        return text_format.Parse(path.read_text(encoding="utf-8"), caffe_pb2().NetParameter())
+    except OSError as error:
+        raise NetError(path, f"cannot be read ({error.strerror})", "give a deploy prototxt") from error
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        fact = str(error).splitlines()[0]
+        raise NetError(path, f"is no prototxt ({fact})", "emit it again with tools/make_net.py") from error
+
+
+def _input_side(path: Path, net) -> int:
+    shapes = {
+        top: list(shape.dim)
+        for layer in net.layer
+        if layer.type == "Input"
+        for top, shape in zip(layer.top, layer.input_param.shape, strict=False)
+    }
+    shapes |= {top: list(shape.dim) for top, shape in zip(net.input, net.input_shape, strict=False)}
+    shape = shapes.get(INPUT)
+    if shape is None or len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3]:
+        found = ", ".join(f"{name} {dim}" for name, dim in shapes.items()) or "none"
+        raise NetError(
+            path, f"has no input {INPUT} of shape 1 x 3 x S x S (found: {found})", "give a deploy prototxt"
+        )
+    return check_side(path, shape[2])
+
+
+def _outputs(net) -> tuple[str, ...]:
+    """Return the blobs that no layer reads, in the order in which they are made."""
+    waiting: dict[str, None] = {}
+    for layer in net.layer:
+        for bottom in layer.bottom:
+            waiting.pop(bottom, None)
+        waiting.update(dict.fromkeys(layer.top))
+    return tuple(waiting)

@@ -1,0 +1,90 @@
+"""Figures of the paper, drawn: image, truth and maps side by side (Figure 4)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from data_prep.classes import IGNORE, Task, colours_from_labels
+from inference.comparison import Row
+from prototxt_gen.errors import DataError, OutputError
+from prototxt_gen.files import refuse_existing, staged_file
+
+CELL = 1.9  # inches a picture is wide
+DOTS = 200  # per inch
+STYLE = {"font.family": "DejaVu Sans", "font.size": 8.5}
+FORMATS = (".png", ".pdf", ".svg")
+
+
+def column_names(folders: Sequence[Path], names: Sequence[str] | None) -> list[str]:
+    """Return a title per folder of predictions, `names` or the folders' own; DataError for another count."""
+    if names is None:
+        return [Path(folder).resolve().name for folder in folders]
+    if len(names) != len(folders):
+        raise DataError("--names", f"{len(names)} for {len(folders)} --pred folders", "give one for each")
+    return list(names)
+
+
+def check_output(path: Path, overwrite: bool) -> None:
+    """Raise OutputError if `path` exists and may not be replaced, or is of no known format."""
+    if path.suffix.lower() not in FORMATS:
+        raise OutputError(path, f"has the extension {path.suffix!r}", f"use one of {', '.join(FORMATS)}")
+    refuse_existing(path, overwrite)
+
+
+def compare(
+    rows: Sequence[Row], names: Sequence[str], task: Task, out: Path, overwrite: bool = False
+) -> None:
+    """Draw the grid image / truth / one column per name, with a legend, into the file `out`.
+
+    The extension of `out` chooses the format (.png, .pdf, .svg).
+    """
+    titles = ["Image", "Ground truth", *names]
+    tallest = [row.image.shape[0] / row.image.shape[1] for row in rows]
+    legend = 0.34
+    size = (CELL * len(titles), CELL * sum(tallest) + legend + 0.22)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=size)
+        grid = figure.subplots(len(rows), len(titles), squeeze=False, gridspec_kw={"height_ratios": tallest})
+        for row, axes in zip(rows, grid, strict=True):
+            _draw_row(row, axes, task)
+        for axis, title in zip(grid[0], titles, strict=True):
+            axis.set_title(title, fontsize=9, pad=4)
+        edges = {"left": 0.004, "right": 0.996, "top": 1 - 0.22 / size[1], "bottom": legend / size[1]}
+        figure.subplots_adjust(**edges, wspace=0.025, hspace=0.025)
+        _draw_legend(figure, rows, task)
+        with staged_file(out, overwrite) as staged:
+            figure.savefig(staged, dpi=DOTS)
+
+
+def _draw_row(row: Row, axes: Sequence, task: Task) -> None:
+    pictures = [row.image, *(colours_from_labels(labels, task) for labels in row.maps)]
+    for axis, picture in zip(axes, pictures, strict=True):
+        axis.imshow(picture, interpolation="nearest" if picture is not row.image else "antialiased")
+        axis.set(xticks=[], yticks=[])
+        for spine in axis.spines.values():
+            spine.set(linewidth=0.4, color="0.35")
+
+
+def _draw_legend(figure, rows: Sequence[Row], task: Task) -> None:
+    entries = list(zip(task.classes, task.palette, strict=True))
+    if task.unknown is not None and any((labels == IGNORE).any() for row in rows for labels in row.maps):
+        entries.append(("unknown", task.unknown))
+    patches = [
+        Patch(facecolor=np.array(colour) / 255, edgecolor="0.35", linewidth=0.5, label=name)
+        for name, colour in entries
+    ]
+    figure.legend(
+        handles=patches,
+        loc="lower center",
+        ncols=len(patches),
+        frameon=False,
+        handlelength=1.2,
+        handleheight=1.0,
+        handletextpad=0.5,
+        columnspacing=1.4,
+        borderaxespad=0.3,
+    )

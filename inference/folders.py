@@ -1,0 +1,107 @@
+"""Which images and masks a command means: files, folders, and the scene ids in their names."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_prep.scenes import IMAGE_ENDINGS, MASK_ENDING
+from prototxt_gen.errors import DataError
+
+SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+@dataclass(frozen=True)
+class ScenePath:
+    """A scene's id and one file of it."""
+
+    id: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class MaskPair:
+    """A scene's id, its true mask and its predicted one."""
+
+    id: str
+    truth: Path
+    predicted: Path
+
+
+def scene_id(path: Path) -> str:
+    """Return the scene's id: the name without DeepGlobe's ending, else without its extension."""
+    name = path.name
+    for ending in (*IMAGE_ENDINGS, MASK_ENDING):
+        if name.endswith(ending):
+            return name.removesuffix(ending)
+    return path.stem
+
+
+def find_images(inputs: Iterable[Path]) -> list[ScenePath]:
+    """Return the images that `inputs` mean, in their order, a folder's by name.
+
+    A file means itself; a folder its `<id>_sat.*`, or all images but masks where it has none of these.
+    Raises DataError for a missing path, a folder without images, and two images of one id, since
+    their maps would have one name.
+    """
+    found: dict[str, Path] = {}
+    for given in map(Path, inputs):
+        for path in _images_in(given) if given.is_dir() else [_file(given)]:
+            id = scene_id(path)
+            if id in found:
+                raise DataError(path, f"has the id {id} of {found[id]}", "predict them into two folders")
+            found[id] = path
+    return [ScenePath(id, path) for id, path in found.items()]
+
+
+def _file(path: Path) -> Path:
+    if not path.is_file():
+        raise DataError(path, "is neither a file nor a folder", "check the path")
+    return path
+
+
+def _images_in(folder: Path) -> list[Path]:
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    scenes = [path for path in files if path.name.endswith(IMAGE_ENDINGS)]
+    images = scenes or [path for path in files if not path.name.endswith(MASK_ENDING)]
+    if not images:
+        raise DataError(folder, "holds no image", f"give a folder with {', '.join(SUFFIXES)} files")
+    return images
+
+
+def find_masks(folder: Path) -> dict[str, Path]:
+    """Return the masks `<id>_mask.png` of a folder by id, sorted; DataError where there is none."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(folder, "is no folder", "give a folder of <id>_mask.png")
+    paths = sorted(path for path in folder.iterdir() if path.name.endswith(MASK_ENDING))
+    if not paths:
+        raise DataError(folder, f"holds no <id>{MASK_ENDING}", "give a folder of masks")
+    return {scene_id(path): path for path in paths}
+
+
+def pair_masks(truth: Path, predicted: Path, only_predicted: bool = False) -> list[MaskPair]:
+    """Pair the masks of two folders by id, sorted.
+
+    Each true mask must have its prediction, unless `only_predicted`; each prediction its true mask.
+    Raises DataError, naming the first one alone and how many there are.
+    """
+    true_masks, predictions = find_masks(truth), find_masks(predicted)
+    if not only_predicted:
+        remedy = "predict them too, or give --only-predicted"
+        _refuse_unpaired(predicted, true_masks, predictions, "prediction", remedy)
+    remedy = "remove the prediction, or add its true mask"
+    _refuse_unpaired(truth, predictions, true_masks, "true mask", remedy)
+    return [MaskPair(id, true_masks[id], path) for id, path in predictions.items()]
+
+
+def _refuse_unpaired(folder: Path, wanted: dict, there: dict, what: str, remedy: str) -> None:
+    missing = sorted(wanted.keys() - there.keys())
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise DataError(Path(folder) / f"{missing[0]}{MASK_ENDING}{more}", f"is missing ({what})", remedy)
+
+
+def pick(ids: Sequence[str], count: int) -> Iterator[str]:
+    """Yield at most `count` of `ids`, spread evenly over them."""
+    count = min(count, len(ids))
+    return (ids[(2 * i + 1) * len(ids) // (2 * count)] for i in range(count))

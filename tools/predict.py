@@ -1,0 +1,53 @@
+"""Map scenes with a deploy net and weights: tiles, averaged probabilities, masks in DeepGlobe's colours."""
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+
+import cli
+from tqdm import tqdm
+
+
+def parse() -> argparse.Namespace:
+    """Return the arguments of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("inputs", metavar="INPUT", type=Path, nargs="+", help="images, or folders of *_sat.*")
+    parser.add_argument("--deploy", type=Path, required=True, help="deploy prototxt")
+    parser.add_argument("--weights", type=Path, required=True, help=".caffemodel, its card .json beside it")
+    parser.add_argument("--out", type=Path, required=True, help="folder for <id>_mask.png")
+    parser.add_argument("--task", choices=("land", "road"), default="land", help="default: land")
+    parser.add_argument("--tile", type=int, help="side of a tile, 32k+1 pixels (default: the prototxt's)")
+    parser.add_argument("--overlap", type=int, help="pixels that neighbours share (default: tile / 4)")
+    cli.add_overwrite(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Predict the maps and print one line of summary."""
+    arguments = parse()
+    from data_prep.classes import TASKS
+    from inference.folders import find_images
+    from inference.loading import load_predictor
+    from inference.mapping import map_scenes, refuse_existing_maps
+
+    task = TASKS[arguments.task]
+    scenes = find_images(arguments.inputs)
+    refuse_existing_maps(scenes, arguments.out, arguments.overwrite)
+    predictor = load_predictor(
+        arguments.deploy,
+        arguments.weights,
+        task,
+        overlap=arguments.overlap,
+        side=arguments.tile,
+        warn=lambda line: print(f"predict.py: warning: {line}", file=sys.stderr),
+    )
+    progress = partial(tqdm, unit="scene", disable=None)
+    done = map_scenes(
+        predictor, scenes, arguments.out, task, overwrite=arguments.overwrite, progress=progress
+    )
+    print(f"{done.scenes} {task.name} maps in {arguments.out}, {done.seconds_per_scene:.2f} s a scene")
+
+
+if __name__ == "__main__":
+    cli.run(main)
