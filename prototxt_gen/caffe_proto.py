@@ -37,5 +37,7 @@ def caffe_pb2() -> ModuleType:
     """Return the module `caffe_pb2`; raise DFCNetError where Caffe is not installed."""
     module = find_caffe_pb2()
     if module is None:
-        raise DFCNetError("caffe", "is not installed in this Python", "run `make caffe`, then use .venv/bin/python")
+        raise DFCNetError(
+            "caffe", "is not installed in this Python", "run `make caffe`, then use .venv/bin/python"
+        )
     return module

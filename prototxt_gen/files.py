@@ -21,7 +21,9 @@ def _beside(path: Path) -> str:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(path.parent, f"cannot be made ({error.strerror})", "choose another place") from error
+        raise OutputError(
+            path.parent, f"cannot be made ({error.strerror})", "choose another place"
+        ) from error
     return f".{path.name}."
 
 

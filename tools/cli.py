@@ -13,6 +13,18 @@ def add_overwrite(parser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace an output that exists")
 
 
+def add_experiment(parser) -> None:
+    """Add the experiment: a name of solvers/*.toml or a path to such a file."""
+    parser.add_argument(
+        "experiment", help="baseline, classmate, dfcnet ... of solvers/, or a path to a .toml file"
+    )
+
+
+def experiment_path(name: str) -> Path:
+    """Return the experiment file that a name or a path means."""
+    return Path(name) if name.endswith(".toml") else ROOT / "solvers" / f"{name}.toml"
+
+
 def run(main: Callable[[], None]) -> None:
     """Call `main`; a user's mistake ends in one line on stderr and exit code 2, Ctrl-C in 130."""
     from prototxt_gen.errors import DFCNetError

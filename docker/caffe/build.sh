@@ -1,0 +1,167 @@
+#!/usr/bin/env bash
+# Builds BVLC Caffe 1.0.0 (git 99bd997) with our patches and layers, CPU only, and makes it
+# importable in a Python environment:
+#
+#   docker/caffe/build.sh [--source TARBALL]
+#
+# The source comes from TARBALL, else from an earlier call's cache, else from the upstream Git
+# repository, else from Debian's source package; whichever it is, its files must have the pinned checksum.
+#
+#   PYTHON        interpreter to build pycaffe for (default .venv/bin/python of the checkout)
+#   CAFFE_PREFIX  where to install (default ~/.cache/dfcnet/caffe-<hash of the recipe>)
+set -euo pipefail
+
+commit=99bd99795dcdf0b1d3086a8d67ab1782a8a08383
+upstream=https://github.com/BVLC/caffe.git
+# sha256 over the sorted "sha256  file" lines of all files of that commit
+tree_sha256=40e059ef5413038c0efa9460777fb94fabca35676804d6409491a49e909849a5
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+python=${PYTHON:-$root/.venv/bin/python}
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/dfcnet
+
+die() { echo "caffe: $1" >&2; exit "${2:-1}"; }
+say() { echo "caffe: $*"; }
+
+tarball=
+if [[ ${1:-} == --source ]]; then
+    tarball=${2:?--source takes a tarball}
+    [[ -r $tarball ]] || die "$tarball: cannot be read; give a tarball of BVLC Caffe at ${commit:0:7}" 2
+elif [[ $# -gt 0 ]]; then
+    die "unknown option $1; usage: build.sh [--source TARBALL]" 2
+fi
+[[ -x $python ]] || die "$python: no Python there; run \`make venv\`, or set PYTHON" 2
+
+tree_hash() (cd "$1" && find . -type f -not -path './.git/*' -print0 | LC_ALL=C sort -z |
+    xargs -0 sha256sum | sha256sum | cut -d ' ' -f 1)
+
+# The recipe: everything here, and what pycaffe is compiled against.
+abi=$("$python" -c 'import sys, importlib.metadata as m; print(sys.version, m.version("numpy"))') ||
+    die "$python: has no NumPy; run \`make venv\`" 2
+recipe=$({ tree_hash "$here"; echo "$abi"; } | sha256sum | cut -c 1-12)
+prefix=${CAFFE_PREFIX:-$cache/caffe-$recipe}
+log=$cache/caffe-$recipe.log
+
+# import caffe, in this Python, without variables
+link_python() {
+    local site
+    site=$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+    [[ $(cat "$site/caffe.pth" 2>/dev/null) == "$prefix/python" ]] || echo "$prefix/python" >"$site/caffe.pth"
+}
+
+is_built() { [[ $(cat "$prefix/.recipe" 2>/dev/null) == "$recipe" ]]; }
+if is_built; then
+    link_python
+    exit 0
+fi
+if [[ -n $(ls -A "$prefix" 2>/dev/null) && ! -f $prefix/.recipe ]]; then
+    die "$prefix: holds files that are not an installed Caffe of this script; choose another CAFFE_PREFIX" 2
+fi
+
+mkdir -p "$cache" "$(dirname "$prefix")"
+exec 9>"$cache/caffe-$recipe.lock"
+flock 9
+is_built && { link_python; exit 0; }    # another call built it meanwhile
+
+"$here/../packages.sh" "$here/packages.txt"
+
+work=$cache/caffe-$recipe.build
+rm -rf "$work"
+mkdir -p "$work"
+: >"$log"
+step=
+trap '[[ $? -eq 0 ]] || { tail -n 15 "$log"; echo "caffe: failed at: $step; log: $log"; } >&2' EXIT
+begin() { step=$*; say "$step"; echo "== $step" >>"$log"; }
+
+unpack() {  # TARBALL: into $work/source, without the folder that archives of Git hosts begin with
+    rm -rf "$work/unpacked" "$work/source"
+    mkdir "$work/unpacked"
+    tar -xf "$1" -C "$work/unpacked" >>"$log" 2>&1 || return 1
+    local top=("$work/unpacked"/*)
+    if [[ ${#top[@]} -eq 1 && -d ${top[0]} ]]; then
+        mv "${top[0]}" "$work/source"
+    else
+        mv "$work/unpacked" "$work/source"
+    fi
+}
+
+from_git() {
+    rm -rf "$work/source"
+    git init -q "$work/source" &&
+        GIT_TERMINAL_PROMPT=0 timeout 300 git -C "$work/source" fetch -q --depth 1 "$upstream" "$commit" &&
+        git -C "$work/source" -c advice.detachedHead=false checkout -q FETCH_HEAD && rm -rf "$work/source/.git"
+}
+
+from_debian() {  # the source package of Debian 11, from the mirrors that apt is set up with
+    local site options
+    mkdir -p "$work"/apt/{lists/partial,archives/partial}
+    for site in $(apt-get indextargets --format '$(SITE)' | sort -u); do
+        echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $site bullseye main" \
+            >"$work/apt/sources.list"
+        options=(-o "Dir::Etc::SourceList=$work/apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
+            -o "Dir::State::Lists=$work/apt/lists" -o "Dir::Cache=$work/apt"
+            -o Acquire::Check-Valid-Until=false -o APT::Sandbox::User=)
+        if apt-get "${options[@]}" update &&
+            (cd "$work/apt" && apt-get "${options[@]}" source --download-only caffe) &&
+            unpack "$work"/apt/caffe_*.orig.tar.gz; then
+            return 0
+        fi
+    done
+    return 1
+}
+
+is_pinned() { [[ -d $work/source && $(tree_hash "$work/source") == "$tree_sha256" ]]; }
+
+kept=$cache/caffe-${commit:0:7}.tar.gz
+if [[ -n $tarball ]]; then
+    begin "source from $tarball"
+    unpack "$tarball"
+    is_pinned || { echo "its files are not those of BVLC Caffe ${commit:0:7}" >>"$log"; exit 1; }
+elif [[ -f $kept ]] && unpack "$kept" && is_pinned; then
+    begin "source from $kept"
+else
+    begin "source from $upstream at ${commit:0:7}"
+    if ! { from_git >>"$log" 2>&1 && is_pinned; }; then
+        begin "source from Debian's package caffe (the upstream repository was not to be had)"
+        from_debian >>"$log" 2>&1
+        is_pinned || { echo "its files are not those of BVLC Caffe ${commit:0:7}" >>"$log"; exit 1; }
+    fi
+fi
+tar -czf "$kept.partial" -C "$work/source" . && mv "$kept.partial" "$kept"
+
+begin "patches and layers"
+for change in "$here"/patches/*.patch; do
+    patch -d "$work/source" -p1 --fuzz=0 <"$change" >>"$log" 2>&1
+done
+cp "$here"/layers/*.hpp "$work/source/include/caffe/layers/"
+tests=()
+for file in "$here"/layers/*.c*; do
+    case $(basename "$file") in
+    test_*) cp "$file" "$work/source/src/caffe/test/" && name=$(basename "${file%.*}") && tests+=("${name#test_}") ;;
+    *) cp "$file" "$work/source/src/caffe/layers/" ;;
+    esac
+done
+
+begin "configure"
+only_tests=$(IFS=,; echo "${tests[*]}")
+cmake -G Ninja -S "$work/source" -B "$work/build" -DCMAKE_BUILD_TYPE=Release \
+    -DCMAKE_INSTALL_PREFIX="$prefix" -DCMAKE_EXE_LINKER_FLAGS="-Wl,-rpath,$prefix/lib" \
+    -DCPU_ONLY=ON -DUSE_LEVELDB=OFF -DBLAS=Open -DBUILD_docs=OFF -DBUILD_only_tests="$only_tests" \
+    -Dpython_version=3 -DPYTHON_EXECUTABLE="$python" >>"$log" 2>&1
+
+begin "compile (about 3 minutes on 2 cores; log: $log)"
+cmake --build "$work/build" --target all test.testbin >>"$log" 2>&1
+
+begin "install into $prefix"
+DESTDIR=$work/staged cmake --install "$work/build" >>"$log" 2>&1
+install "$work/build/test/test.testbin" "$work/staged$prefix/bin/test_layers"
+echo "$recipe" >"$work/staged$prefix/.recipe"
+rm -rf "$prefix"
+mv "$work/staged$prefix" "$prefix"
+
+begin "import"
+link_python
+"$python" -c 'import caffe; assert "Interp" in caffe.layer_type_list()' >>"$log" 2>&1
+rm -rf "$work"
+say "done"

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that are missing:  docker/packages.sh FILE...
+# Each FILE lists one package a line, the reason behind '#'. Says nothing if all are there.
+set -euo pipefail
+
+missing=()
+while read -r package _; do
+    [[ -z $package || $package == '#'* ]] && continue
+    [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] || missing+=("$package")
+done < <(cat "$@")
+[[ ${#missing[@]} -eq 0 ]] && exit 0
+
+as_root=()
+if [[ $(id -u) -ne 0 ]]; then
+    if ! command -v sudo >/dev/null; then
+        echo "packages: not root, and no sudo to install: ${missing[*]}; ask your administrator for them" >&2
+        exit 2
+    fi
+    as_root=(sudo)
+fi
+echo "packages: installing ${missing[*]}"
+log=$(mktemp)
+apt() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -y -q "$@" >>"$log" 2>&1; }
+if ! { apt update && apt install --no-install-recommends "${missing[@]}"; }; then
+    tail -n 5 "$log" >&2
+    echo "packages: apt-get failed; its whole output is in $log" >&2
+    exit 1
+fi
+rm -f "$log"

@@ -1,0 +1,109 @@
+"""The paper's building blocks, in the paper's words, as sequences of Caffe layers.
+
+Layer names of the encoder are those of the public DenseNet-121 for Caffe, so that its weights load
+by name; the decoder continues its numbering with DenseBlocks 6-9.
+"""
+
+from collections.abc import Sequence
+
+from prototxt_gen.experiment import DenseNet
+from prototxt_gen.layers import Blob, Net
+
+
+def bn_relu(net: Net, name: str, relu: str, x: Blob, arch: DenseNet, in_place: bool = False) -> Blob:
+    """BatchNorm, Scale and ReLU. In place only where nobody else reads `x`."""
+    x = net.batch_norm(f"{name}/bn", x, in_place, arch.bn_moving_average, arch.bn_frozen)
+    x = net.scale(f"{name}/scale", x)
+    return net.relu(relu, x)
+
+
+def stem(net: Net, x: Blob, arch: DenseNet) -> Blob:
+    """7x7 convolution of stride 2: the features at r_1, before pool1."""
+    x = net.convolution("conv1", x, arch.stem_channels, kernel=7, pad=3, stride=2)
+    return bn_relu(net, "conv1", "relu1", x, arch, in_place=True)
+
+
+def dense_block(net: Net, block: int, x: Blob, units: int, arch: DenseNet) -> Blob:
+    """DenseBlock of `units` layer units (Figure 2); its output holds its input and all new features.
+
+    Each unit: BN-ReLU-Conv 1x1 (bottleneck), BN-ReLU-Conv 3x3 (growth_rate new channels), Concat.
+    """
+    for unit in range(1, units + 1):
+        name = f"conv{block}_{unit}"
+        y = bn_relu(net, f"{name}/x1", f"relu{block}_{unit}/x1", x, arch)
+        y = net.convolution(f"{name}/x1", y, arch.bottleneck * arch.growth_rate, kernel=1)
+        y = bn_relu(net, f"{name}/x2", f"relu{block}_{unit}/x2", y, arch, in_place=True)
+        y = net.convolution(f"{name}/x2", y, arch.growth_rate, kernel=3, pad=1)
+        x = net.concat(f"concat_{block}_{unit}", [x, y])
+    return x
+
+
+def transition(net: Net, block: int, x: Blob, channels: int, arch: DenseNet) -> Blob:
+    """BN-ReLU-Conv 1x1 after DenseBlock `block`: what both transitions and the deepest feature share."""
+    x = bn_relu(net, f"conv{block}_blk", f"relu{block}_blk", x, arch)
+    return net.convolution(f"conv{block}_blk", x, channels, kernel=1)
+
+
+def transition_down(net: Net, block: int, x: Blob, arch: DenseNet) -> Blob:
+    """Fewer channels, then average pooling: "uses the average-pooling for downsampling" (2.1)."""
+    x = transition(net, block, x, int(x.channels * arch.compression), arch)
+    return net.pool(f"pool{block}", x, "AVE", kernel=2, stride=2)
+
+
+def transition_up(net: Net, block: int, x: Blob, skip: Blob, arch: DenseNet) -> Blob:
+    """Conv 1x1, "interp layer using the bilinear interpolation for upsampling" (2.1), Concat with the skip."""
+    x = transition(net, block, x, arch.up_channels, arch)
+    x = net.interp(f"up{block}", x, zoom_factor=2)
+    return net.concat(f"concat_{block + 1}", [x, skip])
+
+
+def dense_fusion(net: Net, blocks: dict[int, Blob], channels: int, arch: DenseNet) -> Blob:
+    """Dense Fusion (2.3, Figures 1 and 2): all DenseBlocks' outputs integrated into one map.
+
+    "two neighouring dense blocks integrated together, but there are no overlap between every two
+    blocks, and our Dense Fusion recursively integrating all dense blocks to the final level" (2.1):
+    (2,3) (4,5) (6,7) (8,9), then the pairs of pairs, until one map is left.
+    """
+    level = [(block, block, _project(net, block, x, channels, arch)) for block, x in sorted(blocks.items())]
+    while len(level) > 1:
+        pairs = zip(level[::2], level[1::2], strict=True)
+        level = [(a[0], b[1], _integrate(net, f"fusion{a[0]}_{b[1]}", a[2], b[2])) for a, b in pairs]
+    return level[0][2]
+
+
+def _project(net: Net, block: int, x: Blob, channels: int, arch: DenseNet) -> Blob:
+    """Bring a block's output to the fusion's channels: (256, 1*1, 0, 1) of Figure 1."""
+    x = bn_relu(net, f"fusion{block}", f"fusion{block}/relu", x, arch)
+    return net.convolution(f"fusion{block}", x, channels, kernel=1)
+
+
+def _integrate(net: Net, name: str, a: Blob, b: Blob) -> Blob:
+    """Element-wise sum; "the lower resolution blocks are upsampled before integration" (2.1)."""
+    size = max(a.size, b.size)
+    a, b = (
+        x if x.size == size else net.interp(f"{name}/up", x, zoom_factor=(size - 1) // (x.size - 1))
+        for x in (a, b)
+    )
+    return net.eltwise_sum(name, [a, b])
+
+
+def classmate_concat(net: Net, images: Sequence[Blob]) -> Blob:
+    """Join the tasks: "merged by a concat layer at the first dimensionality" (2.1)."""
+    return net.concat("classmate_concat", images, axis=0, top="data")
+
+
+def classmate_slice(net: Net, x: Blob, tasks: Sequence[str], batches: Sequence[int]) -> tuple[Blob, ...]:
+    """Part the tasks again: "sliced in the deepest convolution layer" (3.2)."""
+    points = [sum(batches[:i]) for i in range(1, len(batches))]
+    return net.slice("classmate_slice", x, [f"{task}_feature" for task in tasks], axis=0, points=points)
+
+
+def task_head(net: Net, task: str, x: Blob, classes: int, size: int, channels: int, arch: DenseNet) -> Blob:
+    """A task's own layers: "we add different convolution layers after the slice layer" (3.2).
+
+    3x3 convolution, BN-ReLU, 1x1 scores, Interp to the crop's `size`: (N, classes, size, size).
+    """
+    x = net.convolution(f"{task}/conv", x, channels, kernel=3, pad=1)
+    x = bn_relu(net, f"{task}/conv", f"{task}/relu", x, arch, in_place=True)
+    x = net.convolution(f"{task}/score", x, classes, kernel=1, bias=True)
+    return net.interp(f"{task}/up", x, zoom_factor=(size - 1) // (x.size - 1), top=f"{task}_score")

@@ -1,0 +1,188 @@
+"""An experiment: every number of a net and its training, read from solvers/<name>.toml."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from prototxt_gen.errors import ExperimentError
+
+TASKS = ("land", "road")  # order on the batch axis
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+class Strict(BaseModel):
+    """A table of an experiment file: unknown keys and wrong types are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Input(Strict):
+    """What the net sees: (BGR - mean) * scale in crops of crop x crop pixels."""
+
+    crop: Count
+    mean: tuple[float, float, float] = Field(strict=False)
+    scale: Positive
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> Self:
+        if self.crop < 33 or self.crop % 32 != 1:
+            low = max(33, (self.crop - 1) // 32 * 32 + 1)
+            raise ValueError(f"crop {self.crop} is not 32k+1; take {low} or {low + 32}")
+        return self
+
+
+class DenseNet(Strict):
+    """FC-DenseNet: encoder of DenseNet-121, decoder of DenseBlocks 6-9."""
+
+    stem_channels: Count
+    growth_rate: Count
+    bottleneck: Count  # channels of a unit's 1x1 convolution, in growth rates
+    compression: Annotated[float, Field(gt=0, le=1)]
+    encoder_units: tuple[Count, Count, Count, Count] = Field(strict=False)
+    decoder_units: tuple[Count, ...] = Field(strict=False)
+    up_channels: Count  # after the 1x1 convolution of a transition up
+    bn_moving_average: Annotated[float, Field(gt=0, lt=1)] = 0.999
+    bn_frozen: bool = False
+
+
+class Task(Strict):
+    """One task's labels, data and weight in the loss."""
+
+    classes: Annotated[int, Field(ge=2, le=254)]
+    ignore_label: Annotated[int, Field(ge=0, le=255)] = 255
+    source: str  # LMDB, as Caffe will open it: relative to the working folder
+    loss_weight: Positive = 1.0
+
+    @model_validator(mode="after")
+    def _ignored_is_no_class(self) -> Self:
+        if self.ignore_label < self.classes:
+            raise ValueError(f"ignore_label {self.ignore_label} is one of the {self.classes} classes")
+        return self
+
+
+class Solver(Strict):
+    """Schedule and optimiser; names are Caffe's, but for the first three."""
+
+    batch_size: Count  # images per update: all tasks, all ranks
+    ranks: Count  # GPUs (or processes) that share a batch
+    images_per_pass: Count = 1  # of each task, that one rank holds at once
+    max_iter: Count
+    base_lr: Positive
+    lr_policy: Literal["fixed", "poly", "step", "exp", "inv", "multistep", "sigmoid"]
+    power: NotNegative | None = None
+    gamma: Positive | None = None
+    stepsize: Count | None = None
+    stepvalue: tuple[Count, ...] | None = Field(default=None, strict=False)
+    type: Literal["SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam"] = "SGD"
+    momentum: NotNegative = 0.0
+    momentum2: NotNegative | None = None
+    rms_decay: NotNegative | None = None
+    delta: Positive | None = None
+    weight_decay: NotNegative = 0.0
+    regularization_type: Literal["L1", "L2"] | None = None
+    clip_gradients: Positive | None = None
+    display: Count = 20
+    snapshot: Count
+    random_seed: Annotated[int, Field(ge=0)] = 1
+
+    @model_validator(mode="after")
+    def _policy_is_complete(self) -> Self:
+        needs = {
+            "poly": ["power"],
+            "step": ["gamma", "stepsize"],
+            "exp": ["gamma"],
+            "inv": ["gamma", "power"],
+            "multistep": ["gamma", "stepvalue"],
+            "sigmoid": ["gamma", "stepsize"],
+        }
+        missing = [key for key in needs.get(self.lr_policy, []) if getattr(self, key) is None]
+        if missing:
+            raise ValueError(f'lr_policy "{self.lr_policy}" needs {" and ".join(missing)}')
+        return self
+
+
+class Experiment(Strict):
+    """One experiment file. `name` is the file's stem."""
+
+    name: str
+    model: Literal["baseline", "classmate", "dfcnet"]
+    input: Input
+    densenet: DenseNet
+    head_channels: Count
+    fusion_channels: Count | None = None
+    tasks: dict[Literal["land", "road"], Task]
+    solver: Solver
+
+    @model_validator(mode="after")
+    def _parts_belong_together(self) -> Self:
+        tasks = {"baseline": {"land"}}.get(self.model, set(TASKS))
+        if set(self.tasks) != tasks:
+            wanted = " and ".join(sorted(tasks))
+            raise ValueError(
+                f"model {self.model} trains {wanted}, tasks has {' and '.join(self.tasks) or 'none'}"
+            )
+        blocks = 4 if self.model == "dfcnet" else 3
+        if len(self.densenet.decoder_units) != blocks:
+            raise ValueError(
+                f"model {self.model} has {blocks} decoder blocks, "
+                f"decoder_units gives {len(self.densenet.decoder_units)}"
+            )
+        if (self.fusion_channels is not None) != (self.model == "dfcnet"):
+            raise ValueError("fusion_channels belongs to model dfcnet, and only to it")
+        self.iter_size()
+        return self
+
+    def iter_size(self, ranks: int | None = None) -> int:
+        """Return the passes per update and rank; raise ValueError if the batch does not divide."""
+        ranks = ranks or self.solver.ranks
+        images = ranks * len(self.tasks) * self.solver.images_per_pass
+        passes, rest = divmod(self.solver.batch_size, images)
+        if rest or not passes:
+            raise ValueError(
+                f"batch_size {self.solver.batch_size} is no multiple of {ranks} ranks x {len(self.tasks)} tasks"
+                f" x {self.solver.images_per_pass} images_per_pass = {images}"
+            )
+        return passes
+
+    def task_names(self) -> list[str]:
+        """Return the tasks in the order of the batch axis: land, road."""
+        return [task for task in TASKS if task in self.tasks]
+
+
+def read_experiment(path: Path) -> Experiment:
+    """Read and check an experiment file; raise ExperimentError with the file, the key and the remedy."""
+    path = Path(path)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        known = ", ".join(sorted(file.stem for file in path.parent.glob("*.toml"))) or "none there"
+        raise ExperimentError(
+            path, f"cannot be read ({error.strerror})", f"name an experiment file ({known})"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ExperimentError(path, f"is not TOML ({error})", "mend the file") from error
+    try:
+        return Experiment(name=path.stem, **table)
+    except ValidationError as error:
+        raise ExperimentError(path, *_explain(error)) from error
+    except TypeError as error:
+        raise ExperimentError(
+            path, "gives the key name", "leave it out: the file's name is the name"
+        ) from error
+
+
+def _explain(error: ValidationError) -> tuple[str, str]:
+    """Return what is wrong and what to do, for the first of pydantic's findings."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"] if part != "[key]")
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {key}", "remove it, or correct its spelling"
+    if first["type"] == "missing":
+        return f"key {key} is missing", "add it; solvers/dfcnet.toml shows all keys"
+    if first["type"] == "value_error":
+        return f"{key + ': ' if key else ''}{first['ctx']['error']}", "correct the experiment file"
+    return f"{key} = {first['input']!r}", first["msg"][0].lower() + first["msg"][1:]

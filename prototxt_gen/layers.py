@@ -1,0 +1,226 @@
+"""Caffe's layers as this project uses them: each call adds one layer and returns its top blob(s).
+
+A net is a list of sections, a section a list of layers. Blobs carry their shape (N, C, H, W), so
+that a net whose layers do not fit together is refused here, with the layer's name, before Caffe's
+CHECKs would end the process. Values are kept as the text that the prototxt will hold.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from prototxt_gen import shapes
+from prototxt_gen.errors import NetError
+from prototxt_gen.shapes import Shape
+
+Field = tuple[str, object]  # (name, text) or (name, [fields])
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A blob by name, with its shape (N, C, H, W)."""
+
+    name: str
+    shape: Shape
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return self.shape[1]
+
+    @property
+    def size(self) -> int:
+        """Height (nets are emitted for square crops)."""
+        return self.shape[2]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of a prototxt; `fields` are the messages below bottom and top."""
+
+    name: str
+    type: str
+    bottoms: tuple[Blob, ...]
+    tops: tuple[Blob, ...]
+    fields: tuple[Field, ...]
+
+
+@dataclass
+class Section:
+    """Layers that belong together, under a comment of their own."""
+
+    title: str
+    layers: list[Layer] = field(default_factory=list)
+
+
+def literal(value: object) -> str:
+    """Return a number or boolean as prototxt text; a str is taken as an enum's name."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
+
+
+def quoted(text: str) -> str:
+    """Return a string value as prototxt text."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def message(name: str, **values: object) -> Field:
+    """Return one message; a list is a repeated field, a list of fields a nested message, None is left out."""
+    pairs: list[Field] = []
+    for key, value in values.items():
+        if isinstance(value, tuple):
+            pairs.append(value)
+        elif value is not None:
+            pairs += [(key, literal(item)) for item in (value if isinstance(value, list) else [value])]
+    return name, pairs
+
+
+FROZEN = message("param", lr_mult=0, decay_mult=0)
+MSRA = message("weight_filler", type=quoted("msra"))
+
+
+class Net:
+    """A net under construction for one phase ("train" or "deploy")."""
+
+    def __init__(self, name: str, phase: str) -> None:
+        self.name, self.phase = name, phase
+        self.sections: list[Section] = []
+        self._names: set[str] = set()
+
+    @property
+    def layers(self) -> list[Layer]:
+        """All layers in order."""
+        return [layer for section in self.sections for layer in section.layers]
+
+    def section(self, title: str) -> None:
+        """Begin a section; the layers that follow stand under its title."""
+        self.sections.append(Section(title))
+
+    def _add(
+        self, kind: str, name: str, bottoms: Sequence[Blob], tops: Sequence[Blob], *fields: Field
+    ) -> tuple[Blob, ...]:
+        if name in self._names:
+            raise NetError(name, "stands twice in the net", "give each layer a name of its own")
+        self._names.add(name)
+        self.sections[-1].layers.append(Layer(name, kind, tuple(bottoms), tuple(tops), fields))
+        return tuple(tops)
+
+    def input(self, name: str, shape: Shape) -> Blob:
+        """Add an Input of a fixed shape; a net's user may reshape it."""
+        field_ = message("input_param", shape=message("shape", dim=list(shape)))
+        return self._add("Input", name, [], [Blob(name, shape)], field_)[0]
+
+    def data(self, name: str, source: str, shape: Shape, mean: Sequence[float]) -> Blob:
+        """Add a Data layer on an LMDB: random crop and mirror of all channels together, mean subtracted."""
+        batch, _, crop, _ = shape
+        return self._add(
+            "Data",
+            name,
+            [],
+            [Blob(name, shape)],
+            message("transform_param", crop_size=crop, mirror=True, mean_value=[float(m) for m in mean]),
+            message("data_param", source=quoted(source), batch_size=batch, backend="LMDB"),
+        )[0]
+
+    def convolution(
+        self,
+        name: str,
+        x: Blob,
+        channels: int,
+        kernel: int,
+        pad: int = 0,
+        stride: int = 1,
+        bias: bool = False,
+    ) -> Blob:
+        """Add a square convolution, weights drawn as He et al. (2015)."""
+        size = shapes.convolution(x.size, kernel, pad, stride)
+        param = message(
+            "convolution_param",
+            num_output=channels,
+            kernel_size=kernel,
+            pad=pad or None,
+            stride=stride if stride > 1 else None,
+            bias_term=None if bias else False,
+            weight_filler=MSRA,
+        )
+        return self._add("Convolution", name, [x], [Blob(name, (x.shape[0], channels, size, size))], param)[0]
+
+    def batch_norm(
+        self, name: str, x: Blob, in_place: bool, moving_average: float | None = None, frozen: bool = False
+    ) -> Blob:
+        """Add a BatchNorm without scale and bias; `frozen`: by the stored statistics in training too."""
+        top = x if in_place else Blob(name, x.shape)
+        param = message(
+            "batch_norm_param",
+            use_global_stats=True if frozen else None,
+            moving_average_fraction=moving_average,
+            eps=1e-5,
+        )
+        return self._add("BatchNorm", name, [x], [top], FROZEN, FROZEN, FROZEN, param)[0]
+
+    def scale(self, name: str, x: Blob) -> Blob:
+        """Add a learnt scale and bias per channel, in place."""
+        return self._add("Scale", name, [x], [x], message("scale_param", bias_term=True))[0]
+
+    def relu(self, name: str, x: Blob) -> Blob:
+        """Add a ReLU, in place."""
+        return self._add("ReLU", name, [x], [x])[0]
+
+    def power(self, name: str, x: Blob, scale: float) -> Blob:
+        """Multiply by a constant, in place."""
+        return self._add("Power", name, [x], [x], message("power_param", scale=scale))[0]
+
+    def pool(self, name: str, x: Blob, method: str, kernel: int, stride: int, pad: int = 0) -> Blob:
+        """Add a pooling ("MAX" or "AVE"); partial windows at the border count, as in Caffe."""
+        size = shapes.pooling(x.size, kernel, pad, stride)
+        # cuDNN averages a partial last window differently: AVE stays with Caffe's own engine.
+        engine = "CAFFE" if method == "AVE" else None
+        param = message(
+            "pooling_param", pool=method, kernel_size=kernel, stride=stride, pad=pad or None, engine=engine
+        )
+        return self._add("Pooling", name, [x], [Blob(name, (*x.shape[:2], size, size))], param)[0]
+
+    def interp(self, name: str, x: Blob, zoom_factor: int, top: str | None = None) -> Blob:
+        """Enlarge by bilinear interpolation with aligned corners: n -> z (n - 1) + 1."""
+        size = shapes.interp(x.size, zoom_factor)
+        param = message("interp_param", zoom_factor=zoom_factor)
+        return self._add("Interp", name, [x], [Blob(top or name, (*x.shape[:2], size, size))], param)[0]
+
+    def concat(self, name: str, xs: Sequence[Blob], axis: int = 1, top: str | None = None) -> Blob:
+        """Join blobs along an axis (Caffe's default: the channels)."""
+        shape = shapes.concat(name, [x.shape for x in xs], axis)
+        fields = [] if axis == 1 else [message("concat_param", axis=axis)]
+        return self._add("Concat", name, xs, [Blob(top or name, shape)], *fields)[0]
+
+    def slice(
+        self, name: str, x: Blob, tops: Sequence[str], axis: int, points: list[int]
+    ) -> tuple[Blob, ...]:
+        """Part a blob along an axis at the given points."""
+        parts = shapes.slices(name, x.shape, axis, points)
+        blobs = [Blob(top, part) for top, part in zip(tops, parts, strict=True)]
+        return self._add("Slice", name, [x], blobs, message("slice_param", axis=axis, slice_point=points))
+
+    def eltwise_sum(self, name: str, xs: Sequence[Blob]) -> Blob:
+        """Add blobs of one shape."""
+        shape = shapes.same(name, [x.shape for x in xs])
+        return self._add("Eltwise", name, xs, [Blob(name, shape)], message("eltwise_param", operation="SUM"))[
+            0
+        ]
+
+    def softmax(self, name: str, x: Blob) -> Blob:
+        """Add class probabilities over the channels."""
+        return self._add("Softmax", name, [x], [Blob(name, x.shape)])[0]
+
+    def softmax_loss(
+        self, name: str, x: Blob, label: Blob, top: str, weight: float, ignore_label: int
+    ) -> Blob:
+        """Add the mean cross entropy over the pixels whose label is not `ignore_label`."""
+        if (x.shape[0], *x.shape[2:]) != (label.shape[0], *label.shape[2:]):
+            raise NetError(
+                name, f"scores {x.shape} do not cover the label {label.shape}", "mend the upsampling"
+            )
+        fields = [
+            ("loss_weight", literal(weight)),
+            message("loss_param", ignore_label=ignore_label, normalization="VALID"),
+        ]
+        return self._add("SoftmaxWithLoss", name, [x, label], [Blob(top, ())], *fields)[0]

@@ -1,0 +1,130 @@
+"""The paper's three nets (Table 1), each for training and for deployment from the same code.
+
+r_i is the resolution after i halvings of the crop S = 32k+1: r_1 = (S + 1) / 2, r_2 = (r_1 + 1) / 2 ...
+"""
+
+from collections.abc import Sequence
+
+from prototxt_gen.blocks import (
+    classmate_concat,
+    classmate_slice,
+    dense_block,
+    dense_fusion,
+    stem,
+    task_head,
+    transition,
+    transition_down,
+    transition_up,
+)
+from prototxt_gen.experiment import Experiment
+from prototxt_gen.layers import Blob, Net
+
+TRAIN, DEPLOY = "train", "deploy"
+
+
+def build(exp: Experiment, phase: str, tasks: Sequence[str] | None = None, crop: int | None = None) -> Net:
+    """Return the net of an experiment for `phase` "train" or "deploy".
+
+    A deploy net takes one image (1, 3, crop, crop) and gives `<task>_prob` (1, classes, crop, crop) for
+    each of `tasks` (default: all of the experiment's); its user may reshape it to any size 32k+1.
+    """
+    tasks = list(tasks or exp.task_names())
+    net = Net(exp.name, phase)
+    if phase == TRAIN:
+        data, labels = _training_data(net, exp)
+    else:
+        net.section(f"Input: (BGR - {list(exp.input.mean)}) * {exp.input.scale:g}, any size 32k+1")
+        size = crop or exp.input.crop
+        data, labels = net.input("data", (1, 3, size, size)), {}
+    deepest = (dfcnet if exp.model == "dfcnet" else fc_densenet)(net, exp, data)
+    features = _task_features(net, exp, deepest, tasks)
+    for task in tasks:
+        net.section(f"Head of the {task} task")
+        score = task_head(
+            net, task, features[task], exp.tasks[task].classes, data.size, exp.head_channels, exp.densenet
+        )
+        if phase == TRAIN:
+            settings = exp.tasks[task]
+            net.softmax_loss(
+                f"{task}/loss",
+                score,
+                labels[task],
+                f"{task}_loss",
+                settings.loss_weight,
+                settings.ignore_label,
+            )
+        else:
+            net.softmax(f"{task}_prob", score)
+    return net
+
+
+def fc_densenet(net: Net, exp: Experiment, data: Blob) -> Blob:
+    """Trunk of baseline and classmate: DenseBlocks 2-8, "downsampling of 4 times" (3.2): r_2."""
+    blocks, _ = _blocks_2_to_8(net, exp, data)
+    net.section(f"Deepest feature, at r_2 = {blocks[8].size}")
+    return transition(net, 8, blocks[8], exp.densenet.up_channels, exp.densenet)
+
+
+def dfcnet(net: Net, exp: Experiment, data: Blob) -> Blob:
+    """Trunk of DFCNet: DenseBlocks 2-9 and dense fusion, "downsampling of 2 times" (3.2): r_1."""
+    blocks, at_r1 = _blocks_2_to_8(net, exp, data)
+    blocks[9] = _decoder_block(net, exp, 9, blocks[8], at_r1)
+    net.section("Dense fusion (2.3): (2,3) (4,5) (6,7) (8,9), then the pairs of pairs, to one map at r_1")
+    return dense_fusion(net, blocks, exp.fusion_channels, exp.densenet)
+
+
+def _blocks_2_to_8(net: Net, exp: Experiment, data: Blob) -> tuple[dict[int, Blob], Blob]:
+    """Encoder (DenseNet-121) and the decoder up to r_2; return the blocks' outputs and the stem's."""
+    arch = exp.densenet
+    net.section(f"Stem of DenseNet-121, to r_1 = {(data.size + 1) // 2}")
+    at_r1 = stem(net, data, arch)
+    x = net.pool("pool1", at_r1, "MAX", kernel=3, stride=2, pad=1)
+    blocks = {}
+    for block, units in zip((2, 3, 4, 5), arch.encoder_units, strict=True):
+        net.section(f"DenseBlock {block}: {units} units at r_{block} = {x.size}")
+        x = blocks[block] = dense_block(net, block, x, units, arch)
+        if block < 5:
+            net.section(f"Transition down {block} -> {block + 1}")
+            x = transition_down(net, block, x, arch)
+    for block, skip in ((6, 4), (7, 3), (8, 2)):
+        blocks[block] = _decoder_block(net, exp, block, blocks[block - 1], blocks[skip])
+    return blocks, at_r1
+
+
+def _decoder_block(net: Net, exp: Experiment, block: int, x: Blob, skip: Blob) -> Blob:
+    """Transition up from the block before, Concat with the skip of the same resolution, DenseBlock."""
+    units = exp.densenet.decoder_units[block - 6]
+    net.section(f"Transition up {block - 1} -> {block}")
+    x = transition_up(net, block - 1, x, skip, exp.densenet)
+    net.section(f"DenseBlock {block}: {units} units at r_{10 - block} = {x.size}")
+    return dense_block(net, block, x, units, exp.densenet)
+
+
+def _training_data(net: Net, exp: Experiment) -> tuple[Blob, dict[str, Blob]]:
+    """One LMDB per task; image and label are cropped and mirrored as the 4 channels of one record."""
+    images, labels = [], {}
+    crop, batch = exp.input.crop, exp.solver.images_per_pass
+    for task in exp.task_names():
+        net.section(f"Data of the {task} task: records of B, G, R, label")
+        record = net.data(
+            f"{task}_data", exp.tasks[task].source, (batch, 4, crop, crop), [*exp.input.mean, 0]
+        )
+        names = ["data" if len(exp.tasks) == 1 else f"{task}_image", f"{task}_label"]
+        image, labels[task] = net.slice(f"{task}_slice", record, names, axis=1, points=[3])
+        images.append(image)
+    if len(images) == 1:
+        data = images[0]
+    else:
+        net.section("Classmate (2.2): both tasks' images in one batch")
+        data = classmate_concat(net, images)
+    return net.power("data/scale", data, exp.input.scale), labels
+
+
+def _task_features(net: Net, exp: Experiment, x: Blob, tasks: Sequence[str]) -> dict[str, Blob]:
+    """The deepest feature for each task: sliced in a joint training batch, else the same for all."""
+    if net.phase == DEPLOY or len(exp.tasks) == 1:
+        return dict.fromkeys(tasks, x)
+    net.section("Classmate (2.2): the tasks part at the deepest feature")
+    return dict(
+        zip(tasks, classmate_slice(net, x, tasks, [exp.solver.images_per_pass] * len(tasks)), strict=True)
+    )

@@ -1,0 +1,63 @@
+"""Shapes of Caffe's layers, as their Reshape functions give them, found without Caffe.
+
+A shape is (N, C, H, W); a loss has the shape (). Rules are taken from BVLC Caffe 1.0.0, those of
+Interp from docker/caffe/layers.
+"""
+
+from itertools import pairwise
+from math import prod
+
+from prototxt_gen.errors import NetError
+
+Shape = tuple[int, ...]
+
+
+def convolution(size: int, kernel: int, pad: int = 0, stride: int = 1) -> int:
+    """Return the output size along one axis of a convolution."""
+    return (size + 2 * pad - kernel) // stride + 1
+
+
+def pooling(size: int, kernel: int, pad: int = 0, stride: int = 1) -> int:
+    """Return the output size along one axis of a pooling: rounded up, no window wholly in the padding."""
+    out = -(-(size + 2 * pad - kernel) // stride) + 1
+    return out - 1 if pad and (out - 1) * stride >= size + pad else out
+
+
+def interp(size: int, zoom_factor: int) -> int:
+    """Return the output size along one axis of Interp, corners aligned."""
+    return size + (size - 1) * (zoom_factor - 1)
+
+
+def concat(name: str, shapes: list[Shape], axis: int) -> Shape:
+    """Return the joint shape; raise NetError if the shapes differ along another axis."""
+    rest = {shape[:axis] + shape[axis + 1 :] for shape in shapes}
+    if len(rest) != 1:
+        raise NetError(name, f"cannot join {_list(shapes)} along axis {axis}", "make the other axes equal")
+    return (*shapes[0][:axis], sum(shape[axis] for shape in shapes), *shapes[0][axis + 1 :])
+
+
+def slices(name: str, shape: Shape, axis: int, points: list[int]) -> list[Shape]:
+    """Return the shapes between the slice points; raise NetError if a point is outside."""
+    edges = [0, *points, shape[axis]]
+    if any(low >= high for low, high in pairwise(edges)):
+        raise NetError(
+            name, f"cannot cut {shape} along axis {axis} at {points}", "move the slice points inside"
+        )
+    sizes = (high - low for low, high in pairwise(edges))
+    return [(*shape[:axis], size, *shape[axis + 1 :]) for size in sizes]
+
+
+def same(name: str, shapes: list[Shape]) -> Shape:
+    """Return the one shape of all; raise NetError if they differ."""
+    if len(set(shapes)) != 1:
+        raise NetError(name, f"cannot add {_list(shapes)}", "enlarge the smaller one by Interp first")
+    return shapes[0]
+
+
+def count(shape: Shape) -> int:
+    """Return the number of values in a shape."""
+    return prod(shape)
+
+
+def _list(shapes: list[Shape]) -> str:
+    return " and ".join(str(shape) for shape in shapes)
