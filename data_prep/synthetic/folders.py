@@ -1,0 +1,48 @@
+"""Writes synthetic scenes into folders like DeepGlobe's."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from data_prep.synthetic.scene import make_scene
+from prototxt_gen.errors import DataError, OutputError
+from prototxt_gen.files import staged_folder
+
+SMALLEST, LARGEST = 64, 8192
+JPEG_QUALITY = 95
+
+
+def write_scenes(out: Path, counts: dict[str, int], size: int, seed: int, overwrite: bool = False) -> None:
+    """Write `counts[task]` scenes of `size` x `size` pixels to `out`/task/, whole or not at all.
+
+    Ids are 000000, 000001, ...; the same arguments give the same files. A task with count 0 gets no
+    folder. Raises DataError for values that make no scenes, OutputError for an `out` in the way.
+    """
+    if not SMALLEST <= size <= LARGEST:
+        raise DataError("--size", f"is {size}", f"give {SMALLEST} to {LARGEST} pixels")
+    if seed < 0:
+        raise DataError("--seed", f"is {seed}", "give 0 or more")
+    for task, count in counts.items():
+        if not 0 <= count <= 999999:
+            raise DataError(f"--{task}", f"is {count}", "give 0 to 999999 scenes")
+    if not any(counts.values()):
+        raise DataError(" and ".join(f"--{task}" for task in counts), "are 0", "ask for at least one scene")
+    jobs = [(task, number) for task, count in counts.items() for number in range(count)]
+    with staged_folder(out, overwrite) as staged:
+        for task, number in tqdm(jobs, unit="scene", desc="scenes", disable=None):
+            (staged / task).mkdir(exist_ok=True)
+            image, mask = make_scene(task, size, seed, number)
+            _write(staged / task / f"{number:06d}_sat.jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+            _write(staged / task / f"{number:06d}_mask.png", mask, [])
+
+
+def _write(path: Path, rgb: np.ndarray, options: list[int]) -> None:
+    _, data = cv2.imencode(path.suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
+    try:
+        path.write_bytes(data.tobytes())
+    except OSError as error:
+        raise OutputError(
+            path, f"cannot be written ({error.strerror})", "check the disk's free space"
+        ) from error
