@@ -88,7 +88,7 @@ def _patches(rng: np.random.Generator, size: int, guests: tuple[int, int]) -> np
 def _patch_classes(rng: np.random.Generator, size: int, centres: np.ndarray, guests: tuple) -> np.ndarray:
     """Give the patches around two opposite points to the guests, a few to any class, the rest to fields."""
     classes = np.full(len(centres), AGRICULTURE, np.uint8)
-    strays = rng.random(len(centres)) < 0.08
+    strays = rng.random(len(centres)) < 0.04
     classes[strays] = rng.choice([URBAN, RANGELAND, FOREST, BARREN], strays.sum())
     angle = rng.uniform(0, 2 * np.pi)
     inside = np.flatnonzero(((centres > 0) & (centres < size)).all(axis=1))

@@ -1,4 +1,4 @@
-"""Random fields and line patterns that the synthetic scenes are made of. All maps are float32 (size, size)."""
+"""Random fields and line patterns that the synthetic scenes are made of; maps are float32 (size, size)."""
 
 import cv2
 import numpy as np
@@ -19,7 +19,7 @@ def smooth(rng: np.random.Generator, size: int, cell: float) -> np.ndarray:
 
 
 def fractal(rng: np.random.Generator, size: int, cell: float, octaves: int = 4) -> np.ndarray:
-    """Return a sum of smooth noises, each of half the width and height of the one before; deviation about 1."""
+    """Return a sum of smooth noises, each of half the size of the one before; deviation about 1."""
     total = sum(smooth(rng, size, max(cell / 2**k, 1.5)) * np.float32(0.5**k) for k in range(octaves))
     return total * np.float32(0.9)
 

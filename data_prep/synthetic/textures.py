@@ -6,11 +6,9 @@ import numpy as np
 from data_prep.synthetic.layout import Layout
 from data_prep.synthetic.noise import fractal, grain, relief, shifted, smooth
 
-FIELD_COLOURS = np.array(
-    [(48, 66, 46), (58, 76, 50), (74, 88, 58), (98, 98, 66), (66, 78, 58), (84, 104, 60)]  # crops
-    + [(140, 120, 90), (116, 94, 70), (128, 104, 76), (150, 134, 98), (104, 88, 70)],  # bare or dry
-    np.float32,
-)
+CROPS = [(48, 66, 46), (58, 76, 50), (74, 88, 58), (98, 98, 66), (66, 78, 58), (84, 104, 60)]
+BARE_FIELDS = [(140, 120, 90), (116, 94, 70), (128, 104, 76), (150, 134, 98), (104, 88, 70)]
+FIELD_COLOURS = np.array([*CROPS, *BARE_FIELDS], np.float32)
 ROOF_COLOURS = np.array(
     [(178, 172, 162), (204, 198, 188), (152, 140, 124), (160, 112, 88), (128, 124, 120), (104, 128, 152)],
     np.float32,
