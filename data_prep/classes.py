@@ -3,14 +3,17 @@
 from dataclasses import dataclass
 from functools import cached_property
 
+import cv2
 import numpy as np
 
 from prototxt_gen.errors import DataError
 
 IGNORE = 255  # label of unknown and padded pixels: no loss, no score
 THRESHOLD = 128  # DeepGlobe's own advice: compression shifts values, so cut each channel here
-FAR = 64  # a channel farther than this from 0 and from 255 is neither, even after compression
-FAR_SHARE = 0.05  # blurred borders of a compressed mask stay below this share, foreign palettes do not
+NEAR = 32  # a colour this near to a corner of the RGB cube means that corner
+FAR = 64  # a channel farther than this from 0 and from 255 means neither
+FAR_SHARE = 0.2  # compression blurs borders: up to a tenth of a busy mask, measured at JPEG quality 75
+FAR_PATCH = 9  # but borders are thin: a square of so many blurred pixels a side is a foreign colour
 INDEX_LIKE = 16  # a mask whose largest value is smaller holds class numbers, not colours
 
 
@@ -49,20 +52,25 @@ def labels_from_mask(mask: np.ndarray, task: Task, where: object = "mask") -> np
     """Turn a mask's colours into labels.
 
     `mask` is uint8, (H, W, 3) in RGB or (H, W) in grey; the result is uint8 (H, W): classes 0, 1, ...
-    and IGNORE. Each channel is thresholded at 128. Up to 5 % of the pixels may have a channel farther
-    than 64 from both 0 and 255 (compression blurs borders); those of them that no class owns become
-    IGNORE. Raises DataError, naming `where` and the colour, for any other colour without a class.
+    and IGNORE. Each channel is thresholded at 128. Blurred pixels, with a channel farther than 64 from both
+    0 and 255, are tolerated along borders: up to 20 % of the mask, in no patch of 9x9. A blurred pixel
+    that falls to no class becomes IGNORE. Raises DataError, naming `where` and the colour, for more of
+    them, and for any pixel within 32 of a colour that thresholding gives but no class has, as pure red.
     """
     if mask.ndim == 2:
         mask = np.repeat(mask[..., None], 3, axis=2)
     _refuse_class_numbers(mask, task, where)
-    far = ((mask > FAR) & (mask < 255 - FAR)).any(axis=2)
     labels = task.corner_labels[_corner_number(mask)]
     classless = labels < 0
-    foreign = classless & ~far
-    if far.mean() > FAR_SHARE or foreign.any():
-        _refuse_colours(mask[foreign if foreign.any() else far], mask.shape[0] * mask.shape[1], task, where)
-    return np.where(classless, IGNORE, labels).astype(np.uint8)
+    distance = _corner_distance(mask)
+    _refuse_colours(mask, classless & (distance <= NEAR), task, where)
+    far = distance > FAR
+    patch = np.ones((FAR_PATCH, FAR_PATCH), np.uint8)
+    if np.count_nonzero(far) > FAR_SHARE * far.size:
+        _refuse_colours(mask, far, task, where)
+    _refuse_colours(mask, cv2.erode(far.view(np.uint8), patch) > 0, task, where)
+    labels[classless] = IGNORE
+    return labels.astype(np.uint8)
 
 
 def colours_from_labels(labels: np.ndarray, task: Task) -> np.ndarray:
@@ -90,9 +98,17 @@ def check_labels(labels: np.ndarray, task: Task, where: object) -> np.ndarray:
 
 
 def _corner_number(colours: np.ndarray) -> np.ndarray:
-    """Return 4R + 2G + B of colours (..., 3) thresholded at 128."""
-    bits = (colours >= THRESHOLD).view(np.uint8)
-    return 4 * bits[..., 0] + 2 * bits[..., 1] + bits[..., 2]
+    """Return 4R + 2G + B, uint8, of colours (..., 3) thresholded at 128."""
+    red, green, blue = ((colours[..., k] >= THRESHOLD).view(np.uint8) for k in range(3))
+    return 4 * red + 2 * green + blue
+
+
+def _corner_distance(mask: np.ndarray) -> np.ndarray:
+    """Return how far, in the worst channel, each colour is from its corner of the RGB cube: 0..127."""
+    value = np.arange(256)
+    table = np.minimum(value, 255 - value).astype(np.uint8)
+    red, green, blue = cv2.split(cv2.LUT(mask, table))
+    return cv2.max(cv2.max(red, green), blue)
 
 
 def _refuse_class_numbers(mask: np.ndarray, task: Task, where: object) -> None:
@@ -104,9 +120,10 @@ def _refuse_class_numbers(mask: np.ndarray, task: Task, where: object) -> None:
         )
 
 
-def _refuse_colours(pixels: np.ndarray, total: int, task: Task, where: object) -> None:
-    """Raise DataError naming the commonest colour of `pixels` (N, 3)."""
-    colours, counts = np.unique(pixels, axis=0, return_counts=True)
-    colour = tuple(int(value) for value in colours[counts.argmax()])
-    share = f"{100 * len(pixels) / total:.2g} % of its pixels, RGB {colour} above all,"
-    raise DataError(where, f"{share} have no {task.name} class", "use DeepGlobe's palette, saved as PNG")
+def _refuse_colours(mask: np.ndarray, here: np.ndarray, task: Task, where: object) -> None:
+    """Raise DataError, naming the commonest colour, if any pixel is marked in `here`."""
+    if here.any():
+        colours, counts = np.unique(mask[here], axis=0, return_counts=True)
+        colour = tuple(int(value) for value in colours[counts.argmax()])
+        fact = f"RGB {colour} is no {task.name} colour ({here.sum()} pixels like it)"
+        raise DataError(where, fact, "use DeepGlobe's palette, saved as PNG")
