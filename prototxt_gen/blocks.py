@@ -51,7 +51,7 @@ def transition_down(net: Net, block: int, x: Blob, arch: DenseNet) -> Blob:
 
 
 def transition_up(net: Net, block: int, x: Blob, skip: Blob, arch: DenseNet) -> Blob:
-    """Conv 1x1, "interp layer using the bilinear interpolation for upsampling" (2.1), Concat with the skip."""
+    """Conv 1x1, "interp layer using the bilinear interpolation for upsampling" (2.1), Concat with skip."""
     x = transition(net, block, x, arch.up_channels, arch)
     x = net.interp(f"up{block}", x, zoom_factor=2)
     return net.concat(f"concat_{block + 1}", [x, skip])

@@ -8,6 +8,10 @@ class DFCNetError(Exception):
         super().__init__(f"{where}: {fact}; {remedy}")
         self.where, self.fact, self.remedy = str(where), fact, remedy
 
+    def __reduce__(self) -> tuple:
+        """Pickle by the three parts, so that an error can come from another process."""
+        return type(self), (self.where, self.fact, self.remedy)
+
 
 class ExperimentError(DFCNetError):
     """An experiment file has an unknown key, a wrong value or a combination that makes no net."""

@@ -143,8 +143,8 @@ class Experiment(Strict):
         passes, rest = divmod(self.solver.batch_size, images)
         if rest or not passes:
             raise ValueError(
-                f"batch_size {self.solver.batch_size} is no multiple of {ranks} ranks x {len(self.tasks)} tasks"
-                f" x {self.solver.images_per_pass} images_per_pass = {images}"
+                f"batch_size {self.solver.batch_size} is no multiple of {ranks} ranks x {len(self.tasks)} "
+                f"tasks x {self.solver.images_per_pass} images_per_pass = {images}"
             )
         return passes
 

@@ -42,6 +42,7 @@ class Layer:
     bottoms: tuple[Blob, ...]
     tops: tuple[Blob, ...]
     fields: tuple[Field, ...]
+    params: tuple[Shape, ...]  # of the learnt blobs, as Caffe saves them
 
 
 @dataclass
@@ -96,13 +97,23 @@ class Net:
         """Begin a section; the layers that follow stand under its title."""
         self.sections.append(Section(title))
 
+    def parameter_shapes(self) -> dict[str, list[Shape]]:
+        """Return layer name -> shapes of its learnt blobs, for the layers that have any."""
+        return {layer.name: list(layer.params) for layer in self.layers if layer.params}
+
     def _add(
-        self, kind: str, name: str, bottoms: Sequence[Blob], tops: Sequence[Blob], *fields: Field
+        self,
+        kind: str,
+        name: str,
+        bottoms: Sequence[Blob],
+        tops: Sequence[Blob],
+        *fields: Field,
+        params: Sequence[Shape] = (),
     ) -> tuple[Blob, ...]:
         if name in self._names:
             raise NetError(name, "stands twice in the net", "give each layer a name of its own")
         self._names.add(name)
-        self.sections[-1].layers.append(Layer(name, kind, tuple(bottoms), tuple(tops), fields))
+        self.sections[-1].layers.append(Layer(name, kind, tuple(bottoms), tuple(tops), fields, tuple(params)))
         return tuple(tops)
 
     def input(self, name: str, shape: Shape) -> Blob:
@@ -143,7 +154,9 @@ class Net:
             bias_term=None if bias else False,
             weight_filler=MSRA,
         )
-        return self._add("Convolution", name, [x], [Blob(name, (x.shape[0], channels, size, size))], param)[0]
+        top = Blob(name, (x.shape[0], channels, size, size))
+        params = [(channels, x.channels, kernel, kernel), *([(channels,)] if bias else [])]
+        return self._add("Convolution", name, [x], [top], param, params=params)[0]
 
     def batch_norm(
         self, name: str, x: Blob, in_place: bool, moving_average: float | None = None, frozen: bool = False
@@ -156,11 +169,13 @@ class Net:
             moving_average_fraction=moving_average,
             eps=1e-5,
         )
-        return self._add("BatchNorm", name, [x], [top], FROZEN, FROZEN, FROZEN, param)[0]
+        params = [(x.channels,), (x.channels,), (1,)]  # mean, variance, weight of both
+        return self._add("BatchNorm", name, [x], [top], FROZEN, FROZEN, FROZEN, param, params=params)[0]
 
     def scale(self, name: str, x: Blob) -> Blob:
         """Add a learnt scale and bias per channel, in place."""
-        return self._add("Scale", name, [x], [x], message("scale_param", bias_term=True))[0]
+        params = [(x.channels,), (x.channels,)]
+        return self._add("Scale", name, [x], [x], message("scale_param", bias_term=True), params=params)[0]
 
     def relu(self, name: str, x: Blob) -> Blob:
         """Add a ReLU, in place."""

@@ -1,0 +1,47 @@
+"""The one place where Caffe's native library is loaded and told how to behave."""
+
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import TextIO
+
+from prototxt_gen.caffe_proto import caffe_pb2
+
+ERRORS_ONLY = "2"  # glog's level: Caffe's INFO and WARNING lines stay out of the tools' output
+AVX512 = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
+
+
+def import_caffe(verbose: bool = False) -> ModuleType:
+    """Return the module `caffe`; raise DFCNetError where Caffe is not installed.
+
+    `verbose` keeps Caffe's INFO lines on file descriptor 2; the first call of a process decides.
+    """
+    caffe_pb2()
+    os.environ.setdefault("GLOG_minloglevel", "0" if verbose else ERRORS_ONLY)
+    _widest_blas_kernels()
+    import caffe
+
+    return caffe
+
+
+def _widest_blas_kernels() -> None:
+    """Let OpenBLAS use AVX-512 on CPUs that are newer than it: unknown ones get its AVX2 kernels.
+
+    Debian 12's OpenBLAS 0.3.21 multiplies half as fast there; it reads the variable when it is loaded.
+    """
+    cpuinfo = Path("/proc/cpuinfo")
+    if "OPENBLAS_CORETYPE" not in os.environ and cpuinfo.exists():
+        flags = next((line for line in cpuinfo.read_text().splitlines() if line.startswith("flags")), "")
+        if set(flags.split()) >= AVX512:
+            os.environ["OPENBLAS_CORETYPE"] = "SkylakeX"
+
+
+def divert_native_log(path: Path) -> TextIO:
+    """Send what C++ writes to stderr to the end of the file `path`; return the former stderr for Python."""
+    sys.stderr.flush()
+    former = os.fdopen(os.dup(2), "w", buffering=1)
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    os.dup2(log, 2)
+    os.close(log)
+    return former

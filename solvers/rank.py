@@ -1,0 +1,102 @@
+"""One rank of a training run: a process with a solver on one GPU, or on the CPU."""
+
+import math
+import sys
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.queues import SimpleQueue
+from pathlib import Path
+
+from prototxt_gen.errors import DFCNetError, RunError
+from prototxt_gen.files import staged_file
+from prototxt_gen.model_card import write_card
+from solvers.pycaffe import divert_native_log, import_caffe
+from solvers.run import Run
+from solvers.weights import load_weights
+
+
+@dataclass(frozen=True)
+class Rank:
+    """What a rank is told: its number, how many there are, its GPU (None: CPU), weights to start from."""
+
+    number: int
+    count: int
+    gpu: int | None
+    weights: tuple[Path, ...]
+
+
+def train_rank(run: Run, rank: Rank, messages: Connection, uids: SimpleQueue) -> None:
+    """Train to exactly max_iter. Rank 0 sends ("loaded", ...), ("step", ...) and ("done", ...) messages.
+
+    An error that a user can mend is sent as ("error", error) by any rank; the exit code is then 2.
+    """
+    stderr = divert_native_log(run.caffe_log(rank.number))
+    try:
+        _train(run, rank, messages, uids)
+    except DFCNetError as error:
+        messages.send(("error", error))
+        sys.exit(2)
+    except Exception:
+        sys.stderr = stderr
+        raise
+
+
+def _train(run: Run, rank: Rank, messages: Connection, uids: SimpleQueue) -> None:
+    caffe = import_caffe(verbose=True)
+    _choose_device(caffe, rank)
+    solver = caffe.get_solver(str(run.solver))
+    for path in rank.weights:
+        found = load_weights(solver.net, path, partly=True)
+        if rank.number == 0:
+            messages.send(("loaded", path, found))
+    if rank.count > 1:
+        _join_ranks(caffe, solver, rank, uids)
+    losses = [name for name in solver.net.outputs if name.endswith("_loss")]
+    settings = run.experiment.solver
+    while solver.iter < settings.max_iter:
+        solver.step(1)  # a snapshot, where one is due, is written inside, by rank 0 alone
+        if rank.number == 0:
+            loss = {name.removesuffix("_loss"): float(solver.net.blobs[name].data) for name in losses}
+            _refuse_no_number(run, solver.iter, loss)
+            messages.send(("step", solver.iter, loss))
+    if rank.number == 0:
+        with staged_file(run.weights) as staged:
+            solver.net.save(str(staged))
+        write_card(run.weights, run.card(solver.iter))
+        messages.send(("done", solver.iter))
+
+
+def _choose_device(caffe, rank: Rank) -> None:
+    if rank.gpu is None:
+        caffe.set_mode_cpu()
+        return
+    caffe.set_device(rank.gpu)
+    caffe.set_mode_gpu()
+    caffe.set_solver_count(rank.count)
+    caffe.set_solver_rank(rank.number)
+    caffe.set_multiprocess(True)
+
+
+def _join_ranks(caffe, solver, rank: Rank, uids: SimpleQueue) -> None:
+    """Sum gradients over NCCL. Rank 0 makes the id and hands it to the others, as bytes."""
+    if rank.number == 0:
+        uid = caffe.NCCL.new_uid()
+        for _ in range(rank.count - 1):
+            uids.put(uid)
+    else:
+        uid = uids.get()
+    nccl = caffe.NCCL(solver, uid)
+    nccl.bcast()
+    solver.add_callback(nccl)
+    if solver.param.layer_wise_reduce:
+        solver.net.after_backward(nccl)
+
+
+def _refuse_no_number(run: Run, iteration: int, loss: dict[str, float]) -> None:
+    for task, value in loss.items():
+        if not math.isfinite(value):
+            raise RunError(
+                run.folder,
+                f"the {task} loss is {value} at iteration {iteration}",
+                "lower base_lr, set clip_gradients, or look for broken records in the database",
+            )

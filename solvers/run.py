@@ -1,0 +1,131 @@
+"""The folder of a training run: runs/<name>/ with its prototxts, log, snapshots and weights."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_prep.classes import TASKS
+from data_prep.lmdb_writer import MANIFEST, read_manifest
+from prototxt_gen.emit import header, net_text, solver_text
+from prototxt_gen.errors import DataError, ExperimentError
+from prototxt_gen.experiment import Experiment
+from prototxt_gen.files import staged_folder
+from prototxt_gen.model_card import ModelCard
+from prototxt_gen.models import DEPLOY, TRAIN, build
+from solvers.weights import match
+
+
+@dataclass(frozen=True)
+class Run:
+    """An experiment and the folder it runs in."""
+
+    experiment: Experiment
+    folder: Path
+
+    @property
+    def solver(self) -> Path:
+        """The solver prototxt."""
+        return self.folder / "solver.prototxt"
+
+    @property
+    def deploy(self) -> Path:
+        """The deploy prototxt."""
+        return self.folder / "deploy.prototxt"
+
+    @property
+    def log(self) -> Path:
+        """One JSON object a line: iteration, losses, learning rate, speed."""
+        return self.folder / "log.jsonl"
+
+    @property
+    def weights(self) -> Path:
+        """The final weights, with their model card beside them."""
+        return self.folder / f"{self.experiment.name}.caffemodel"
+
+    def caffe_log(self, rank: int) -> Path:
+        """What Caffe wrote in one rank."""
+        return self.folder / ("caffe.log" if rank == 0 else f"caffe.{rank}.log")
+
+    def card(self, iteration: int) -> ModelCard:
+        """Return the card of weights after `iteration` updates."""
+        exp = self.experiment
+        return ModelCard(
+            experiment=exp.name,
+            model=exp.model,
+            iteration=iteration,
+            mean=exp.input.mean,
+            scale=exp.input.scale,
+            crop=exp.input.crop,
+            tasks={task: _class_names(task, exp.tasks[task].classes) for task in exp.task_names()},
+        )
+
+
+def _class_names(task: str, classes: int) -> tuple[str, ...]:
+    """Return DeepGlobe's names where the number of classes is DeepGlobe's, else numbers."""
+    known = TASKS[task].classes
+    return known if len(known) == classes else tuple(str(label) for label in range(classes))
+
+
+def check_data(exp: Experiment) -> None:
+    """Raise DataError where a database is missing, too small for the crop or of other classes.
+
+    Caffe would end the process, or with a label outside the classes write outside its memory.
+    """
+    for task, settings in exp.tasks.items():
+        source = Path(settings.source)
+        if not (source / "data.mdb").is_file():
+            raise DataError(source, "is no LMDB", f"build it with tools/build_lmdb.py {task}")
+        if not (source / MANIFEST).is_file():
+            raise DataError(source, f"has no {MANIFEST}", f"build it with tools/build_lmdb.py {task}")
+        manifest = read_manifest(source)
+        if manifest["task"] != task:
+            raise DataError(source, f"holds {manifest['task']} records", f"give a {task} database as source")
+        if manifest["side"] < exp.input.crop:
+            fact = f"holds records of {manifest['side']} pixels, the crop is {exp.input.crop}"
+            raise DataError(source, fact, f"build it with --crop {exp.input.crop}")
+        if len(manifest["classes"]) != settings.classes:
+            fact = f"has {len(manifest['classes'])} classes, the experiment {settings.classes}"
+            raise DataError(source, fact, "correct tasks in the experiment file")
+
+
+def make_run(
+    exp: Experiment, folder: Path, ranks: int, gpu: bool, weights: Sequence[Path], overwrite: bool
+) -> Run:
+    """Check databases and weights, then make the run's folder with its prototxts for `ranks` processes."""
+    check_data(exp)
+    train_net = build(exp, TRAIN)
+    for path in weights:
+        match(train_net.parameter_shapes(), path, partly=True)
+    run = Run(exp, Path(folder))
+    prefix = run.folder / "snapshots" / exp.name
+    texts = {
+        "train.prototxt": net_text(train_net, header(exp, "Train net")),
+        "deploy.prototxt": net_text(build(exp, DEPLOY), header(exp, "Deploy net")),
+        "solver.prototxt": solver_text(
+            exp,
+            str(run.folder / "train.prototxt"),
+            str(prefix),
+            "GPU" if gpu else "CPU",
+            header(exp, f"Solver for {ranks} process(es)"),
+            ranks,
+        ),
+        "experiment.json": json.dumps(exp.model_dump(mode="json", exclude_none=True), indent=1) + "\n",
+    }
+    with staged_folder(run.folder, overwrite) as staged:
+        (staged / "snapshots").mkdir()
+        for name, text in texts.items():
+            (staged / name).write_text(text, encoding="utf-8")
+    return run
+
+
+def gpu_numbers(text: str) -> list[int]:
+    """Parse "0-7" or "0,2,3" into GPU numbers; raise ExperimentError if it is neither."""
+    try:
+        parts = [[int(edge) for edge in part.split("-")] for part in text.split(",")]
+        numbers = [n for part in parts for n in range(part[0], part[-1] + 1)]
+        if not numbers or len(set(numbers)) < len(numbers) or any(len(part) > 2 for part in parts):
+            raise ValueError
+    except ValueError:
+        raise ExperimentError("--gpus", f"cannot read {text!r}", "write 0-7, or 0,2,3") from None
+    return numbers

@@ -1,0 +1,39 @@
+"""Train an experiment with Caffe, on the CPU or on GPUs."""
+
+import argparse
+from pathlib import Path
+
+import cli
+
+from prototxt_gen.experiment import read_experiment
+from solvers.driver import check_devices, train
+from solvers.run import gpu_numbers, make_run
+
+
+def main() -> None:
+    """Parse arguments, make the run's folder, train."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    cli.add_experiment(parser)
+    parser.add_argument("--run", type=Path, help="folder of the run (default: runs/<experiment>)")
+    device = parser.add_mutually_exclusive_group(required=True)
+    device.add_argument("--cpu", action="store_true", help="train on the CPU, in one process")
+    device.add_argument("--gpus", help="train on these GPUs, one process each: 0-7, or 0,2,3")
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="start from these .caffemodel files, by layer name",
+    )
+    cli.add_overwrite(parser)
+    args = parser.parse_args()
+    experiment = read_experiment(cli.experiment_path(args.experiment))
+    gpus = [] if args.cpu else gpu_numbers(args.gpus)
+    check_devices(gpus)
+    folder = args.run or Path("runs", experiment.name)
+    run = make_run(experiment, folder, len(gpus) or 1, bool(gpus), args.weights, args.overwrite)
+    train(run, gpus, args.weights)
+
+
+if __name__ == "__main__":
+    cli.run(main)
