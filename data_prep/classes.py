@@ -9,6 +9,7 @@ import numpy as np
 from prototxt_gen.errors import DataError
 
 IGNORE = 255  # label of unknown and padded pixels: no loss, no score
+NO_CLASS = 254  # only inside this module
 THRESHOLD = 128  # DeepGlobe's own advice: compression shifts values, so cut each channel here
 NEAR = 32  # a colour this near to a corner of the RGB cube means that corner
 FAR = 64  # a channel farther than this from 0 and from 255 means neither
@@ -29,8 +30,8 @@ class Task:
 
     @cached_property
     def corner_labels(self) -> np.ndarray:
-        """Label of each corner of the RGB cube, by its number 4R + 2G + B; -1 where there is no class."""
-        labels = np.full(8, -1, np.int16)
+        """Table of 256 labels, uint8: corner 4R + 2G + B of the RGB cube -> label or NO_CLASS."""
+        labels = np.full(256, NO_CLASS, np.uint8)
         for label, colour in [(IGNORE, self.unknown), *enumerate(self.palette)]:
             if colour is not None:
                 labels[_corner_number(np.array(colour, np.uint8))] = label
@@ -60,8 +61,8 @@ def labels_from_mask(mask: np.ndarray, task: Task, where: object = "mask") -> np
     if mask.ndim == 2:
         mask = np.repeat(mask[..., None], 3, axis=2)
     _refuse_class_numbers(mask, task, where)
-    labels = task.corner_labels[_corner_number(mask)]
-    classless = labels < 0
+    labels = cv2.LUT(_corner_number(mask), task.corner_labels)
+    classless = labels == NO_CLASS
     distance = _corner_distance(mask)
     _refuse_colours(mask, classless & (distance <= NEAR), task, where)
     far = distance > FAR
@@ -70,7 +71,7 @@ def labels_from_mask(mask: np.ndarray, task: Task, where: object = "mask") -> np
         _refuse_colours(mask, far, task, where)
     _refuse_colours(mask, cv2.erode(far.view(np.uint8), patch) > 0, task, where)
     labels[classless] = IGNORE
-    return labels.astype(np.uint8)
+    return labels
 
 
 def colours_from_labels(labels: np.ndarray, task: Task) -> np.ndarray:

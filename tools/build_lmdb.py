@@ -45,11 +45,11 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     """Find, split, cut, write, and print a short summary."""
+    args = parse_arguments()
     from data_prep.lmdb_writer import write_database
     from data_prep.records import Recipe
     from data_prep.scenes import find_scenes, split
 
-    args = parse_arguments()
     recipe = Recipe(args.task, args.crop, args.margin, args.variants, args.seed)
     scenes = find_scenes(args.images)
     noted = None

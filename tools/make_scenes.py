@@ -21,9 +21,9 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     """Write the scenes and say so."""
+    args = parse_arguments()
     from data_prep.synthetic.folders import write_scenes
 
-    args = parse_arguments()
     write_scenes(args.out, {"land": args.land, "road": args.road}, args.size, args.seed, args.overwrite)
     print(f"{args.out}: {args.land} land and {args.road} road scenes of {args.size}x{args.size} pixels")
 

@@ -1,0 +1,153 @@
+"""Databases hold every record once, in shuffled order, byte for byte the same each time."""
+
+import hashlib
+import json
+
+import cv2
+import lmdb
+import numpy as np
+import pytest
+
+from data_prep import lmdb_writer
+from data_prep.lmdb_writer import read_manifest, write_database
+from data_prep.records import Recipe, make_record
+from data_prep.scenes import find_scenes
+from prototxt_gen.caffe_proto import caffe_pb2
+from prototxt_gen.errors import DataError, OutputError
+
+pytestmark = pytest.mark.caffe
+RECIPE = Recipe("road", crop=33, margin=7, variants=3, seed=4)
+
+
+@pytest.fixture
+def scenes(tmp_path):
+    rng = np.random.default_rng(8)
+    folder = tmp_path / "scenes"
+    folder.mkdir()
+    for id in ("a", "b", "c", "d"):
+        mask = np.zeros((70, 60), np.uint8)
+        mask[rng.integers(5, 60) :][:6] = 255
+        cv2.imwrite(str(folder / f"{id}_sat.png"), rng.integers(0, 256, (70, 60, 3), np.uint8))
+        cv2.imwrite(str(folder / f"{id}_mask.png"), mask)
+    return find_scenes([folder])
+
+
+def entries(database) -> dict[str, bytes]:
+    with lmdb.open(str(database), readonly=True, lock=False) as environment, environment.begin() as reading:
+        return {bytes(key).decode(): bytes(value) for key, value in reading.cursor()}
+
+
+def test_every_record_is_there_once_and_as_make_record_made_it(tmp_path, scenes):
+    database = write_database(scenes, RECIPE, tmp_path / "db")
+    held = entries(tmp_path / "db")
+    assert database.records == len(held) == 12
+    assert [int(key[:8]) for key in held] == list(range(12))  # LMDB's order is the order of the numbers
+    assert {key[9:] for key in held} == {f"{id}_{variant}" for id in "abcd" for variant in range(3)}
+    for key, value in held.items():
+        datum = caffe_pb2().Datum.FromString(value)
+        id, variant = key[9:].split("_")
+        image = cv2.imread(str(tmp_path / "scenes" / f"{id}_sat.png"))
+        labels = cv2.imread(str(tmp_path / "scenes" / f"{id}_mask.png"), cv2.IMREAD_GRAYSCALE) // 255
+        assert (datum.channels, datum.height, datum.width, datum.encoded) == (4, 40, 40, False)
+        assert datum.data == make_record(image, labels, id, int(variant), RECIPE).tobytes()
+
+
+def test_scenes_are_shuffled_by_the_seed(tmp_path, scenes):
+    orders = []
+    for seed in (1, 2):
+        write_database(scenes, Recipe("road", 33, 0, 3, seed), tmp_path / f"db{seed}")
+        orders.append([key[9:] for key in entries(tmp_path / f"db{seed}")])
+    assert orders[0] != orders[1]
+    assert all(order != sorted(order) for order in orders)
+
+
+def test_the_same_seed_gives_the_same_bytes(tmp_path, scenes, monkeypatch):
+    monkeypatch.setattr(lmdb_writer, "COMMIT_BYTES", 20000)  # several transactions
+    for name in ("one", "two"):
+        write_database(scenes, RECIPE, tmp_path / name)
+    for file in ("data.mdb", "manifest.json"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_the_manifest_says_what_is_inside(tmp_path, scenes):
+    write_database(scenes, RECIPE, tmp_path / "db", split={"hold_out": 5, "part": "train"})
+    manifest = read_manifest(tmp_path / "db")
+    labels = np.concatenate(
+        [
+            np.frombuffer(caffe_pb2().Datum.FromString(value).data, np.uint8)[-1600:]
+            for value in entries(tmp_path / "db").values()
+        ]
+    )
+    expected = {"background": 0, "road": 1, "ignored": 255}
+    assert manifest["pixels"] == {name: int((labels == label).sum()) for name, label in expected.items()}
+    assert sum(manifest["shares"].values()) == pytest.approx(1)
+    assert manifest["records"] == 12
+    assert {name: manifest[name] for name in ("crop", "margin", "side", "variants", "seed", "task")} == {
+        "crop": 33,
+        "margin": 7,
+        "side": 40,
+        "variants": 3,
+        "seed": 4,
+        "task": "road",
+    }
+    assert manifest["split"] == {"hold_out": 5, "part": "train"}
+    assert [entry["id"] for entry in manifest["inputs"]] == ["a", "b", "c", "d"]
+    first = manifest["inputs"][0]
+    assert first["image_sha256"] == hashlib.sha256(scenes[0].image.read_bytes()).hexdigest()
+    assert first["mask_sha256"] == hashlib.sha256(scenes[0].mask.read_bytes()).hexdigest()
+    data = (tmp_path / "db" / "data.mdb").read_bytes()
+    assert manifest["data_mdb_sha256"] == hashlib.sha256(data).hexdigest()
+
+
+def test_a_scene_that_fails_late_leaves_nothing_behind(tmp_path, scenes):
+    last = scenes[-1].image
+    last.write_bytes(last.read_bytes()[:-40])
+    with pytest.raises(DataError, match=r"d_sat\.png: is cut off"):
+        write_database(scenes, RECIPE, tmp_path / "db")
+    assert [path.name for path in tmp_path.iterdir()] == ["scenes"]
+
+
+def test_a_failure_leaves_the_old_database_as_it_was(tmp_path, scenes):
+    write_database(scenes, RECIPE, tmp_path / "db")
+    before = entries(tmp_path / "db")
+    scenes[2].mask.unlink()
+    with pytest.raises(DataError, match=r"c_mask\.png: cannot be read"):
+        write_database(scenes, RECIPE, tmp_path / "db", overwrite=True)
+    assert entries(tmp_path / "db") == before
+    with pytest.raises(OutputError, match="exists already"):
+        write_database(scenes, RECIPE, tmp_path / "db")
+
+
+def test_overwrite_replaces_a_database(tmp_path, scenes):
+    write_database(scenes, RECIPE, tmp_path / "db")
+    write_database(scenes[:1], RECIPE, tmp_path / "db", overwrite=True)
+    assert len(entries(tmp_path / "db")) == 3
+    assert sorted(path.name for path in (tmp_path / "db").iterdir()) == ["data.mdb", "manifest.json"]
+
+
+def test_a_full_disk_is_a_named_error(tmp_path, scenes, monkeypatch):
+    def full(*_):
+        raise lmdb.DiskError("mdb_put: No space left on device")
+
+    monkeypatch.setattr(lmdb_writer._Writer, "put", full)
+    with pytest.raises(OutputError, match=r"db: cannot be written \(mdb_put: No space left"):
+        write_database(scenes, RECIPE, tmp_path / "db")
+    assert [path.name for path in tmp_path.iterdir()] == ["scenes"]
+
+
+def test_caffe_reads_it_with_image_and_label_together(tmp_path, scenes):
+    """Caffe's Data layer crops the record's four channels at one place."""
+    import caffe
+
+    write_database(scenes, RECIPE, tmp_path / "db")
+    net_file = tmp_path / "net.prototxt"
+    net_file.write_text(f"""
+        layer {{ name: "data" type: "Data" top: "data"
+          data_param {{ source: {json.dumps(str(tmp_path / "db"))} batch_size: 12 backend: LMDB }}
+          transform_param {{ crop_size: 33 }} }}
+    """)
+    net = caffe.Net(str(net_file), caffe.TEST)
+    net.forward()
+    records = [caffe_pb2().Datum.FromString(value).data for value in entries(tmp_path / "db").values()]
+    expected = np.array([np.frombuffer(data, np.uint8).reshape(4, 40, 40) for data in records])
+    assert (net.blobs["data"].data == expected[:, :, 3:36, 3:36]).all()  # TEST crops the centre

@@ -1,0 +1,130 @@
+"""Records: image and label stay together, labels are never mixed, draws depend on (seed, id, variant)."""
+
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import numpy as np
+import pytest
+
+from data_prep.classes import TASKS
+from data_prep.records import MEAN_BGR, Recipe, count_labels, make_record, record_rng, scene_records
+from data_prep.scenes import ScenePixels
+from prototxt_gen.errors import DataError
+
+RNG = np.random.default_rng(0)
+LAND = Recipe("land", crop=65, margin=16, variants=3, seed=5)
+
+
+def coded_scene(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a scene whose blue channel says which label (0 or 5) a pixel has, in blocks of 20."""
+    blocks = RNG.integers(0, 2, (height // 20 + 1, width // 20 + 1))
+    labels = np.kron(blocks, np.ones((20, 20), int))[:height, :width].astype(np.uint8) * 5
+    image = np.dstack([labels * 40, np.full_like(labels, 30), np.full_like(labels, 60)])
+    return image, labels
+
+
+def test_a_record_has_the_stated_shape_and_type():
+    record = make_record(*coded_scene(200, 300), "id", 0, LAND)
+    assert record.shape == (4, 81, 81)
+    assert record.dtype == np.uint8
+
+
+@pytest.mark.parametrize("variant", range(8))
+def test_image_and_label_stay_together(variant):
+    record = make_record(*coded_scene(220, 300), "id", variant, LAND)
+    blue, label = record[0].astype(int), record[3]
+    settled = (blue < 20) | (blue > 180)  # away from the mixed colours of borders
+    assert settled.mean() > 0.7
+    # A border may fall differently in a filtered and in a nearest-neighbour map: by less than a pixel.
+    assert ((blue > 100) == (label == 5)).mean() > 0.98
+    assert (record[1] == 30).all()
+    assert (record[2] == 60).all()
+
+
+@pytest.mark.parametrize("task", ["land", "road"])
+def test_no_label_arises_that_the_source_does_not_have(task):
+    recipe = Recipe(task, 33, 0, 1, 1)
+    labels = RNG.choice(np.array([0, 1, 255], np.uint8), (90, 90))
+    for variant in range(30):
+        record = make_record(np.zeros((90, 90, 3), np.uint8), labels, "x", variant, recipe)
+        assert set(np.unique(record[3])) <= {0, 1, 255}
+
+
+def test_a_small_scene_is_padded_with_the_mean_colour_and_ignored():
+    image = np.zeros((30, 500, 3), np.uint8)
+    record = make_record(image, np.ones((30, 500), np.uint8), "x", 0, LAND)
+    padded = record[3] == 255
+    assert padded.all(axis=1).any()
+    assert (padded.all(axis=1) | (record[3] == 1).all(axis=1)).all()
+    assert (record[:3, padded] == np.array(MEAN_BGR)[:, None]).all()
+    assert (record[:3, ~padded] == 0).all()
+    assert 30 * 0.78 <= (~padded[:, 0]).sum() <= 30 * 1.27
+
+
+def test_the_padding_is_the_networks_mean_rounded():
+    assert (round(103.94), round(116.78), round(123.68)) == MEAN_BGR
+
+
+@pytest.mark.parametrize(("task", "low", "high"), [("land", 0.8, 1.25), ("road", 0.5, 1.5)])
+def test_scales_fill_the_papers_range(task, low, high):
+    ramp = np.broadcast_to(np.arange(250, dtype=np.uint8)[:, None], (250, 400))
+    image, labels = np.dstack([ramp] * 3), np.zeros((250, 400), np.uint8)
+    recipe = Recipe(task, 65, 0, 1, 2)
+    scales = []
+    for variant in range(200):
+        column = make_record(image, labels, "x", variant, recipe)[0, :, 0].astype(float)
+        scales.append(50 / (column[57] - column[7]))  # pixels of the record per pixel of the scene
+    assert low * 0.95 < min(scales) < low * 1.08
+    assert high * 0.92 < max(scales) < high * 1.06
+
+
+def test_crops_reach_every_edge_of_the_scene():
+    labels = np.zeros((120, 160), np.uint8)
+    labels[0], labels[-1], labels[:, 0], labels[:, -1] = 1, 2, 3, 4
+    seen = {
+        int(value)
+        for variant in range(400)
+        for value in np.unique(make_record(np.zeros((120, 160, 3), np.uint8), labels, "x", variant, LAND)[3])
+    }
+    assert seen == {0, 1, 2, 3, 4}
+
+
+def test_a_record_depends_on_seed_id_and_variant_alone():
+    image, labels = coded_scene(300, 300)
+    first = make_record(image, labels, "a", 1, LAND)
+    list(scene_records(ScenePixels(image, labels, "", ""), "b", LAND))  # draws for others in between
+    assert (make_record(image, labels, "a", 1, LAND) == first).all()
+    assert (list(scene_records(ScenePixels(image, labels, "", ""), "a", LAND))[1] == first).all()
+    for other in (("b", 1, 5), ("a", 2, 5), ("a", 1, 6)):
+        recipe = Recipe("land", 65, 16, 3, other[2])
+        assert (make_record(image, labels, *other[:2], recipe) != first).any()
+
+
+def test_draws_are_the_same_on_every_machine():
+    assert record_rng(1, "scene", 2).integers(0, 1000, 4).tolist() == [972, 628, 685, 381]
+
+
+def test_another_process_makes_the_same_record():
+    image, labels = coded_scene(200, 200)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as workers:
+        record = workers.submit(make_record, image, labels, "a", 1, LAND).result()
+    assert (record == make_record(image, labels, "a", 1, LAND)).all()
+
+
+def test_labels_outside_the_classes_are_found():
+    record = np.zeros((4, 33, 33), np.uint8)
+    record[3, 0, 0] = 6
+    with pytest.raises(DataError, match="a variant 0: label 6"):
+        count_labels(record, TASKS["land"], "a variant 0")
+
+
+@pytest.mark.parametrize(("crop", "near"), [(512, 513), (500, 513), (1, 33), (0, 33), (1024, 1025), (-5, 33)])
+def test_a_crop_that_is_not_32k_plus_1_is_refused(crop, near):
+    with pytest.raises(DataError, match=rf"--crop: {crop} is not 32k \+ 1; give {near}"):
+        Recipe("land", crop, 0, 1, 0)
+
+
+@pytest.mark.parametrize("wrong", [{"margin": -1}, {"variants": 0}, {"seed": -1}])
+def test_other_numbers_out_of_range_are_refused(wrong):
+    with pytest.raises(DataError, match=f"--{next(iter(wrong))}"):
+        Recipe(**({"task": "land", "crop": 33, "margin": 0, "variants": 1, "seed": 0} | wrong))

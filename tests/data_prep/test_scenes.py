@@ -1,0 +1,116 @@
+"""Scenes are paired by name, split by id, and read or refused whole."""
+
+import hashlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from data_prep.classes import TASKS
+from data_prep.scenes import Scene, find_scenes, read_scene, split
+from prototxt_gen.errors import DataError
+
+ROAD = TASKS["road"]
+
+
+def add_scene(folder: Path, id: str, size: tuple[int, int] = (20, 30)) -> None:
+    folder.mkdir(exist_ok=True)
+    mask = np.zeros(size, np.uint8)
+    mask[5] = 255
+    cv2.imwrite(str(folder / f"{id}_sat.jpg"), np.full((*size, 3), (10, 200, 90), np.uint8))
+    cv2.imwrite(str(folder / f"{id}_mask.png"), mask)
+
+
+def test_pairs_of_several_folders_are_sorted_by_id_as_text(tmp_path):
+    for folder, id in (("a", "9"), ("a", "10"), ("b", "1x")):
+        add_scene(tmp_path / folder, id)
+    (tmp_path / "a" / "notes.txt").write_text("not a scene")
+    scenes = find_scenes([tmp_path / "a", tmp_path / "b"])
+    assert [scene.id for scene in scenes] == ["10", "1x", "9"]
+    assert scenes[0] == Scene("10", tmp_path / "a/10_sat.jpg", tmp_path / "a/10_mask.png")
+
+
+def test_a_scene_is_read_with_labels_and_checksums(tmp_path):
+    add_scene(tmp_path, "7")
+    [scene] = find_scenes([tmp_path])
+    pixels = read_scene(scene, ROAD)
+    assert pixels.image.shape == (20, 30, 3)
+    assert np.abs(pixels.image.astype(int) - (10, 200, 90)).max() < 6  # BGR, through JPEG
+    assert (pixels.labels == np.repeat([0] * 5 + [1] + [0] * 14, 30).reshape(20, 30)).all()
+    assert pixels.mask_sha256 == hashlib.sha256((tmp_path / "7_mask.png").read_bytes()).hexdigest()
+
+
+def lose_mask(folder):
+    (folder / "2_mask.png").unlink()
+
+
+def lose_image(folder):
+    (folder / "2_sat.jpg").unlink()
+
+
+def double_image(folder):
+    cv2.imwrite(str(folder / "2_sat.png"), np.zeros((20, 30, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("harm", "where", "fact"),
+    [
+        (lose_mask, "2_sat.jpg", "has no mask 2_mask.png"),
+        (lose_image, "2_mask.png", "has no image"),
+        (double_image, "2_sat.png", "scene 2 is also"),
+    ],
+)
+def test_a_folder_with_loose_ends_is_refused(tmp_path, harm, where, fact):
+    for id in "123":
+        add_scene(tmp_path, id)
+    harm(tmp_path)
+    with pytest.raises(DataError) as caught:
+        find_scenes([tmp_path])
+    assert caught.value.where == str(tmp_path / where)
+    assert fact in caught.value.fact
+
+
+def test_one_id_in_two_folders_is_refused(tmp_path):
+    add_scene(tmp_path / "a", "1")
+    add_scene(tmp_path / "b", "1")
+    with pytest.raises(DataError, match="leave one of the two out"):
+        find_scenes([tmp_path / "a", tmp_path / "b"])
+
+
+def test_missing_and_empty_folders_are_refused(tmp_path):
+    with pytest.raises(DataError, match="is no folder"):
+        find_scenes([tmp_path / "nowhere"])
+    with pytest.raises(DataError, match=r"holds no \*_sat.jpg among 0 files"):
+        find_scenes([tmp_path])
+
+
+def test_a_mask_of_another_size_is_refused(tmp_path):
+    add_scene(tmp_path, "1")
+    cv2.imwrite(str(tmp_path / "1_mask.png"), np.zeros((20, 31), np.uint8))
+    with pytest.raises(DataError, match=r"1_mask.png: is 31x20, its image 30x20"):
+        read_scene(find_scenes([tmp_path])[0], ROAD)
+
+
+def scenes_of(ids: list[str]) -> list[Scene]:
+    return [Scene(id, Path(id), Path(id)) for id in ids]
+
+
+def test_every_third_id_as_text_is_held_out():
+    scenes = scenes_of(["1", "2", "3", "10", "20", "30", "4"])  # as text: 1 10 2 20 3 30 4
+    assert [s.id for s in split(scenes, 3, "test")] == ["2", "30"]
+    assert [s.id for s in split(scenes, 3, "train")] == ["1", "10", "20", "3", "4"]
+
+
+def test_parts_do_not_depend_on_the_order_and_share_no_id():
+    ids = [str(n) for n in range(50)]
+    train, test = (split(scenes_of(ids), 5, part) for part in ("train", "test"))
+    assert split(scenes_of(ids[::-1]), 5, "test") == test
+    assert {s.id for s in train}.isdisjoint(s.id for s in test)
+    assert len(train) + len(test) == 50
+
+
+@pytest.mark.parametrize(("hold_out", "part"), [(1, "train"), (0, "test"), (9, "test")])
+def test_a_part_without_scenes_is_an_error(hold_out, part):
+    with pytest.raises(DataError, match="--hold-out"):
+        split(scenes_of(["1", "2", "3"]), hold_out, part)

@@ -1,0 +1,158 @@
+"""The command's answers: a database and a summary, or one line, exit code 2 and nothing left behind."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+TOOL = Path(__file__).parents[2] / "tools" / "build_lmdb.py"
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(5):
+        mask = np.zeros((60, 70, 3), np.uint8)
+        mask[:30] = (0, 255, 255)  # BGR: agriculture
+        mask[30:] = (255, 0, 0)  # BGR: water
+        cv2.imwrite(str(folder / f"{number}_sat.jpg"), rng.integers(0, 256, (60, 70, 3), np.uint8))
+        cv2.imwrite(str(folder / f"{number}_mask.png"), mask)
+    return folder
+
+
+def build(folder: Path, *options: object) -> subprocess.CompletedProcess:
+    """Run the command with sensible options, of which later ones win."""
+    command = [sys.executable, TOOL, "land", "--images", folder / "images", "--out", folder / "db"]
+    command += ["--crop", 33, "--margin", 8, *options]
+    return subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+
+
+def manifest(folder: Path) -> dict:
+    return json.loads((folder / "db" / "manifest.json").read_text())
+
+
+@pytest.mark.caffe
+def test_it_builds_and_tells_what_it_built(tmp_path, images):
+    done = build(tmp_path, "--variants", 4, "--seed", 7)
+    assert done.returncode == 0, done.stderr
+    assert "20 records of 5 scenes, 41x41 pixels" in done.stdout
+    assert "agriculture" in done.stdout
+    assert manifest(tmp_path)["seed"] == 7
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["db", "images"]
+
+
+@pytest.mark.caffe
+def test_the_parts_of_a_hold_out_share_no_scene(tmp_path, images):
+    ids = []
+    for part in ("train", "test"):
+        assert build(tmp_path, "--hold-out", 2, "--part", part, "--overwrite").returncode == 0
+        ids.append([entry["id"] for entry in manifest(tmp_path)["inputs"]])
+    assert ids == [["0", "2", "4"], ["1", "3"]]
+
+
+@pytest.mark.caffe
+def test_several_folders_go_into_one_database(tmp_path, images):
+    other = tmp_path / "other"
+    other.mkdir()
+    for ending in ("_sat.jpg", "_mask.png"):
+        (images / f"4{ending}").rename(other / f"4{ending}")
+    assert build(tmp_path, "--images", images, other).returncode == 0
+    assert [entry["id"] for entry in manifest(tmp_path)["inputs"]] == list("01234")
+
+
+def truncate(folder):
+    path = folder / "3_sat.jpg"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def drop_mask(folder):
+    (folder / "3_mask.png").unlink()
+
+
+def shrink_mask(folder):
+    cv2.imwrite(str(folder / "3_mask.png"), np.zeros((60, 69, 3), np.uint8))
+
+
+def foreign_colour(folder):
+    cv2.imwrite(str(folder / "3_mask.png"), np.full((60, 70, 3), (0, 128, 255), np.uint8))
+
+
+def empty(folder):
+    for path in folder.iterdir():
+        path.unlink()
+
+
+BAD_IMAGES = [
+    pytest.param(truncate, "3_sat.jpg", "is cut off", "fetch or export", marks=pytest.mark.caffe),
+    (drop_mask, "3_sat.jpg", "has no mask 3_mask.png", "add the mask"),
+    pytest.param(shrink_mask, "3_mask.png", "is 69x60", "use the mask", marks=pytest.mark.caffe),
+    pytest.param(foreign_colour, "3_mask.png", "RGB (255, 128, 0)", "palette", marks=pytest.mark.caffe),
+    (empty, "images", "among 0 files", "give a folder"),
+]
+
+
+def assert_refused(done: subprocess.CompletedProcess, *words: str) -> None:
+    assert done.returncode == 2
+    assert done.stderr.strip().count("\n") == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(("harm", "file", "fact", "remedy"), BAD_IMAGES)
+def test_bad_images_end_in_one_line(tmp_path, images, harm, file, fact, remedy):
+    harm(images)
+    assert_refused(build(tmp_path), file, fact, remedy)
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--crop", 64), ("--crop", "64 is not 32k + 1", "give 65")),
+        (("--margin", -3), ("--margin", "is -3", "0 or more")),
+        (("--variants", 0), ("--variants", "is 0", "1 or more")),
+        (("--hold-out", 1), ("--hold-out", "is 1", "2 or more")),
+        (("--hold-out", 9, "--part", "test"), ("--hold-out", "9 leaves no test scene of 5", "smaller")),
+        (("--images", "nowhere"), ("nowhere", "is no folder", "give a folder")),
+    ],
+)
+def test_bad_options_end_in_one_line(tmp_path, images, options, words):
+    assert_refused(build(tmp_path, *options), *words)
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]
+
+
+def test_an_existing_output_is_kept_without_overwrite(tmp_path, images):
+    (tmp_path / "db").mkdir()
+    (tmp_path / "db" / "mine.txt").write_text("keep")
+    assert_refused(build(tmp_path), str(tmp_path / "db"), "exists already", "--overwrite")
+    assert [path.name for path in (tmp_path / "db").iterdir()] == ["mine.txt"]
+
+
+def test_help_is_readable_without_caffe():
+    done = subprocess.run([sys.executable, "-S", TOOL, "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "32k + 1" in done.stdout
+
+
+@pytest.mark.caffe
+@pytest.mark.real_data
+def test_real_road_folders_of_two_sources_build(tmp_path):
+    if "DFCNET_DATA" not in os.environ:
+        pytest.skip("DFCNET_DATA is not set")
+    data = Path(os.environ["DFCNET_DATA"])
+    command = [sys.executable, TOOL, "road", "--crop", 257, "--hold-out", 5, "--part", "test"]
+    command += ["--images", data / "deepglobe/road/train", data / "massachusetts/road_512/train"]
+    command += ["--out", tmp_path / "db"]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert manifest(tmp_path)["records"] == 104 // 5
+    assert 0.005 < manifest(tmp_path)["shares"]["road"] < 0.15

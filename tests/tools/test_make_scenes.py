@@ -1,0 +1,47 @@
+"""The command writes folders that the rest of the project takes as DeepGlobe's."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from data_prep.classes import TASKS
+from data_prep.scenes import find_scenes, read_scene
+
+TOOL = Path(__file__).parents[2] / "tools" / "make_scenes.py"
+
+
+def make(*options: object) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, TOOL, *map(str, options)], capture_output=True, text=True, check=False
+    )
+
+
+def test_it_writes_scenes_that_are_read_strictly(tmp_path):
+    done = make("--out", tmp_path / "s", "--land", 3, "--road", 2, "--size", 128, "--seed", 9)
+    assert done.returncode == 0, done.stderr
+    for task, count in (("land", 3), ("road", 2)):
+        scenes = find_scenes([tmp_path / "s" / task])
+        assert len(scenes) == count
+        for scene in scenes:
+            assert read_scene(scene, TASKS[task]).labels.shape == (128, 128)
+
+
+def test_the_same_seed_gives_the_same_files(tmp_path):
+    for name in ("one", "two"):
+        make("--out", tmp_path / name, "--land", 2, "--road", 1, "--size", 128, "--seed", 9)
+    files = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.*"))
+    assert len(files) == 6
+    for file in files:
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_an_existing_folder_is_kept_without_overwrite(tmp_path):
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "mine.txt").write_text("keep")
+    done = make("--out", tmp_path / "s", "--land", 1, "--size", 64)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "--overwrite" in done.stderr
+    assert [path.name for path in tmp_path.rglob("*")] == ["s", "mine.txt"]
+    assert make("--out", tmp_path / "s", "--land", 1, "--size", 64, "--overwrite").returncode == 0
+    assert [path.name for path in (tmp_path / "s").iterdir()] == ["land"]
