@@ -36,8 +36,12 @@ def decode(data: bytes, where: object) -> np.ndarray:
         height, width = _check_png(data, where)
     else:
         raise DataError(where, f"starts with {data[:4]!r}, neither JPEG nor PNG", "convert it to one of them")
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     with _codec_words() as words:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        try:
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        except cv2.error as error:
+            raise DataError(where, f"is damaged ({error.err})", REMEDY) from error
     complaint = next((line for line in words if any(word in line.lower() for word in COMPLAINTS)), None)
     if image is None or complaint or image.shape[:2] != (height, width):
         raise DataError(where, f"is damaged ({complaint or 'the codec refuses it'})", REMEDY)

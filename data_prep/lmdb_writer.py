@@ -49,13 +49,13 @@ def write_database(
     with staged_folder(out, overwrite) as staged:
         try:
             inputs, counts = _write_records(scenes, recipe, staged)
+            names = [*TASKS[recipe.task].classes, "ignored"]
+            pixels = dict(zip(names, map(int, counts), strict=True))
+            size = (staged / "data.mdb").stat().st_size
+            database = Database(len(scenes) * recipe.variants, pixels, size)
+            _write_manifest(staged, recipe, database, inputs, split)
         except (lmdb.Error, OSError) as error:
             raise OutputError(out, f"cannot be written ({error})", "check the disk's free space") from error
-        names = [*TASKS[recipe.task].classes, "ignored"]
-        pixels = dict(zip(names, map(int, counts), strict=True))
-        size = (staged / "data.mdb").stat().st_size
-        database = Database(len(scenes) * recipe.variants, pixels, size)
-        _write_manifest(staged, recipe, database, inputs, split)
     return database
 
 
