@@ -48,6 +48,7 @@ def train(run: Run, gpus: Sequence[int], weights: Sequence[Path]) -> None:
         pipes.append(receiver)
     try:
         with Report(run) as report:
+            report.say(run.summary())
             _watch(run, ranks, pipes, report)
     finally:
         for process in ranks:
@@ -107,7 +108,7 @@ class Report:
         {"loaded": self._loaded, "step": self._step, "done": self._done}[kind](*content)
 
     def _loaded(self, path: Path, found: Match) -> None:
-        self._say(
+        self.say(
             f"{path}: {len(found.loaded)} layers loaded, {len(found.left)} left at their filler, "
             f"{len(found.unused)} not used"
         )
@@ -128,7 +129,7 @@ class Report:
             "images_per_second": self.solver.batch_size / seconds,
         }
         self.log.write(json.dumps(entry) + "\n")
-        self._say(self._line(entry, (self.solver.max_iter - iteration) * seconds))
+        self.say(self._line(entry, (self.solver.max_iter - iteration) * seconds))
         self.sums, self.steps, self.since = {}, 0, now
 
     def _line(self, entry: dict, left: float) -> str:
@@ -139,7 +140,8 @@ class Report:
         )
 
     def _done(self, iteration: int) -> None:
-        self._say(f"{self.run.weights}: weights after {iteration} iterations")
+        self.say(f"{self.run.weights}: weights after {iteration} iterations")
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """Print a line, above the progress bar where there is one."""
         self.bar.write(line) if not self.bar.disable else print(line, flush=True)

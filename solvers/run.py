@@ -13,6 +13,7 @@ from prototxt_gen.experiment import Experiment
 from prototxt_gen.files import staged_folder
 from prototxt_gen.model_card import ModelCard
 from prototxt_gen.models import DEPLOY, TRAIN, build
+from prototxt_gen.shapes import count
 from solvers.weights import match
 
 
@@ -41,7 +42,18 @@ class Run:
     @property
     def weights(self) -> Path:
         """The final weights, with their model card beside them."""
-        return self.folder / f"{self.experiment.name}.caffemodel"
+        return self.folder / "weights.caffemodel"
+
+    def summary(self) -> str:
+        """Say in a line what will be trained."""
+        exp = self.experiment
+        net = build(exp, TRAIN)
+        size = sum(count(shape) for layer in net.layers for shape in layer.params)
+        return (
+            f"{self.folder}: {exp.model} of {len(net.layers)} layers and {size:,} parameters, "
+            f"{' and '.join(exp.task_names())}, {exp.solver.batch_size} crops of {exp.input.crop} x "
+            f"{exp.input.crop} an iteration, seed {exp.solver.random_seed}"
+        )
 
     def caffe_log(self, rank: int) -> Path:
         """What Caffe wrote in one rank."""

@@ -19,6 +19,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--task", choices=("land", "road"), default="land", help="default: land")
     parser.add_argument("--tile", type=int, help="side of a tile, 32k+1 pixels (default: the prototxt's)")
     parser.add_argument("--overlap", type=int, help="pixels that neighbours share (default: tile / 4)")
+    parser.add_argument(
+        "--hold-out",
+        type=int,
+        metavar="K",
+        help="only the scenes that build_lmdb.py --hold-out K left for testing",
+    )
     cli.add_overwrite(parser)
     return parser.parse_args()
 
@@ -27,12 +33,15 @@ def main() -> None:
     """Predict the maps and print one line of summary."""
     arguments = parse()
     from data_prep.classes import TASKS
+    from data_prep.scenes import split
     from inference.folders import find_images
     from inference.loading import load_predictor
     from inference.mapping import map_scenes, refuse_existing_maps
 
     task = TASKS[arguments.task]
     scenes = find_images(arguments.inputs)
+    if arguments.hold_out:
+        scenes = split(scenes, arguments.hold_out, "test")
     refuse_existing_maps(scenes, arguments.out, arguments.overwrite)
     predictor = load_predictor(
         arguments.deploy,

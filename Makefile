@@ -1,0 +1,87 @@
+# make demo   the main job on a small embedded default: scenes, databases, nets, training, maps, score
+# make test   all tests
+# make real   the same way on the real scenes that DFCNET_DATA points to (about 40 minutes on 2 cores)
+# make caffe  BVLC Caffe and the Python environment alone: the set-up that the others do first
+
+PYTHON3 ?= /usr/bin/python3
+PY := .venv/bin/python
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+.SECONDEXPANSION:
+.SECONDARY:
+.PHONY: demo real test caffe venv lint
+
+# What differs between the two runs: folders of scenes, and records per scene.
+demo_land := runs/demo/scenes/land
+demo_road := runs/demo/scenes/road
+demo_crop := 129
+demo_variants := 16
+real_land := $(DFCNET_DATA)/deepglobe/land_256/train
+real_road := $(DFCNET_DATA)/massachusetts/road_512/train $(DFCNET_DATA)/deepglobe/road/train
+real_crop := 193
+real_variants := 16
+hold_out := 5# every fifth scene, by id sorted as text, is for testing
+
+demo: runs/demo/scenes/done
+	@$(MAKE) --no-print-directory runs/demo/comparison.png
+	cat runs/demo/score.txt
+	echo "runs/demo/comparison.png: image, ground truth and DFCNet's map, side by side"
+
+real: caffe
+	@[[ -d "$(DFCNET_DATA)" ]] || { echo "real: DFCNET_DATA='$(DFCNET_DATA)': is no folder; set it to the real scenes" >&2; exit 2; }
+	$(MAKE) --no-print-directory runs/real/comparison.png
+	cat runs/real/score.txt
+	echo "runs/real/comparison.png: image, ground truth and DFCNet's map, side by side"
+
+test: caffe
+	@$(PY) -m pytest
+
+lint: venv
+	@$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+caffe: venv
+	@docker/caffe/build.sh
+
+venv: .venv/.ready
+
+# The distribution's own Python: Boost.Python is built for it.
+.venv/.ready: pyproject.toml docker/packages.txt
+	@docker/packages.sh docker/packages.txt
+	echo "venv: .venv with the packages of pyproject.toml"
+	$(PYTHON3) -m venv --clear .venv
+	$(PY) docker/requirements.py >.venv/requirements.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check -r .venv/requirements.txt
+	touch $@
+
+runs/demo/scenes/done: | caffe
+	@echo "== synthetic scenes"
+	$(PY) tools/make_scenes.py --out runs/demo/scenes --land 30 --road 24 --size 384 --seed 1 --overwrite
+	touch $@
+
+runs/%/land_train_lmdb/data.mdb:
+	@echo "== LMDB of land cover"
+	$(PY) tools/build_lmdb.py land --images $($*_land) --out $(@D) --crop $($*_crop) \
+	    --variants $($*_variants) --hold-out $(hold_out) --seed 1 --overwrite
+
+runs/%/road_train_lmdb/data.mdb:
+	@echo "== LMDB of roads"
+	$(PY) tools/build_lmdb.py road --images $($*_road) --out $(@D) --crop $($*_crop) \
+	    --variants $($*_variants) --seed 1 --overwrite
+
+runs/%/train/weights.caffemodel: solvers/dfcnet_%.toml runs/%/land_train_lmdb/data.mdb runs/%/road_train_lmdb/data.mdb
+	@echo "== training"
+	$(PY) tools/train.py dfcnet_$* --cpu --run $(@D) --overwrite
+
+runs/%/score.txt: runs/%/train/weights.caffemodel
+	@echo "== maps of the held-out scenes"
+	$(PY) tools/predict.py --deploy runs/$*/train/deploy.prototxt --weights $< --out runs/$*/maps \
+	    --hold-out $(hold_out) --overwrite $($*_land)
+	$(PY) tools/evaluate.py --truth $($*_land) --pred runs/$*/maps --only-predicted \
+	    --json runs/$*/score.json --overwrite >$@
+
+runs/%/comparison.png: runs/%/score.txt
+	@$(PY) tools/figure.py compare --images $($*_land) --truth $($*_land) --pred runs/$*/maps \
+	    --names DFCNet --out $@ --rows 4 --overwrite
