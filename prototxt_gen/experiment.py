@@ -17,7 +17,7 @@ NotNegative = Annotated[float, Field(ge=0)]
 class Strict(BaseModel):
     """A table of an experiment file: unknown keys and wrong types are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Input(Strict):
@@ -74,7 +74,7 @@ class Solver(Strict):
     base_lr: Positive
     lr_policy: Literal["fixed", "poly", "step", "exp", "inv", "multistep", "sigmoid"]
     power: NotNegative | None = None
-    gamma: Positive | None = None
+    gamma: float | None = None  # negative for a falling sigmoid
     stepsize: Count | None = None
     stepvalue: tuple[Count, ...] | None = Field(default=None, strict=False)
     type: Literal["SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam"] = "SGD"
@@ -138,7 +138,9 @@ class Experiment(Strict):
 
     def iter_size(self, ranks: int | None = None) -> int:
         """Return the passes per update and rank; raise ValueError if the batch does not divide."""
-        ranks = ranks or self.solver.ranks
+        ranks = self.solver.ranks if ranks is None else ranks
+        if ranks < 1:
+            raise ValueError(f"{ranks} ranks cannot share a batch")
         images = ranks * len(self.tasks) * self.solver.images_per_pass
         passes, rest = divmod(self.solver.batch_size, images)
         if rest or not passes:
@@ -176,8 +178,8 @@ def read_experiment(path: Path) -> Experiment:
 
 
 def _explain(error: ValidationError) -> tuple[str, str]:
-    """Return what is wrong and what to do, for the first of pydantic's findings."""
-    first = error.errors()[0]
+    """Return what is wrong and what to do, for an unknown key (it may be a missing one's) or the first finding."""
+    first = min(error.errors(), key=lambda finding: finding["type"] != "extra_forbidden")
     key = ".".join(str(part) for part in first["loc"] if part != "[key]")
     if first["type"] == "extra_forbidden":
         return f"unknown key {key}", "remove it, or correct its spelling"

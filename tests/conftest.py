@@ -1,0 +1,101 @@
+"""What tests share: skips for what is not there, and a tiny experiment that trains in a second."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import lmdb
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+TINY = """
+model = "dfcnet"
+head_channels = 4
+fusion_channels = 4
+[input]
+crop = 33
+mean = [103.94, 116.78, 123.68]
+scale = 0.017
+[densenet]
+stem_channels = 4
+growth_rate = 2
+bottleneck = 2
+compression = 0.5
+encoder_units = [1, 1, 1, 1]
+decoder_units = [1, 1, 1, 1]
+up_channels = 4
+bn_moving_average = 0.9
+[tasks.land]
+classes = 6
+source = "land_lmdb"
+[tasks.road]
+classes = 2
+source = "road_lmdb"
+[solver]
+batch_size = 4
+ranks = 1
+images_per_pass = 2
+max_iter = 6
+base_lr = 0.05
+lr_policy = "poly"
+power = 0.9
+momentum = 0.9
+weight_decay = 0.0005
+display = 2
+snapshot = 4
+random_seed = 3
+"""
+
+
+def pytest_collection_modifyitems(items):
+    if not os.environ.get("DFCNET_DATA"):
+        skip = pytest.mark.skip(reason="DFCNET_DATA is not set: no real scenes to test on")
+        for item in items:
+            if item.get_closest_marker("real_data"):
+                item.add_marker(skip)
+
+
+@pytest.fixture
+def run_tool():
+    """Return a function that runs a command of tools/ and gives its CompletedProcess."""
+
+    def run(name: str, *arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess:
+        command = [sys.executable, ROOT / "tools" / name, *arguments]
+        return subprocess.run(
+            [str(word) for word in command], capture_output=True, text=True, cwd=cwd, check=False
+        )
+
+    return run
+
+
+def write_lmdb(path: Path, task: str, classes: int, side: int = 37, records: int = 8) -> None:
+    """Write a database as data_prep does, of patches whose brightness is their label."""
+    import json
+
+    from prototxt_gen.caffe_proto import caffe_pb2
+
+    rng = np.random.default_rng(classes)
+    with lmdb.open(str(path), map_size=1 << 24) as environment, environment.begin(write=True) as writing:
+        for number in range(records):
+            patches = rng.integers(0, classes, (3, 3), np.uint8)
+            label = np.kron(patches, np.ones((side // 3 + 1,) * 2, np.uint8))[:side, :side]
+            image = (label * (250 // classes) + rng.integers(0, 6, (3, side, side))).astype(np.uint8)
+            data = np.concatenate([image, label[None]]).tobytes()
+            datum = caffe_pb2().Datum(channels=4, height=side, width=side, data=data)
+            writing.put(f"{number:08d}".encode(), datum.SerializeToString())
+    manifest = {"task": task, "side": side, "classes": [str(label) for label in range(classes)]}
+    (path / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch) -> Path:
+    """Return a tiny experiment file, beside its databases, in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    write_lmdb(tmp_path / "land_lmdb", "land", 6)
+    write_lmdb(tmp_path / "road_lmdb", "road", 2)
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY)
+    return path

@@ -1,0 +1,114 @@
+"""The recipe of Caffe, and what its build gives: quick when nothing changed, careful otherwise."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+CAFFE = Path(__file__).parents[2] / "docker" / "caffe"
+
+
+def build(*options: object, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [CAFFE / "build.sh", *map(str, options)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHON": sys.executable, **environment},
+        check=False,
+    )
+
+
+@pytest.mark.caffe
+def test_a_second_call_returns_within_a_second_and_says_nothing():
+    times = []
+    for _ in range(3):
+        start = time.monotonic()
+        done = build()
+        times.append(time.monotonic() - start)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert min(times) < 1
+
+
+def test_an_unknown_option_is_refused():
+    done = build("--fast")
+    assert done.returncode == 2
+    assert done.stderr == "caffe: unknown option --fast; usage: build.sh [--source TARBALL]\n"
+
+
+def test_a_missing_tarball_is_refused(tmp_path):
+    done = build("--source", tmp_path / "caffe.tar.gz")
+    assert done.returncode == 2
+    assert f"{tmp_path}/caffe.tar.gz: cannot be read" in done.stderr
+
+
+@pytest.mark.caffe
+def test_a_tarball_of_other_files_is_refused_and_nothing_is_installed(tmp_path):
+    (tmp_path / "CMakeLists.txt").write_text("project(Other)\n")
+    with tarfile.open(tmp_path / "other.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "CMakeLists.txt", "caffe-master/CMakeLists.txt")
+    prefix = tmp_path / "prefix"
+    done = build(
+        "--source",
+        tmp_path / "other.tar.gz",
+        CAFFE_PREFIX=str(prefix),
+        XDG_CACHE_HOME=str(tmp_path / "cache"),
+    )
+    assert done.returncode == 1
+    assert "its files are not those of BVLC Caffe 99bd997" in done.stderr
+    assert re.search(r"caffe: failed at: source from .*other.tar.gz; log: \S+\.log\n$", done.stderr)
+    assert not prefix.exists()
+
+
+def test_a_prefix_with_foreign_files_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("chapter one")
+    done = build(CAFFE_PREFIX=str(tmp_path))
+    assert done.returncode == 2
+    assert f"{tmp_path}: holds files that are not an installed Caffe" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_python_without_numpy_or_none_at_all_is_refused(tmp_path):
+    done = build(PYTHON=str(tmp_path / "python"))
+    assert done.returncode == 2
+    assert "no Python there; run `make venv`" in done.stderr
+
+
+def test_patches_hold_no_context_lines():
+    for patch in (CAFFE / "patches").glob("*.patch"):
+        body = patch.read_text().split("\n--- ", 1)[1]
+        assert not [line for line in body.splitlines() if line.startswith(" ")], patch.name
+
+
+@pytest.mark.caffe
+def test_caffe_is_imported_without_any_variable():
+    names = ("PYTHONPATH", "LD_LIBRARY_PATH", "CAFFE_PREFIX", "CAFFE_ROOT")
+    environment = {key: value for key, value in os.environ.items() if key not in names}
+    code = "import caffe, numpy; print(caffe.__version__, numpy.__version__.split('.')[0], caffe.has_nccl())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd="/", env=environment, check=True
+    )
+    assert done.stdout == "1.0.0 2 False\n"
+
+
+@pytest.mark.caffe
+def test_pycaffes_arrays_and_datums_work_with_numpy_2():
+    from solvers.pycaffe import import_caffe
+
+    caffe = import_caffe()
+    array = np.arange(24, dtype=np.uint8).reshape(4, 2, 3)
+    np.testing.assert_array_equal(caffe.io.datum_to_array(caffe.io.array_to_datum(array)), array)
+    assert "Interp" in caffe.layer_type_list()
+
+
+@pytest.mark.caffe
+def test_the_caffe_tool_is_installed_and_starts():
+    prefix = Path(importlib.util.find_spec("caffe").origin).parents[2]
+    done = subprocess.run([prefix / "bin" / "caffe", "-version"], capture_output=True, text=True, check=True)
+    assert "caffe version 1.0.0" in done.stdout

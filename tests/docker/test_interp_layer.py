@@ -1,0 +1,135 @@
+"""Our Interp layer: Caffe's own gradient checker in C++, brute force from Python."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.caffe
+
+
+def weights_of_an_axis(size: int, out: int) -> np.ndarray:
+    """Return the (out, size) matrix of linear interpolation with aligned corners, one entry at a time."""
+    matrix = np.zeros((out, size))
+    for o in range(out):
+        source = o * (size - 1) / (out - 1) if out > 1 else 0.0
+        for i in range(size):
+            matrix[o, i] = max(0.0, 1 - abs(source - i))
+    return matrix
+
+
+def brute_force(x: np.ndarray, height: int, width: int, beg: int, end: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the output, and the input's gradient for the loss sum(output**2) / 2."""
+    rows, columns = x.shape[2] + end, x.shape[3] + end
+    inner = x[:, :, -beg:rows, -beg:columns]
+    down = weights_of_an_axis(inner.shape[2], height)
+    across = weights_of_an_axis(inner.shape[3], width)
+    y = np.einsum("oi,ncij,pj->ncop", down, inner, across)
+    gradient = np.zeros_like(x)
+    gradient[:, :, -beg:rows, -beg:columns] = np.einsum("oi,ncop,pj->ncij", down, y, across)
+    return y, gradient
+
+
+def make_net(tmp_path: Path, shape: tuple, param: str):
+    from solvers.pycaffe import import_caffe
+
+    dims = " ".join(f"dim: {n}" for n in shape)
+    path = tmp_path / "net.prototxt"
+    path.write_text(
+        "force_backward: true "
+        f'layer {{ name: "x" type: "Input" top: "x" input_param {{ shape {{ {dims} }} }} }} '
+        f'layer {{ name: "enlarge" type: "Interp" bottom: "x" top: "y" interp_param {{ {param} }} }}'
+    )
+    caffe = import_caffe()
+    caffe.set_mode_cpu()
+    return caffe.Net(str(path), caffe.TRAIN)
+
+
+@pytest.mark.parametrize(
+    ("shape", "param", "height", "width", "beg", "end"),
+    [
+        ((1, 1, 1, 1), "height: 1 width: 1", 1, 1, 0, 0),
+        ((2, 3, 1, 1), "height: 4 width: 5", 4, 5, 0, 0),
+        ((2, 3, 2, 2), "zoom_factor: 2", 3, 3, 0, 0),
+        ((3, 2, 2, 65), "zoom_factor: 4", 5, 257, 0, 0),
+        ((2, 2, 33, 33), "zoom_factor: 2", 65, 65, 0, 0),
+        ((1, 2, 65, 33), "zoom_factor: 2", 129, 65, 0, 0),
+        ((2, 1, 65, 65), "shrink_factor: 2", 33, 33, 0, 0),
+        ((1, 2, 10, 7), "shrink_factor: 4", 3, 2, 0, 0),
+        ((1, 2, 10, 7), "shrink_factor: 4 zoom_factor: 3", 7, 4, 0, 0),
+        ((2, 2, 5, 9), "height: 13 width: 4", 13, 4, 0, 0),
+        ((2, 2, 5, 9), "height: 1 width: 2", 1, 2, 0, 0),
+        ((1, 2, 9, 9), "height: 3 width: 3 zoom_factor: 2", 17, 17, 0, 0),
+        ((1, 2, 9, 9), "height: 3 width: 3 shrink_factor: 8", 2, 2, 0, 0),
+        ((2, 2, 8, 11), "zoom_factor: 2 pad_beg: -1 pad_end: -2", 9, 15, -1, -2),
+        ((2, 2, 6, 6), "height: 9 width: 4 pad_beg: -5", 9, 4, -5, 0),
+    ],
+)
+def test_values_sizes_and_gradients_are_those_of_brute_force(tmp_path, shape, param, height, width, beg, end):
+    net = make_net(tmp_path, shape, param)
+    x = np.random.default_rng(5).normal(size=shape)
+    net.blobs["x"].data[...] = x
+    net.forward()
+    expected, gradient = brute_force(x, height, width, beg, end)
+    assert net.blobs["y"].data.shape == (*shape[:2], height, width)
+    np.testing.assert_allclose(net.blobs["y"].data, expected, rtol=1e-5, atol=1e-6)
+    net.blobs["x"].diff[...] = np.nan  # what was there before must not count
+    net.blobs["y"].diff[...] = net.blobs["y"].data
+    net.backward()
+    np.testing.assert_allclose(net.blobs["x"].diff, gradient, rtol=1e-4, atol=1e-5)
+
+
+def test_a_reshaped_net_interpolates_at_the_new_size(tmp_path):
+    net = make_net(tmp_path, (1, 1, 5, 5), "zoom_factor: 2")
+    for shape in ((2, 3, 33, 17), (1, 1, 5, 7), (1, 1, 7, 5)):
+        x = np.random.default_rng(1).normal(size=shape)
+        net.blobs["x"].reshape(*shape)
+        net.blobs["x"].data[...] = x
+        net.forward()
+        expected, _ = brute_force(x, 2 * shape[2] - 1, 2 * shape[3] - 1, 0, 0)
+        np.testing.assert_allclose(net.blobs["y"].data, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("param", "words"),
+    [
+        ("", "give zoom_factor, shrink_factor, or height and width"),
+        ("height: 4", "give zoom_factor, shrink_factor, or height and width"),
+        ("zoom_factor: 0", "zoom_factor is 0, must be >= 1"),
+        ("shrink_factor: -2", "shrink_factor is -2, must be >= 1"),
+        ("height: 0 width: 3", "height is 0, must be >= 1"),
+        ("zoom_factor: 2 pad_beg: 1", "pad_beg crops and must be <= 0"),
+        ("zoom_factor: 2 pad_end: 3", "pad_end crops and must be <= 0"),
+        ("zoom_factor: 2 pad_beg: -3 pad_end: -2", "the pads leave nothing of the input of 5 x 5"),
+    ],
+)
+def test_a_bad_parameter_ends_in_a_message_with_the_layers_name(tmp_path, param, words):
+    code = (
+        "import sys; from pathlib import Path; from tests.docker.test_interp_layer import make_net; "
+        f"make_net(Path(sys.argv[1]), (1, 1, 5, 5), {param!r})"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, cwd=root, check=False
+    )
+    assert done.returncode != 0
+    assert f"Interp layer 'enlarge': {words}" in done.stderr
+
+
+def test_caffes_own_tests_of_our_layers_pass():
+    import importlib.util
+
+    prefix = Path(importlib.util.find_spec("caffe").origin).parents[2]
+    done = subprocess.run(
+        [prefix / "bin" / "test_layers", "--gtest_filter=-*GPU*"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "GLOG_minloglevel": "2"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "GradientWithCroppedBorders" in done.stdout
+    assert "[  PASSED  ] 16 tests." in done.stdout

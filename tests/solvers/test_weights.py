@@ -1,0 +1,71 @@
+"""Weights that do not fit are told apart before Caffe, which would end the process, sees them."""
+
+import pytest
+
+from prototxt_gen.caffe_proto import caffe_pb2
+from prototxt_gen.errors import WeightsError
+from solvers.weights import match, shapes_in_file
+
+pytestmark = pytest.mark.caffe
+NET = {"conv1": [(4, 3, 7, 7)], "conv1/bn": [(4,), (4,), (1,)], "land/score": [(6, 4, 1, 1), (6,)]}
+
+
+def write(path, shapes):
+    net = caffe_pb2().NetParameter()
+    for name, blobs in shapes.items():
+        layer = net.layer.add(name=name)
+        for shape in blobs:
+            layer.blobs.add().shape.dim.extend(shape)
+    path.write_bytes(net.SerializeToString())
+    return path
+
+
+def test_equal_layers_match(tmp_path):
+    found = match(NET, write(tmp_path / "w.caffemodel", NET), partly=False)
+    assert (found.loaded, found.left, found.unused) == (list(NET), [], [])
+
+
+def test_a_part_of_a_net_is_loaded_only_where_that_is_meant(tmp_path):
+    path = write(tmp_path / "w.caffemodel", {"conv1": NET["conv1"], "fc6": [(1000, 1024)]})
+    found = match(NET, path, partly=True)
+    assert (found.loaded, found.left, found.unused) == (["conv1"], ["conv1/bn", "land/score"], ["fc6"])
+    with pytest.raises(WeightsError, match=r"has no layer conv1/bn \(2 of the net's 3 layers are missing\)"):
+        match(NET, path, partly=False)
+
+
+@pytest.mark.parametrize("partly", [True, False])
+def test_another_shape_is_an_error_that_names_layer_and_both_shapes(tmp_path, partly):
+    path = write(tmp_path / "w.caffemodel", NET | {"land/score": [(7, 4, 1, 1), (7,)]})
+    with pytest.raises(WeightsError, match="layer land/score has the shapes 7x4x1x1, 7, the net 6x4x1x1, 6"):
+        match(NET, path, partly)
+
+
+def test_weights_that_share_no_layer_are_an_error_even_as_a_part(tmp_path):
+    with pytest.raises(WeightsError, match="has no layer conv1"):
+        match(NET, write(tmp_path / "w.caffemodel", {"ip1": [(10, 10)]}), partly=True)
+
+
+def test_shapes_of_early_files_with_four_fixed_axes_are_read(tmp_path):
+    net = caffe_pb2().NetParameter()
+    net.layer.add(name="conv1").blobs.add(num=4, channels=3, height=7, width=7)
+    (tmp_path / "old.caffemodel").write_bytes(net.SerializeToString())
+    assert shapes_in_file(tmp_path / "old.caffemodel") == {"conv1": [(4, 3, 7, 7)]}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(None, "cannot be read"), (b"PK\x03\x04 a zip file", "is no .caffemodel"), (b"", "holds no parameters")],
+)
+def test_a_file_that_holds_no_weights_is_an_error_with_its_name(tmp_path, content, words):
+    path = tmp_path / "w.caffemodel"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(WeightsError, match=f"w.caffemodel: {words}"):
+        shapes_in_file(path)
+
+
+def test_a_truncated_file_is_an_error(tmp_path):
+    path = write(tmp_path / "w.caffemodel", NET)
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(WeightsError, match=r"is no \.caffemodel, or a part of one"):
+        shapes_in_file(path)
