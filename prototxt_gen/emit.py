@@ -64,6 +64,8 @@ def solver_text(
         fields += [(key, literal(item)) for item in (value if isinstance(value, tuple) else [value])]
     fields += [
         ("iter_size", literal(iter_size)),
+        # A sum over the GPUs may only begin once the last pass has added its gradients.
+        ("layer_wise_reduce", literal(iter_size == 1)),
         ("snapshot_prefix", quoted(snapshot_prefix)),
         ("solver_mode", mode),
     ]

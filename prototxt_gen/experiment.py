@@ -178,7 +178,7 @@ def read_experiment(path: Path) -> Experiment:
 
 
 def _explain(error: ValidationError) -> tuple[str, str]:
-    """Return what is wrong and what to do, for an unknown key (it may be a missing one's) or the first finding."""
+    """Return what is wrong and what to do for one finding: a misspelt key is unknown before it is missing."""
     first = min(error.errors(), key=lambda finding: finding["type"] != "extra_forbidden")
     key = ".".join(str(part) for part in first["loc"] if part != "[key]")
     if first["type"] == "extra_forbidden":

@@ -16,28 +16,31 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
         raise OutputError(path, "exists already", "give --overwrite to replace it, or another name")
 
 
-def _beside(path: Path) -> str:
-    """Create the parent folder of `path`; return the prefix of a temporary name in it."""
+def _make_beside(path: Path, folder: bool) -> Path:
+    """Create the parent folder of `path`, and in it an empty file or folder of a temporary name; return that.
+
+    A file's name ends like the target, so that writers which go by the extension work.
+    """
+    prefix = f".{path.name}."
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if folder:
+            return Path(tempfile.mkdtemp(dir=path.parent, prefix=prefix))
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=path.suffix)
     except OSError as error:
         raise OutputError(
-            path.parent, f"cannot be made ({error.strerror})", "choose another place"
+            path.parent, f"cannot be written ({error.strerror})", "choose another place"
         ) from error
-    return f".{path.name}."
+    os.close(handle)
+    return Path(name)
 
 
 @contextmanager
 def staged_file(path: Path, overwrite: bool = True) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` if the block ends without an error.
-
-    The temporary name ends like the target, so that writers which go by the extension work.
-    """
+    """Yield a temporary file beside `path`; rename it to `path` if the block ends without an error."""
     path = Path(path)
     refuse_existing(path, overwrite)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=_beside(path), suffix=path.suffix)
-    os.close(handle)
-    staged = Path(name)
+    staged = _make_beside(path, folder=False)
     try:
         yield staged
         umask = os.umask(0)
@@ -53,14 +56,14 @@ def staged_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
     """Yield an empty folder beside `path`; rename it to `path` if the block ends without an error."""
     path = Path(path)
     refuse_existing(path, overwrite)
-    staged = Path(tempfile.mkdtemp(dir=path.parent, prefix=_beside(path)))
+    staged = _make_beside(path, folder=True)
     try:
         yield staged
         umask = os.umask(0)
         os.umask(umask)
         staged.chmod(0o777 & ~umask)
         if path.exists():
-            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=_beside(path)))
+            old = _make_beside(path, folder=True)
             os.replace(path, old / path.name)
             os.replace(staged, path)
             shutil.rmtree(old)

@@ -144,6 +144,8 @@ class Net:
         bias: bool = False,
     ) -> Blob:
         """Add a square convolution, weights drawn as He et al. (2015)."""
+        if channels < 1:
+            raise NetError(name, f"would have {channels} channels", "raise compression or the channels")
         size = shapes.convolution(x.size, kernel, pad, stride)
         param = message(
             "convolution_param",

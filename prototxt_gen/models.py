@@ -16,6 +16,7 @@ from prototxt_gen.blocks import (
     transition_down,
     transition_up,
 )
+from prototxt_gen.errors import NetError
 from prototxt_gen.experiment import Experiment
 from prototxt_gen.layers import Blob, Net
 
@@ -34,7 +35,9 @@ def build(exp: Experiment, phase: str, tasks: Sequence[str] | None = None, crop:
         data, labels = _training_data(net, exp)
     else:
         net.section(f"Input: (BGR - {list(exp.input.mean)}) * {exp.input.scale:g}, any size 32k+1")
-        size = crop or exp.input.crop
+        size = exp.input.crop if crop is None else crop
+        if size < 33 or size % 32 != 1:
+            raise NetError(exp.name, f"input of side {size} is not 32k+1", "take 33, 65, ... 513, 1025")
         data, labels = net.input("data", (1, 3, size, size)), {}
     deepest = (dfcnet if exp.model == "dfcnet" else fc_densenet)(net, exp, data)
     features = _task_features(net, exp, deepest, tasks)
