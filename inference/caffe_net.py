@@ -24,6 +24,11 @@ class CaffeNet:
         from solvers.weights import load_weights
 
         caffe = import_caffe()
+        unknown = sorted(deploy.layer_types - set(caffe.layer_type_list()))
+        if unknown:
+            raise NetError(
+                deploy.path, f"this Caffe has no layer {unknown[0]}", "build Caffe with `make caffe`"
+            )
         caffe.set_mode_cpu()
         self._net = caffe.Net(str(deploy.path), caffe.TEST)
         load_weights(self._net, Path(weights))

@@ -17,11 +17,12 @@ INPUT = "data"
 
 @dataclass(frozen=True)
 class Deploy:
-    """A deploy net: its file, the side of its square input in pixels, and its output blobs."""
+    """A deploy net: its file, the side of its square input in pixels, its output blobs and layer types."""
 
     path: Path
     side: int
     outputs: tuple[str, ...]
+    layer_types: frozenset[str]
 
     def output_for(self, task: str) -> str:
         """Return the blob of `task`'s probabilities, `<task>_prob`; NetError where the net has none."""
@@ -47,7 +48,8 @@ def read_deploy(path: Path) -> Deploy:
     """Read and check a deploy prototxt; NetError where it is missing, broken or has another input."""
     path = Path(path)
     net = _parse(path)
-    return Deploy(path, _input_side(path, net), _outputs(net))
+    types = frozenset(layer.type for layer in net.layer)
+    return Deploy(path, _input_side(path, net), _outputs(net), types)
 
 
 def _parse(path: Path):

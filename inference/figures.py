@@ -85,6 +85,6 @@ def _draw_legend(figure, rows: Sequence[Row], task: Task) -> None:
         handlelength=1.2,
         handleheight=1.0,
         handletextpad=0.5,
-        columnspacing=1.4,
+        columnspacing=1.0,
         borderaxespad=0.3,
     )

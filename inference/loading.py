@@ -60,9 +60,9 @@ def load_predictor(
     gets one line where something is assumed. Raises NetError or WeightsError for files that are
     missing, broken, or do not belong together.
     """
-    mean, scale = input_scaling(Path(weights), task, warn)
     net = CaffeNet(read_deploy(deploy), weights, task.name, side)
     if net.classes != len(task.classes):
         fact = f"{net.output} has {net.classes} channels, {task.name} {len(task.classes)} classes"
         raise NetError(deploy, fact, "use a deploy net of this task")
+    mean, scale = input_scaling(Path(weights), task, warn)
     return Predictor(net, mean, scale, overlap)

@@ -40,7 +40,7 @@ def main() -> None:
 
     task = TASKS[arguments.task]
     scenes = find_images(arguments.inputs)
-    if arguments.hold_out:
+    if arguments.hold_out is not None:
         scenes = split(scenes, arguments.hold_out, "test")
     refuse_existing_maps(scenes, arguments.out, arguments.overwrite)
     predictor = load_predictor(
