@@ -53,13 +53,10 @@ def solver_text(
         raise ExperimentError(
             exp.name, str(error), "change batch_size, images_per_pass or the ranks"
         ) from error
-    own = {"batch_size", "ranks", "images_per_pass", "type", "lr_policy"}
+    words = exp.solver.model_dump(include={"type", "lr_policy", "regularization_type"}, exclude_none=True)
+    own = {"batch_size", "ranks", "images_per_pass", *words}
     given = exp.solver.model_dump(exclude=own, exclude_none=True)
-    fields = [
-        ("net", quoted(net)),
-        ("type", quoted(exp.solver.type)),
-        ("lr_policy", quoted(exp.solver.lr_policy)),
-    ]
+    fields = [("net", quoted(net)), *((key, quoted(word)) for key, word in words.items())]
     for key, value in given.items():
         fields += [(key, literal(item)) for item in (value if isinstance(value, tuple) else [value])]
     fields += [

@@ -1,0 +1,283 @@
+"""Experiment files: the committed ones hold the paper's numbers, a wrong one is refused in one line."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from prototxt_gen.errors import ExperimentError
+from prototxt_gen.experiment import read_experiment
+
+SOLVERS = Path(__file__).parents[2] / "solvers"
+COMMITTED = sorted(SOLVERS.glob("*.toml"))
+VALID = """
+model = "dfcnet"
+head_channels = 8
+fusion_channels = 8
+
+[input]
+crop = 65
+mean = [1, 2.5, 3]
+scale = 0.5
+
+[densenet]
+stem_channels = 4
+growth_rate = 2
+bottleneck = 2
+compression = 0.5
+encoder_units = [1, 2, 3, 4]
+decoder_units = [5, 6, 7, 8]
+up_channels = 4
+
+[tasks.road]
+classes = 2
+source = "road"
+
+[tasks.land]
+classes = 6
+source = "land"
+
+[solver]
+batch_size = 24
+ranks = 2
+images_per_pass = 3
+max_iter = 10
+base_lr = 0.1
+lr_policy = "poly"
+power = 0.9
+snapshot = 5
+"""
+
+
+def read(folder: Path, text: str):
+    path = folder / "mine.toml"
+    path.write_text(text)
+    return read_experiment(path)
+
+
+def replaced(old: str, new: str, text: str = VALID) -> str:
+    assert text.count(old) == 1
+    return text.replace(old, new)
+
+
+def assert_refused(folder: Path, text: str, *words: str) -> None:
+    with pytest.raises(ExperimentError) as caught:
+        read(folder, text)
+    assert caught.value.where == str(folder / "mine.toml")
+    assert caught.value.remedy
+    assert "\n" not in str(caught.value)
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
+def test_committed_experiments_are_valid_and_named_by_their_file(path):
+    assert read_experiment(path).name == path.stem
+
+
+@pytest.mark.parametrize(
+    ("name", "batch", "tasks", "decoder_units", "passes"),
+    [
+        ("baseline", 32, {"land": 6}, (24, 12, 6), 4),
+        ("classmate", 16, {"land": 6, "road": 2}, (24, 12, 6), 1),
+        ("dfcnet", 16, {"land": 6, "road": 2}, (24, 12, 6, 4), 1),
+    ],
+)
+def test_the_papers_experiments_hold_the_papers_numbers(name, batch, tasks, decoder_units, passes):
+    exp = read_experiment(SOLVERS / f"{name}.toml")
+    assert exp.model == name
+    assert exp.input.crop == 1025
+    assert exp.input.mean == (103.94, 116.78, 123.68)
+    assert exp.input.scale == 0.017
+    assert exp.densenet.stem_channels == 64
+    assert exp.densenet.growth_rate == 32
+    assert exp.densenet.bottleneck == 4
+    assert exp.densenet.compression == 0.5
+    assert exp.densenet.encoder_units == (6, 12, 24, 16)
+    assert exp.densenet.decoder_units == decoder_units
+    assert exp.densenet.up_channels == 256
+    assert exp.fusion_channels == (256 if name == "dfcnet" else None)
+    assert {task: settings.classes for task, settings in exp.tasks.items()} == tasks
+    assert {settings.ignore_label for settings in exp.tasks.values()} == {255}
+    solver = exp.solver
+    assert (solver.batch_size, solver.ranks, exp.iter_size()) == (batch, 8, passes)
+    assert (solver.max_iter, solver.type) == (80_000, "SGD")
+    assert (solver.base_lr, solver.momentum, solver.weight_decay) == (0.001, 0.9, 0.0005)
+    assert (solver.lr_policy, solver.power) == ("poly", 0.9)
+
+
+def test_a_valid_file_is_read_with_its_defaults(tmp_path):
+    exp = read(tmp_path, VALID)
+    assert exp.name == "mine"
+    assert exp.input.mean == (1, 2.5, 3)
+    assert exp.task_names() == ["land", "road"]  # the batch's order, whatever the file's
+    assert exp.tasks["land"].ignore_label == 255
+    assert exp.tasks["land"].loss_weight == 1
+    assert exp.densenet.bn_moving_average == 0.999
+
+
+@pytest.mark.parametrize(
+    ("ranks", "passes"), [(None, 2), (1, 4), (2, 2), (4, 1)]
+)  # 24 images in passes of 2 tasks x 3 images
+def test_a_rank_runs_as_many_passes_as_fill_the_batch(tmp_path, ranks, passes):
+    assert read(tmp_path, VALID).iter_size(ranks) == passes
+
+
+@pytest.mark.parametrize(
+    ("ranks", "words"),
+    [
+        (3, "24 is no multiple of 3 ranks x 2 tasks x 3 images_per_pass = 18"),
+        (8, "8 ranks x 2 tasks x 3 images_per_pass = 48"),
+        (0, "0 ranks"),
+        (-2, "-2 ranks"),
+    ],
+)
+def test_ranks_that_do_not_share_the_batch_are_refused(tmp_path, ranks, words):
+    with pytest.raises(ValueError, match=words):
+        read(tmp_path, VALID).iter_size(ranks)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ("head_channels = 8", "head_channels = 8\nheads = 2", "heads"),
+        ("crop = 65", "crop = 65\nstride = 2", "input.stride"),
+        ("up_channels = 4", "up_channels = 4\ndropout = 0.2", "densenet.dropout"),
+        ("snapshot = 5", "snapshot = 5\nwarmup = 1", "solver.warmup"),
+        ("max_iter = 10", "max_itr = 10", "solver.max_itr"),
+        ("[solver]", "[solvr]", "solvr"),
+        ("[densenet]", "[DenseNet]", "DenseNet"),
+        ('source = "land"', 'source = "land"\n[tests]\nx = 1', "tests"),
+        ('source = "land"', 'source = "land"\nclass = 3', "tasks.land.class"),
+    ],
+)
+def test_an_unknown_or_misspelt_key_is_named(tmp_path, old, new, key):
+    assert_refused(tmp_path, replaced(old, new), f"unknown key {key};", "correct its spelling")
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ('model = "dfcnet"', "model"),
+        ("crop = 65", "input.crop"),
+        ("growth_rate = 2", "densenet.growth_rate"),
+        ("classes = 6", "tasks.land.classes"),
+        ("base_lr = 0.1", "solver.base_lr"),
+        ("snapshot = 5", "solver.snapshot"),
+    ],
+)
+def test_a_missing_key_is_named(tmp_path, line, key):
+    assert_refused(tmp_path, replaced(line, ""), f"key {key} is missing", "add it")
+
+
+def test_a_missing_table_is_named(tmp_path):
+    assert_refused(tmp_path, VALID[: VALID.index("[solver]")], "key solver is missing", "add it")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fact"),
+    [
+        ("max_iter = 10", 'max_iter = "10"', "solver.max_iter = '10'; input should be a valid integer"),
+        ("max_iter = 10", "max_iter = true", "solver.max_iter = True; input should be a valid integer"),
+        ("max_iter = 10", "max_iter = 10.0", "solver.max_iter = 10.0; input should be a valid integer"),
+        ("base_lr = 0.1", 'base_lr = "0.1"', "solver.base_lr = '0.1'; input should be a valid number"),
+        ("base_lr = 0.1", "base_lr = true", "solver.base_lr = True; input should be a valid number"),
+        ("base_lr = 0.1", "base_lr = inf", "solver.base_lr = inf; input should be a finite number"),
+        ("base_lr = 0.1", "base_lr = 0", "solver.base_lr = 0; input should be greater than 0"),
+        ("mean = [1, 2.5, 3]", "mean = [1, 2.5, nan]", "input.mean.2 = nan"),
+        ("mean = [1, 2.5, 3]", 'mean = [1, "2.5", 3]', "input.mean.1 = '2.5'"),
+        ("mean = [1, 2.5, 3]", "mean = [1, 2]", "input.mean.2 is missing"),
+        ("encoder_units = [1, 2,", "encoder_units = [1, 2.0,", "densenet.encoder_units.1 = 2.0"),
+        ("encoder_units = [1, 2,", "encoder_units = [1, 0,", "densenet.encoder_units.1 = 0"),
+        ("compression = 0.5", "compression = 1.5", "densenet.compression = 1.5"),
+        ("classes = 2", "classes = 1", "tasks.road.classes = 1"),
+        ('source = "road"', "source = 3", "tasks.road.source = 3; input should be a valid string"),
+        ('model = "dfcnet"', 'model = "unet"', "'baseline', 'classmate' or 'dfcnet'"),
+        ('lr_policy = "poly"', 'lr_policy = "cosine"', "solver.lr_policy = 'cosine'"),
+        ("[tasks.road]", "[tasks.sea]", "tasks.sea"),
+    ],
+)
+def test_a_wrong_type_or_value_is_named(tmp_path, old, new, fact):
+    assert_refused(tmp_path, replaced(old, new), fact)
+
+
+@pytest.mark.parametrize(
+    ("crop", "low", "high"),
+    [(1000, 993, 1025), (1024, 993, 1025), (1026, 1025, 1057), (64, 33, 65), (2, 33, 65), (1, 33, 65)],
+)
+def test_a_crop_other_than_32k_plus_1_gets_its_neighbours_named(tmp_path, crop, low, high):
+    assert_refused(
+        tmp_path, replaced("crop = 65", f"crop = {crop}"), f"{crop} is not 32k+1; take {low} or {high}"
+    )
+
+
+@pytest.mark.parametrize("crop", [33, 65, 513, 1025])
+def test_crops_of_32k_plus_1_are_taken(tmp_path, crop):
+    assert read(tmp_path, replaced("crop = 65", f"crop = {crop}")).input.crop == crop
+
+
+LAND = '[tasks.land]\nclasses = 6\nsource = "land"\n'
+ROAD = '[tasks.road]\nclasses = 2\nsource = "road"\n'
+
+
+@pytest.mark.parametrize(
+    ("edits", "words"),
+    [
+        ([(ROAD, "")], ("model dfcnet trains land and road", "tasks has land")),
+        ([(ROAD, ""), (LAND, "[tasks]\n")], ("model dfcnet trains land and road", "none")),
+        ([('"dfcnet"', '"baseline"')], ("model baseline trains land", "land")),
+        ([("[5, 6, 7, 8]", "[5, 6, 7]")], ("has 4 decoder blocks", "decoder_units gives 3")),
+        ([('"dfcnet"', '"classmate"')], ("has 3 decoder blocks", "decoder_units gives 4")),
+        ([("fusion_channels = 8", "")], ("fusion_channels", "dfcnet")),
+        ([('"dfcnet"', '"classmate"'), ("[5, 6, 7, 8]", "[5, 6, 7]")], ("fusion_channels", "dfcnet")),
+        ([("classes = 6", "classes = 6\nignore_label = 5")], ("tasks.land", "ignore_label 5", "6 classes")),
+        ([("= 24", "= 23")], ("batch_size 23", "2 ranks x 2 tasks x 3 images_per_pass = 12")),
+        ([("= 24", "= 6")], ("batch_size 6", "2 ranks x 2 tasks x 3 images_per_pass = 12")),
+        ([("power = 0.9", "")], ("solver", 'lr_policy "poly" needs power')),
+        ([('"poly"', '"step"'), ("power = 0.9", "")], ('"step" needs gamma and stepsize',)),
+        ([('"poly"', '"multistep"'), ("power", "gamma")], ('"multistep" needs stepvalue',)),
+        ([('"poly"', '"inv"')], ('"inv" needs gamma',)),
+        ([('"poly"', '"exp"')], ('"exp" needs gamma',)),
+        ([('"poly"', '"sigmoid"')], ('"sigmoid" needs gamma and stepsize',)),
+    ],
+)
+def test_parts_that_do_not_belong_together_are_named(tmp_path, edits, words):
+    text = VALID
+    for old, new in edits:
+        text = replaced(old, new, text)
+    assert_refused(tmp_path, text, *words)
+
+
+def test_an_ignore_label_just_outside_the_classes_is_taken(tmp_path):
+    exp = read(tmp_path, replaced("classes = 6", "classes = 6\nignore_label = 6"))
+    assert exp.tasks["land"].ignore_label == 6
+
+
+def test_the_name_is_the_files_name(tmp_path):
+    assert_refused(tmp_path, 'name = "other"\n' + VALID, "name", "leave it out")
+
+
+@pytest.mark.parametrize("text", ["[input\n", "crop 65\n", "a = 1\na = 2\n"])
+def test_what_is_not_toml_is_refused(tmp_path, text):
+    assert_refused(tmp_path, text, "is not TOML", "line", "mend the file")
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    (tmp_path / "mine.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ExperimentError, match=r"mine\.toml: is not TOML"):
+        read_experiment(tmp_path / "mine.toml")
+
+
+def test_a_missing_file_lists_the_known_experiments(tmp_path):
+    for name in ("two", "one"):
+        (tmp_path / f"{name}.toml").write_text(VALID)
+    with pytest.raises(ExperimentError, match=r"three\.toml: cannot be read .* \(one, two\)"):
+        read_experiment(tmp_path / "three.toml")
+    with pytest.raises(ExperimentError, match="none there"):
+        read_experiment(tmp_path / "nowhere" / "one.toml")
+
+
+def test_an_experiment_does_not_change(tmp_path):
+    exp = read(tmp_path, VALID)
+    with pytest.raises(ValueError, match="frozen"):
+        exp.input.scale = math.pi

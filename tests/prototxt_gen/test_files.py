@@ -1,0 +1,140 @@
+"""Outputs appear whole or not at all."""
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from prototxt_gen.errors import OutputError
+from prototxt_gen.files import refuse_existing, staged_file, staged_folder, write_text
+
+
+@pytest.fixture(params=[0o022, 0o077, 0o002], ids=oct)
+def umask(request):
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_file_appears_when_the_block_ends(tmp_path):
+    target = tmp_path / "new" / "deep" / "a.png"
+    with staged_file(target) as staged:
+        assert staged.parent == target.parent
+        assert staged.suffix == ".png"
+        staged.write_bytes(b"whole")
+        assert not target.exists()
+    assert target.read_bytes() == b"whole"
+    assert names(target.parent) == ["a.png"]
+
+
+def test_a_folder_appears_when_the_block_ends(tmp_path):
+    with staged_folder(tmp_path / "new" / "out") as staged:
+        (staged / "a").write_text("whole")
+        assert names(tmp_path / "new") == [staged.name] != ["out"]
+    assert names(tmp_path / "new") == ["out"]
+    assert (tmp_path / "new/out/a").read_text() == "whole"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_exception_leaves_nothing_behind(tmp_path, error):
+    with pytest.raises(error), staged_file(tmp_path / "a.txt") as staged:
+        staged.write_text("half")
+        raise error
+    with pytest.raises(error), staged_folder(tmp_path / "out") as staged:
+        (staged / "a").write_text("half")
+        raise error
+    assert names(tmp_path) == []
+
+
+def test_an_exception_leaves_the_old_output_as_it_was(tmp_path):
+    (tmp_path / "a.txt").write_text("old")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").write_text("old")
+    with pytest.raises(ValueError, match="broken"), staged_file(tmp_path / "a.txt") as staged:
+        staged.write_text("half")
+        raise ValueError("broken")
+    with pytest.raises(ValueError, match="broken"), staged_folder(tmp_path / "out", overwrite=True) as staged:
+        (staged / "a").write_text("half")
+        raise ValueError("broken")
+    assert names(tmp_path) == ["a.txt", "out"]
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert names(tmp_path / "out") == ["mine"]
+
+
+def test_overwriting_replaces_all_of_the_old_output(tmp_path):
+    (tmp_path / "a.txt").write_text("old and longer")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old").write_text("old")
+    with staged_file(tmp_path / "a.txt", overwrite=True) as staged:
+        staged.write_text("new")
+    with staged_folder(tmp_path / "out", overwrite=True) as staged:
+        (staged / "new").write_text("new")
+    assert names(tmp_path) == ["a.txt", "out"]
+    assert (tmp_path / "a.txt").read_text() == "new"
+    assert names(tmp_path / "out") == ["new"]
+
+
+def test_existing_outputs_are_refused_before_the_block_begins(tmp_path):
+    (tmp_path / "a.txt").write_text("old")
+    (tmp_path / "out").mkdir()
+    for stage, name in ((staged_file, "a.txt"), (staged_folder, "out")):
+        with pytest.raises(OutputError, match="--overwrite") as caught, stage(tmp_path / name, False):
+            pytest.fail("the block began")
+        assert caught.value.where == str(tmp_path / name)
+    assert names(tmp_path) == ["a.txt", "out"]
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_refuse_existing_lets_new_names_and_overwriting_pass(tmp_path):
+    refuse_existing(tmp_path / "new", overwrite=False)
+    refuse_existing(tmp_path, overwrite=True)
+    with pytest.raises(OutputError):
+        refuse_existing(tmp_path, overwrite=False)
+
+
+def test_permissions_follow_the_umask(tmp_path, umask):
+    with staged_file(tmp_path / "a.txt") as staged:
+        staged.write_text("x")
+    with staged_folder(tmp_path / "out") as staged:
+        pass
+    assert mode(tmp_path / "a.txt") == 0o666 & ~umask
+    assert mode(tmp_path / "out") == 0o777 & ~umask
+    os.umask(before := os.umask(0))
+    assert before == umask  # the process's own is as it was
+
+
+def test_a_place_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("x")
+    for stage in (staged_file, staged_folder):
+        with pytest.raises(OutputError, match="cannot be written") as caught, stage(tmp_path / "file" / "a"):
+            pytest.fail("the block began")
+        assert caught.value.where == str(tmp_path / "file")
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    def refuse(**_):
+        raise PermissionError(13, "Permission denied")
+
+    for name, stage in (("mkstemp", staged_file), ("mkdtemp", staged_folder)):
+        monkeypatch.setattr(tempfile, name, refuse)
+        with pytest.raises(OutputError, match="Permission denied"), stage(tmp_path / "a"):
+            pytest.fail("the block began")
+
+
+def test_text_is_written_as_utf8_in_one_step(tmp_path):
+    write_text(tmp_path / "a.txt", "Straße\n")
+    write_text(tmp_path / "a.txt", "Weg → Ort\n")
+    assert (tmp_path / "a.txt").read_bytes() == b"Weg \xe2\x86\x92 Ort\n"
+    with pytest.raises(OutputError):
+        write_text(tmp_path / "a.txt", "no", overwrite=False)
+    assert names(tmp_path) == ["a.txt"]
