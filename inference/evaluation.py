@@ -74,7 +74,7 @@ def table(evaluation: Evaluation) -> str:
     width = max(len(always), len("pixel accuracy"))
     return "\n".join(
         [
-            f"{len(evaluation.matrices)} scenes, {measured.pixels:,} scored pixels, {evaluation.task.name}",
+            f"{_scenes(len(evaluation.matrices))}, {measured.pixels:,} scored pixels, {evaluation.task.name}",
             "",
             f"{'class':<12}  {'IoU %':>7}  {'truth %':>7}",
             *rows,
@@ -86,6 +86,10 @@ def table(evaluation: Evaluation) -> str:
             f"{'ratio':<{width}}  {evaluation.ratio:>6.2f} times the mIoU of always {evaluation.commonest}",
         ]
     )
+
+
+def _scenes(count: int) -> str:
+    return "1 scene" if count == 1 else f"{count} scenes"
 
 
 def _percent(share: float) -> str:

@@ -37,7 +37,7 @@ def main() -> None:
     scenes = comparison.choose_scenes(*folders, arguments.scenes, arguments.rows)
     rows = list(comparison.read_rows(*folders, scenes, task))
     figures.compare(rows, names, task, arguments.out, arguments.overwrite)
-    print(f"{len(rows)} scenes in {arguments.out}")
+    print(f"{arguments.out}: scenes {' '.join(scenes)}")
 
 
 if __name__ == "__main__":

@@ -55,7 +55,8 @@ def main() -> None:
     done = map_scenes(
         predictor, scenes, arguments.out, task, overwrite=arguments.overwrite, progress=progress
     )
-    print(f"{done.scenes} {task.name} maps in {arguments.out}, {done.seconds_per_scene:.2f} s a scene")
+    maps = "map" if done.scenes == 1 else "maps"
+    print(f"{done.scenes} {task.name} {maps} in {arguments.out}, {done.seconds_per_scene:.2f} s a scene")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,81 @@
+"""The command prints scores and writes the same numbers, or says in one line what to mend."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from data_prep.classes import TASKS
+from inference.masks import write_map
+
+
+@pytest.fixture
+def folders(tmp_path):
+    for folder, labels in (("truth", [[1, 1, 1, 4]]), ("maps", [[1, 1, 4, 4]])):
+        for id in ("1", "2"):
+            write_map(tmp_path / folder / f"{id}_mask.png", np.array(labels, np.uint8), TASKS["land"])
+    return tmp_path
+
+
+def arguments(folder):
+    return ["--truth", folder / "truth", "--pred", folder / "maps"]
+
+
+def refused(done, *words):
+    """Check exit code 2, nothing on stdout and one line on stderr with all the words."""
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+def test_the_table_and_the_numbers_agree(folders, run_tool):
+    done = run_tool("evaluate.py", *arguments(folders), "--json", folders / "new" / "score.json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "2 scenes, 8 scored pixels" in done.stdout
+    assert "58.33 %" in done.stdout  # (2/3 + 1/2) / 2
+    assert "1.56 times the mIoU of always agriculture" in done.stdout  # against (3/4 + 0) / 2
+    numbers = json.loads((folders / "new" / "score.json").read_text())
+    assert numbers["miou"] == pytest.approx(7 / 12)
+    assert numbers["always_commonest"]["ratio"] == pytest.approx(7 / 12 / (3 / 8))
+    assert numbers["iou"]["urban"] is None
+
+
+def test_roads_are_scored_too(tmp_path, run_tool):
+    for folder, labels in (("truth", [[0, 1, 1]]), ("maps", [[0, 0, 1]])):
+        write_map(tmp_path / folder / "1_mask.png", np.array(labels, np.uint8), TASKS["road"])
+    done = run_tool("evaluate.py", *arguments(tmp_path), "--task", "road")
+    assert done.returncode == 0, done.stderr
+    assert "always road" in done.stdout
+
+
+def test_a_missing_prediction_is_named_unless_only_predicted(folders, run_tool):
+    (folders / "maps" / "1_mask.png").unlink()
+    refused(run_tool("evaluate.py", *arguments(folders)), "maps/1_mask.png", "missing", "--only-predicted")
+    done = run_tool("evaluate.py", *arguments(folders), "--only-predicted")
+    assert "1 scene, 4 scored pixels" in done.stdout
+
+
+def test_a_prediction_of_another_size_is_named(folders, run_tool):
+    write_map(folders / "maps" / "2_mask.png", np.zeros((3, 3), np.uint8), TASKS["land"], overwrite=True)
+    refused(run_tool("evaluate.py", *arguments(folders)), "2_mask.png", "3x3", "4x1")
+
+
+def test_a_colour_of_no_class_is_named(folders, run_tool):
+    cv2.imwrite(str(folders / "maps" / "2_mask.png"), np.full((1, 4, 3), (0, 0, 255), np.uint8))
+    refused(run_tool("evaluate.py", *arguments(folders)), "maps/2_mask.png", "(255, 0, 0)", "palette")
+
+
+def test_existing_numbers_need_overwrite(folders, run_tool):
+    path = folders / "score.json"
+    path.write_text("old")
+    refused(run_tool("evaluate.py", *arguments(folders), "--json", path), "score.json", "--overwrite")
+    assert path.read_text() == "old"
+    assert run_tool("evaluate.py", *arguments(folders), "--json", path, "--overwrite").returncode == 0
+    assert json.loads(path.read_text())["scenes"] == ["1", "2"]
+
+
+@pytest.mark.parametrize("option", ["--truth", "--pred"])
+def test_a_missing_folder_is_named(folders, run_tool, option):
+    refused(run_tool("evaluate.py", *arguments(folders), option, folders / "none"), "none: is no folder")
