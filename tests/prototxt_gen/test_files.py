@@ -84,6 +84,14 @@ def test_overwriting_replaces_all_of_the_old_output(tmp_path):
     assert names(tmp_path / "out") == ["new"]
 
 
+def test_who_reads_a_file_while_it_is_replaced_sees_the_old_one_whole(tmp_path):
+    (tmp_path / "a.txt").write_text("old")
+    with (tmp_path / "a.txt").open() as reading:
+        write_text(tmp_path / "a.txt", "new")
+        assert reading.read() == "old"
+    assert (tmp_path / "a.txt").read_text() == "new"
+
+
 def test_existing_outputs_are_refused_before_the_block_begins(tmp_path):
     (tmp_path / "a.txt").write_text("old")
     (tmp_path / "out").mkdir()
