@@ -33,19 +33,18 @@ def train(run: Run, gpus: Sequence[int], weights: Sequence[Path]) -> None:
     """
     # Spawned, not forked: CUDA does not survive a fork.
     context = multiprocessing.get_context("spawn")
-    uids = context.SimpleQueue()
     devices = list(gpus) or [None]
     ranks, pipes = [], []
     for number, gpu in enumerate(devices):
-        receiver, sender = context.Pipe(duplex=False)
+        ours, theirs = context.Pipe()
         rank = Rank(number, len(devices), gpu, tuple(weights))
         process = context.Process(
-            target=train_rank, args=(run, rank, sender, uids), name=f"rank {number}", daemon=True
+            target=train_rank, args=(run, rank, theirs), name=f"rank {number}", daemon=True
         )
         process.start()
-        sender.close()  # ours; with the rank's end closed too, the pipe ends when the rank ends
+        theirs.close()  # here; closed in the rank too, the pipe ends when the rank ends
         ranks.append(process)
-        pipes.append(receiver)
+        pipes.append(ours)
     try:
         with Report(run) as report:
             report.say(run.summary())
@@ -63,7 +62,7 @@ def _watch(run: Run, ranks: list, pipes: list[Connection], report: "Report") -> 
         for pipe in wait(list(open_pipes)):
             try:
                 kind, *content = pipe.recv()
-            except EOFError:
+            except (EOFError, ConnectionResetError):
                 process = open_pipes.pop(pipe)
                 process.join()
                 if process.exitcode != 0:
@@ -71,7 +70,11 @@ def _watch(run: Run, ranks: list, pipes: list[Connection], report: "Report") -> 
                 continue
             if kind == "error":
                 raise content[0]
-            report.take(kind, *content)
+            if kind == "uid":
+                for other in pipes[1:]:
+                    other.send(*content)
+            else:
+                report.take(kind, *content)
 
 
 def _death(run: Run, process) -> RunError:

@@ -4,7 +4,6 @@ import math
 import sys
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
 from prototxt_gen.errors import DFCNetError, RunError
@@ -25,32 +24,32 @@ class Rank:
     weights: tuple[Path, ...]
 
 
-def train_rank(run: Run, rank: Rank, messages: Connection, uids: SimpleQueue) -> None:
-    """Train to exactly max_iter. Rank 0 sends ("loaded", ...), ("step", ...) and ("done", ...) messages.
+def train_rank(run: Run, rank: Rank, parent: Connection) -> None:
+    """Train to exactly max_iter. Rank 0 sends ("uid", ...), ("loaded", ...), ("step", ...), ("done", ...).
 
     An error that a user can mend is sent as ("error", error) by any rank; the exit code is then 2.
     """
     stderr = divert_native_log(run.caffe_log(rank.number))
     try:
-        _train(run, rank, messages, uids)
+        _train(run, rank, parent)
     except DFCNetError as error:
-        messages.send(("error", error))
+        parent.send(("error", error))
         sys.exit(2)
     except Exception:
         sys.stderr = stderr
         raise
 
 
-def _train(run: Run, rank: Rank, messages: Connection, uids: SimpleQueue) -> None:
+def _train(run: Run, rank: Rank, parent: Connection) -> None:
     caffe = import_caffe(verbose=True)
     _choose_device(caffe, rank)
     solver = caffe.get_solver(str(run.solver))
     for path in rank.weights:
         found = load_weights(solver.net, path, partly=True)
         if rank.number == 0:
-            messages.send(("loaded", path, found))
+            parent.send(("loaded", path, found))
     if rank.count > 1:
-        _join_ranks(caffe, solver, rank, uids)
+        _join_ranks(caffe, solver, rank, parent)
     losses = [name for name in solver.net.outputs if name.endswith("_loss")]
     settings = run.experiment.solver
     while solver.iter < settings.max_iter:
@@ -58,12 +57,12 @@ def _train(run: Run, rank: Rank, messages: Connection, uids: SimpleQueue) -> Non
         if rank.number == 0:
             loss = {name.removesuffix("_loss"): float(solver.net.blobs[name].data) for name in losses}
             _refuse_no_number(run, solver.iter, loss)
-            messages.send(("step", solver.iter, loss))
+            parent.send(("step", solver.iter, loss))
     if rank.number == 0:
         with staged_file(run.weights) as staged:
             solver.net.save(str(staged))
         write_card(run.weights, run.card(solver.iter))
-        messages.send(("done", solver.iter))
+        parent.send(("done", solver.iter))
 
 
 def _choose_device(caffe, rank: Rank) -> None:
@@ -77,14 +76,13 @@ def _choose_device(caffe, rank: Rank) -> None:
     caffe.set_multiprocess(True)
 
 
-def _join_ranks(caffe, solver, rank: Rank, uids: SimpleQueue) -> None:
-    """Sum gradients over NCCL. Rank 0 makes the id and hands it to the others, as bytes."""
+def _join_ranks(caffe, solver, rank: Rank, parent: Connection) -> None:
+    """Sum gradients over NCCL. Rank 0 makes the id, as bytes; the parent hands it to the others."""
     if rank.number == 0:
         uid = caffe.NCCL.new_uid()
-        for _ in range(rank.count - 1):
-            uids.put(uid)
+        parent.send(("uid", uid))
     else:
-        uid = uids.get()
+        uid = parent.recv()
     nccl = caffe.NCCL(solver, uid)
     nccl.bcast()
     solver.add_callback(nccl)

@@ -15,7 +15,11 @@ def python_files(*folders: str) -> list[Path]:
 def test_ruff_finds_nothing():
     for command in (["check", "--quiet"], ["format", "--check", "--quiet"]):
         done = subprocess.run(
-            [sys.executable, "-m", "ruff", *command, "."], capture_output=True, text=True, cwd=ROOT, check=False
+            [sys.executable, "-m", "ruff", *command, "."],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
 
