@@ -21,7 +21,7 @@ demo_variants := 16
 real_land := $(DFCNET_DATA)/deepglobe/land_256/train
 real_road := $(DFCNET_DATA)/massachusetts/road_512/train $(DFCNET_DATA)/deepglobe/road/train
 real_crop := 193
-real_variants := 16
+real_variants := 24
 hold_out := 5# every fifth scene, by id sorted as text, is for testing
 
 demo: runs/demo/scenes/done
