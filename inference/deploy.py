@@ -7,10 +7,8 @@ line with the file's name.
 from dataclasses import dataclass
 from pathlib import Path
 
-from google.protobuf import text_format
-
-from prototxt_gen.caffe_proto import caffe_pb2
 from prototxt_gen.errors import NetError
+from prototxt_gen.prototxt import read_net
 
 INPUT = "data"
 
@@ -47,19 +45,9 @@ def check_side(where: object, side: int) -> int:
 def read_deploy(path: Path) -> Deploy:
     """Read and check a deploy prototxt; NetError where it is missing, broken or has another input."""
     path = Path(path)
-    net = _parse(path)
+    net = read_net(path)
     types = frozenset(layer.type for layer in net.layer)
     return Deploy(path, _input_side(path, net), _outputs(net), types)
-
-
-def _parse(path: Path):
-    try:
-        return text_format.Parse(path.read_text(encoding="utf-8"), caffe_pb2().NetParameter())
-    except OSError as error:
-        raise NetError(path, f"cannot be read ({error.strerror})", "give a deploy prototxt") from error
-    except (text_format.ParseError, UnicodeDecodeError) as error:
-        fact = str(error).splitlines()[0]
-        raise NetError(path, f"is no prototxt ({fact})", "emit it again with tools/make_net.py") from error
 
 
 def _input_side(path: Path, net) -> int:

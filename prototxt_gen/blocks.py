@@ -10,17 +10,32 @@ from prototxt_gen.experiment import DenseNet
 from prototxt_gen.layers import Blob, Net
 
 
-def bn_relu(net: Net, name: str, relu: str, x: Blob, arch: DenseNet, in_place: bool = False) -> Blob:
-    """BatchNorm, Scale and ReLU. In place only where nobody else reads `x`."""
-    x = net.batch_norm(f"{name}/bn", x, in_place, arch.bn_moving_average, arch.bn_frozen)
-    x = net.scale(f"{name}/scale", x)
+def bn_relu(net: Net, name: str, relu: str, x: Blob, arch: DenseNet) -> Blob:
+    """BatchNorm, Scale and ReLU on features that others read too. Folded: Scale and ReLU."""
+    if net.folded:
+        x = net.scale(f"{name}/scale", x, top=f"{name}/bn")
+    else:
+        x = net.batch_norm(f"{name}/bn", x, False, arch.bn_moving_average, arch.bn_frozen)
+        x = net.scale(f"{name}/scale", x)
+    return net.relu(relu, x)
+
+
+def conv_bn_relu(
+    net: Net, conv: str, bn: str, relu: str, x: Blob, channels: int, arch: DenseNet, **kernel: int
+) -> Blob:
+    """Convolution, then BatchNorm, Scale and ReLU in place. Folded: convolution with a bias, ReLU."""
+    x = net.convolution(conv, x, channels, bias=net.folded, **kernel)
+    if not net.folded:
+        x = net.batch_norm(f"{bn}/bn", x, True, arch.bn_moving_average, arch.bn_frozen)
+        x = net.scale(f"{bn}/scale", x)
     return net.relu(relu, x)
 
 
 def stem(net: Net, x: Blob, arch: DenseNet) -> Blob:
     """7x7 convolution of stride 2: the features at r_1, before pool1."""
-    x = net.convolution("conv1", x, arch.stem_channels, kernel=7, pad=3, stride=2)
-    return bn_relu(net, "conv1", "relu1", x, arch, in_place=True)
+    return conv_bn_relu(
+        net, "conv1", "conv1", "relu1", x, arch.stem_channels, arch, kernel=7, pad=3, stride=2
+    )
 
 
 def dense_block(net: Net, block: int, x: Blob, units: int, arch: DenseNet) -> Blob:
@@ -30,9 +45,10 @@ def dense_block(net: Net, block: int, x: Blob, units: int, arch: DenseNet) -> Bl
     """
     for unit in range(1, units + 1):
         name = f"conv{block}_{unit}"
-        y = bn_relu(net, f"{name}/x1", f"relu{block}_{unit}/x1", x, arch)
-        y = net.convolution(f"{name}/x1", y, arch.bottleneck * arch.growth_rate, kernel=1)
-        y = bn_relu(net, f"{name}/x2", f"relu{block}_{unit}/x2", y, arch, in_place=True)
+        relu = f"relu{block}_{unit}"
+        y = bn_relu(net, f"{name}/x1", f"{relu}/x1", x, arch)
+        width = arch.bottleneck * arch.growth_rate
+        y = conv_bn_relu(net, f"{name}/x1", f"{name}/x2", f"{relu}/x2", y, width, arch, kernel=1)
         y = net.convolution(f"{name}/x2", y, arch.growth_rate, kernel=3, pad=1)
         x = net.concat(f"concat_{block}_{unit}", [x, y])
     return x
@@ -103,7 +119,7 @@ def task_head(net: Net, task: str, x: Blob, classes: int, size: int, channels: i
 
     3x3 convolution, BN-ReLU, 1x1 scores, Interp to the crop's `size`: (N, classes, size, size).
     """
-    x = net.convolution(f"{task}/conv", x, channels, kernel=3, pad=1)
-    x = bn_relu(net, f"{task}/conv", f"{task}/relu", x, arch, in_place=True)
+    conv, relu = f"{task}/conv", f"{task}/relu"
+    x = conv_bn_relu(net, conv, conv, relu, x, channels, arch, kernel=3, pad=1)
     x = net.convolution(f"{task}/score", x, classes, kernel=1, bias=True)
     return net.interp(f"{task}/up", x, zoom_factor=(size - 1) // (x.size - 1), top=f"{task}_score")

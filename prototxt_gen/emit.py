@@ -6,12 +6,12 @@ from pathlib import Path
 
 import jinja2
 
-from prototxt_gen.caffe_proto import find_caffe_pb2
+from prototxt_gen.caffe_proto import caffe_pb2, find_caffe_pb2
 from prototxt_gen.errors import ExperimentError, NetError
 from prototxt_gen.experiment import Experiment
-from prototxt_gen.files import staged_folder, write_text
+from prototxt_gen.files import staged_file, staged_folder
 from prototxt_gen.layers import Net, literal, quoted
-from prototxt_gen.models import DEPLOY, TRAIN, build
+from prototxt_gen.models import DEPLOY, FOLDED, TRAIN, build, class_weights_file
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 
@@ -72,12 +72,12 @@ def solver_text(
 
 def _parsed(text: str, message: str, name: str) -> str:
     """Return `text` if protobuf parses it as `message`, or if there is no Caffe to ask."""
-    caffe_pb2 = find_caffe_pb2()
-    if caffe_pb2 is not None:
+    messages = find_caffe_pb2()
+    if messages is not None:
         from google.protobuf import text_format
 
         try:
-            text_format.Parse(text, getattr(caffe_pb2, message)())
+            text_format.Parse(text, getattr(messages, message)())
         except text_format.ParseError as error:
             raise NetError(
                 name, f"is no {message} ({error})", "mend the template or the layer's fields"
@@ -85,32 +85,74 @@ def _parsed(text: str, message: str, name: str) -> str:
     return text
 
 
-def header(exp: Experiment, what: str) -> list[str]:
-    """Return the comment that opens an emitted file."""
+def header(exp: Experiment, what: str, options: str = "") -> list[str]:
+    """Return the comment that opens an emitted file; `options` are those of the command."""
     return [
         f"{what} of {exp.name}: {exp.model} of the Dense Fusion Classmate Network.",
-        f"Emitted by `python tools/make_net.py {exp.name}` from its experiment file; change that, not this.",
+        f"Emitted by `python tools/make_net.py {exp.name}{options}`;",
+        f"change solvers/{exp.name}.toml, not this.",
     ]
 
 
-def write_nets(
-    exp: Experiment, out: Path, overwrite: bool, mode: str = "GPU", prefix: str | None = None
+def net_texts(
+    exp: Experiment, folder: Path, heads: Sequence[str] | None = None, options: str = ""
+) -> dict[str, str]:
+    """Return file name -> prototxt of the three forms of an experiment's net, to stand in `folder`.
+
+    `heads` are the tasks of the deploy nets (default: all).
+    """
+    forms = {TRAIN: "Train net", DEPLOY: "Deploy net", FOLDED: "Deploy net without BatchNorm"}
+    return {
+        f"{phase}.prototxt": net_text(
+            build(exp, phase, None if phase == TRAIN else heads, folder=str(folder)),
+            header(exp, what, options),
+        )
+        for phase, what in forms.items()
+    }
+
+
+def class_weights(exp: Experiment) -> dict[str, bytes]:
+    """Return file name -> infogain matrix (BlobProto, classes x classes) of tasks that weigh classes."""
+    files = {}
+    for name, task in exp.tasks.items():
+        if task.class_weights is not None:
+            size = task.classes
+            diagonal = [task.class_weights[i] if i == j else 0.0 for i in range(size) for j in range(size)]
+            blob = caffe_pb2().BlobProto(data=diagonal)
+            blob.shape.dim.extend((size, size))
+            files[Path(class_weights_file("", name)).name] = blob.SerializeToString()
+    return files
+
+
+def write_files(
+    folder: Path, texts: dict[str, str], binaries: dict[str, bytes], overwrite: bool
 ) -> list[Path]:
-    """Write train, deploy and solver prototxts of an experiment into the folder `out`; return their paths.
+    """Write files into a new folder, all or none, or with `overwrite` into one that exists."""
+    contents = {name: text.encode() for name, text in texts.items()} | binaries
+    if overwrite and folder.is_dir():
+        for name, content in contents.items():
+            with staged_file(folder / name) as staged:
+                staged.write_bytes(content)
+    else:
+        with staged_folder(folder, overwrite) as staged:
+            for name, content in contents.items():
+                (staged / name).write_bytes(content)
+    return [folder / name for name in contents]
+
+
+def write_nets(
+    exp: Experiment,
+    out: Path,
+    overwrite: bool,
+    mode: str = "GPU",
+    heads: Sequence[str] | None = None,
+    options: str = "",
+) -> list[Path]:
+    """Write train, deploy, folded deploy and solver prototxts of an experiment into `out`; return paths.
 
     The solver refers to the train net as `out`/train.prototxt: Caffe resolves it in the working folder.
     """
-    prefix = prefix or f"runs/{exp.name}"
-    texts = {
-        "train.prototxt": net_text(build(exp, TRAIN), header(exp, "Train net")),
-        "deploy.prototxt": net_text(build(exp, DEPLOY), header(exp, "Deploy net")),
-        "solver.prototxt": solver_text(exp, f"{out}/train.prototxt", prefix, mode, header(exp, "Solver")),
-    }
-    if out.is_dir() and overwrite:
-        for name, text in texts.items():
-            write_text(out / name, text)
-    else:
-        with staged_folder(out, overwrite) as staged:
-            for name, text in texts.items():
-                (staged / name).write_text(text, encoding="utf-8")
-    return [out / name for name in texts]
+    texts = net_texts(exp, out, heads, options)
+    solver = header(exp, "Solver", options)
+    texts["solver.prototxt"] = solver_text(exp, f"{out}/train.prototxt", f"runs/{exp.name}", mode, solver)
+    return write_files(out, texts, class_weights(exp), overwrite)

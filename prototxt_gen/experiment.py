@@ -1,6 +1,7 @@
 """An experiment: every number of a net and its training, read from solvers/<name>.toml."""
 
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -56,12 +57,26 @@ class Task(Strict):
     ignore_label: Annotated[int, Field(ge=0, le=255)] = 255
     source: str  # LMDB, as Caffe will open it: relative to the working folder
     loss_weight: Positive = 1.0
+    class_weights: tuple[NotNegative, ...] | None = Field(default=None, strict=False)  # of the loss, by class
 
     @model_validator(mode="after")
     def _ignored_is_no_class(self) -> Self:
         if self.ignore_label < self.classes:
             raise ValueError(f"ignore_label {self.ignore_label} is one of the {self.classes} classes")
+        weights = self.class_weights
+        if weights is not None and (len(weights) != self.classes or not any(weights)):
+            raise ValueError(
+                f"class_weights {list(weights)} must be one for each of the {self.classes} classes"
+            )
         return self
+
+
+class Multiplier(Strict):
+    """Multipliers on base_lr and weight_decay for the layers whose name fits a shell pattern."""
+
+    layers: str
+    lr: NotNegative = 1.0
+    decay: NotNegative = 1.0
 
 
 class Solver(Strict):
@@ -115,6 +130,7 @@ class Experiment(Strict):
     head_channels: Count
     fusion_channels: Count | None = None
     tasks: dict[Literal["land", "road"], Task]
+    multipliers: tuple[Multiplier, ...] = Field(default=(), strict=False)  # the first that fits counts
     solver: Solver
 
     @model_validator(mode="after")
@@ -155,8 +171,11 @@ class Experiment(Strict):
         return [task for task in TASKS if task in self.tasks]
 
 
-def read_experiment(path: Path) -> Experiment:
-    """Read and check an experiment file; raise ExperimentError with the file, the key and the remedy."""
+def read_experiment(path: Path, settings: Sequence[str] = ()) -> Experiment:
+    """Read and check an experiment file; raise ExperimentError with the file, the key and the remedy.
+
+    `settings` are "table.key=value" with a TOML value, and replace or add keys.
+    """
     path = Path(path)
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -167,6 +186,8 @@ def read_experiment(path: Path) -> Experiment:
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ExperimentError(path, f"is not TOML ({error})", "mend the file") from error
+    for setting in settings:
+        _set(table, setting)
     try:
         return Experiment(name=path.stem, **table)
     except ValidationError as error:
@@ -175,6 +196,19 @@ def read_experiment(path: Path) -> Experiment:
         raise ExperimentError(
             path, "gives the key name", "leave it out: the file's name is the name"
         ) from error
+
+
+def _set(table: dict, setting: str) -> None:
+    """Put "table.key=value" into a TOML table; ExperimentError if it is not of that form."""
+    name, _, value = setting.partition("=")
+    *tables, key = name.strip().split(".")
+    try:
+        for part in tables:
+            table = table.setdefault(part, {})
+        table[key] = tomllib.loads(f"value = {value}")["value"]
+    except (tomllib.TOMLDecodeError, AttributeError, TypeError) as error:
+        remedy = "write table.key=value with a TOML value, as input.crop=513 or model='dfcnet'"
+        raise ExperimentError("--set", f"cannot read {setting!r}", remedy) from error
 
 
 def _explain(error: ValidationError) -> tuple[str, str]:

@@ -7,6 +7,7 @@ CHECKs would end the process. Values are kept as the text that the prototxt will
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 from prototxt_gen import shapes
 from prototxt_gen.errors import NetError
@@ -81,10 +82,21 @@ MSRA = message("weight_filler", type=quoted("msra"))
 
 
 class Net:
-    """A net under construction for one phase ("train" or "deploy")."""
+    """A net under construction for one phase ("train" or "deploy").
 
-    def __init__(self, name: str, phase: str) -> None:
-        self.name, self.phase = name, phase
+    `multipliers` are (pattern, lr_mult, decay_mult): the first whose shell pattern fits a layer's name
+    holds for its learnt blobs. BatchNorm's statistics are never learnt nor decayed.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        phase: str,
+        multipliers: Sequence[tuple[str, float, float]] = (),
+        folded: bool = False,
+    ) -> None:
+        self.name, self.phase, self.folded = name, phase, folded
+        self.multipliers = tuple(multipliers)
         self.sections: list[Section] = []
         self._names: set[str] = set()
 
@@ -113,8 +125,16 @@ class Net:
         if name in self._names:
             raise NetError(name, "stands twice in the net", "give each layer a name of its own")
         self._names.add(name)
+        if params and kind != "BatchNorm":
+            fields = (*self._multiplier(name, len(params)), *fields)
         self.sections[-1].layers.append(Layer(name, kind, tuple(bottoms), tuple(tops), fields, tuple(params)))
         return tuple(tops)
+
+    def _multiplier(self, name: str, params: int) -> list[Field]:
+        for pattern, lr, decay in self.multipliers:
+            if fnmatchcase(name, pattern):
+                return [message("param", lr_mult=lr, decay_mult=decay)] * params
+        return []
 
     def input(self, name: str, shape: Shape) -> Blob:
         """Add an Input of a fixed shape; a net's user may reshape it."""
@@ -174,10 +194,11 @@ class Net:
         params = [(x.channels,), (x.channels,), (1,)]  # mean, variance, weight of both
         return self._add("BatchNorm", name, [x], [top], FROZEN, FROZEN, FROZEN, param, params=params)[0]
 
-    def scale(self, name: str, x: Blob) -> Blob:
-        """Add a learnt scale and bias per channel, in place."""
+    def scale(self, name: str, x: Blob, top: str | None = None) -> Blob:
+        """Add a learnt scale and bias per channel, in place unless `top` is given."""
         params = [(x.channels,), (x.channels,)]
-        return self._add("Scale", name, [x], [x], message("scale_param", bias_term=True), params=params)[0]
+        tops = [Blob(top, x.shape) if top else x]
+        return self._add("Scale", name, [x], tops, message("scale_param", bias_term=True), params=params)[0]
 
     def relu(self, name: str, x: Blob) -> Blob:
         """Add a ReLU, in place."""
@@ -228,10 +249,21 @@ class Net:
         """Add class probabilities over the channels."""
         return self._add("Softmax", name, [x], [Blob(name, x.shape)])[0]
 
-    def softmax_loss(
-        self, name: str, x: Blob, label: Blob, top: str, weight: float, ignore_label: int
+    def loss(
+        self,
+        name: str,
+        x: Blob,
+        label: Blob,
+        top: str,
+        weight: float,
+        ignore_label: int,
+        class_weights: str | None = None,
     ) -> Blob:
-        """Add the mean cross entropy over the pixels whose label is not `ignore_label`."""
+        """Add the mean cross entropy over the pixels whose label is not `ignore_label`.
+
+        `class_weights` is a file with a diagonal infogain matrix: each pixel's term is multiplied by
+        the weight of its class, and the mean stays one over the pixels.
+        """
         if (x.shape[0], *x.shape[2:]) != (label.shape[0], *label.shape[2:]):
             raise NetError(
                 name, f"scores {x.shape} do not cover the label {label.shape}", "mend the upsampling"
@@ -240,4 +272,8 @@ class Net:
             ("loss_weight", literal(weight)),
             message("loss_param", ignore_label=ignore_label, normalization="VALID"),
         ]
-        return self._add("SoftmaxWithLoss", name, [x, label], [Blob(top, ())], *fields)[0]
+        kind = "SoftmaxWithLoss"
+        if class_weights:
+            kind = "InfogainLoss"
+            fields.append(message("infogain_loss_param", source=quoted(class_weights)))
+        return self._add(kind, name, [x, label], [Blob(top, ())], *fields)[0]

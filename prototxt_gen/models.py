@@ -4,6 +4,7 @@ r_i is the resolution after i halvings of the crop S = 32k+1: r_1 = (S + 1) / 2,
 """
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 
 from prototxt_gen.blocks import (
     classmate_concat,
@@ -20,21 +21,30 @@ from prototxt_gen.errors import NetError
 from prototxt_gen.experiment import Experiment
 from prototxt_gen.layers import Blob, Net
 
-TRAIN, DEPLOY = "train", "deploy"
+TRAIN, DEPLOY, FOLDED = "train", "deploy", "deploy_folded"
 
 
-def build(exp: Experiment, phase: str, tasks: Sequence[str] | None = None, crop: int | None = None) -> Net:
-    """Return the net of an experiment for `phase` "train" or "deploy".
+def build(
+    exp: Experiment,
+    phase: str,
+    tasks: Sequence[str] | None = None,
+    crop: int | None = None,
+    folder: str = ".",
+) -> Net:
+    """Return the net of an experiment for `phase` "train", "deploy" or "deploy_folded".
 
     A deploy net takes one image (1, 3, crop, crop) and gives `<task>_prob` (1, classes, crop, crop) for
-    each of `tasks` (default: all of the experiment's); its user may reshape it to any size 32k+1.
+    each of `tasks` (default: all of the experiment's); its user may reshape it to any size 32k+1. The
+    folded form has no BatchNorm; its weights are made by `prototxt_gen.fold`. A train net looks for its
+    class weights in `folder`.
     """
-    tasks = list(tasks or exp.task_names())
-    net = Net(exp.name, phase)
+    tasks = _heads(exp, phase, tasks)
+    net = Net(exp.name, phase, _multipliers(exp, phase), folded=phase == FOLDED)
     if phase == TRAIN:
         data, labels = _training_data(net, exp)
     else:
-        net.section(f"Input: (BGR - {list(exp.input.mean)}) * {exp.input.scale:g}, any size 32k+1")
+        scale = "" if net.folded else f" * {exp.input.scale:g}"  # folded into conv1
+        net.section(f"Input: (BGR - {list(exp.input.mean)}){scale}, any size 32k+1")
         size = exp.input.crop if crop is None else crop
         if size < 33 or size % 32 != 1:
             raise NetError(exp.name, f"input of side {size} is not 32k+1", "take 33, 65, ... 513, 1025")
@@ -48,17 +58,48 @@ def build(exp: Experiment, phase: str, tasks: Sequence[str] | None = None, crop:
         )
         if phase == TRAIN:
             settings = exp.tasks[task]
-            net.softmax_loss(
+            net.loss(
                 f"{task}/loss",
                 score,
                 labels[task],
                 f"{task}_loss",
                 settings.loss_weight,
                 settings.ignore_label,
+                class_weights_file(folder, task) if settings.class_weights else None,
             )
         else:
             net.softmax(f"{task}_prob", score)
+    _check_multipliers(net)
     return net
+
+
+def class_weights_file(folder: str, task: str) -> str:
+    """Return the name of the file that holds a task's class weights for Caffe."""
+    return f"{folder}/{task}_class_weights.binaryproto"
+
+
+def _heads(exp: Experiment, phase: str, tasks: Sequence[str] | None) -> list[str]:
+    """Return the tasks that get a head, in the order of the batch axis."""
+    known = exp.task_names()
+    for task in tasks or ():
+        if task not in known:
+            raise NetError(exp.name, f"has no task {task}", f"choose of {', '.join(known)}")
+    if phase == TRAIN and tasks and set(tasks) != set(known):
+        raise NetError(
+            exp.name, f"trains {' and '.join(known)} together", "choose heads of a deploy net alone"
+        )
+    return [task for task in known if not tasks or task in tasks]
+
+
+def _multipliers(exp: Experiment, phase: str) -> list[tuple[str, float, float]]:
+    """Return (pattern, lr_mult, decay_mult) for a train net; a deploy net needs none."""
+    return [(m.layers, m.lr, m.decay) for m in exp.multipliers] if phase == TRAIN else []
+
+
+def _check_multipliers(net: Net) -> None:
+    for pattern, _, _ in net.multipliers:
+        if not any(fnmatchcase(name, pattern) for name in net.parameter_shapes()):
+            raise NetError(net.name, f"multipliers: no layer is named {pattern}", "correct the pattern")
 
 
 def fc_densenet(net: Net, exp: Experiment, data: Blob) -> Blob:
@@ -118,16 +159,16 @@ def _training_data(net: Net, exp: Experiment) -> tuple[Blob, dict[str, Blob]]:
     if len(images) == 1:
         data = images[0]
     else:
-        net.section("Classmate (2.2): both tasks' images in one batch")
+        net.section("Classmate concat (2.2): both tasks' images in one batch")
         data = classmate_concat(net, images)
     return net.power("data/scale", data, exp.input.scale), labels
 
 
 def _task_features(net: Net, exp: Experiment, x: Blob, tasks: Sequence[str]) -> dict[str, Blob]:
     """The deepest feature for each task: sliced in a joint training batch, else the same for all."""
-    if net.phase == DEPLOY or len(exp.tasks) == 1:
+    if net.phase != TRAIN or len(exp.tasks) == 1:
         return dict.fromkeys(tasks, x)
-    net.section("Classmate (2.2): the tasks part at the deepest feature")
+    net.section("Classmate slice (2.2): the tasks part at the deepest feature")
     return dict(
         zip(tasks, classmate_slice(net, x, tasks, [exp.solver.images_per_pass] * len(tasks)), strict=True)
     )

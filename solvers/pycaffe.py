@@ -8,6 +8,7 @@ from typing import TextIO
 
 from prototxt_gen.caffe_proto import caffe_pb2
 
+GLOG_LEVEL = "GLOG_minloglevel"
 ERRORS_ONLY = "2"  # glog's level: Caffe's INFO and WARNING lines stay out of the tools' output
 AVX512 = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
 
@@ -17,11 +18,14 @@ def import_caffe(verbose: bool = False) -> ModuleType:
 
     `verbose` keeps Caffe's INFO lines on file descriptor 2; the first call of a process decides.
     """
-    caffe_pb2()
-    os.environ.setdefault("GLOG_minloglevel", "0" if verbose else ERRORS_ONLY)
+    messages = caffe_pb2()
+    if verbose:
+        os.environ[GLOG_LEVEL] = "0"  # whatever a parent process has set
+    os.environ.setdefault(GLOG_LEVEL, ERRORS_ONLY)
     _widest_blas_kernels()
     import caffe
 
+    caffe.proto.caffe_pb2 = messages  # found loaded, Python does not bind it to its package
     return caffe
 
 

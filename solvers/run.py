@@ -7,12 +7,12 @@ from pathlib import Path
 
 from data_prep.classes import TASKS
 from data_prep.lmdb_writer import MANIFEST, read_manifest
-from prototxt_gen.emit import header, net_text, solver_text
+from prototxt_gen.emit import class_weights, header, net_texts, solver_text, write_files
 from prototxt_gen.errors import DataError, ExperimentError
 from prototxt_gen.experiment import Experiment
 from prototxt_gen.files import staged_folder
 from prototxt_gen.model_card import ModelCard
-from prototxt_gen.models import DEPLOY, TRAIN, build
+from prototxt_gen.models import TRAIN, build
 from prototxt_gen.shapes import count
 from solvers.weights import match
 
@@ -106,28 +106,23 @@ def make_run(
 ) -> Run:
     """Check databases and weights, then make the run's folder with its prototxts for `ranks` processes."""
     check_data(exp)
-    train_net = build(exp, TRAIN)
+    shapes = build(exp, TRAIN).parameter_shapes()
     for path in weights:
-        match(train_net.parameter_shapes(), path, partly=True)
+        match(shapes, path, partly=True)
     run = Run(exp, Path(folder))
-    prefix = run.folder / "snapshots" / exp.name
-    texts = {
-        "train.prototxt": net_text(train_net, header(exp, "Train net")),
-        "deploy.prototxt": net_text(build(exp, DEPLOY), header(exp, "Deploy net")),
-        "solver.prototxt": solver_text(
-            exp,
-            str(run.folder / "train.prototxt"),
-            str(prefix),
-            "GPU" if gpu else "CPU",
-            header(exp, f"Solver for {ranks} process(es)"),
-            ranks,
-        ),
-        "experiment.json": json.dumps(exp.model_dump(mode="json", exclude_none=True), indent=1) + "\n",
-    }
+    texts = net_texts(exp, run.folder)
+    texts["solver.prototxt"] = solver_text(
+        exp,
+        str(run.folder / "train.prototxt"),
+        str(run.folder / "snapshots" / exp.name),
+        "GPU" if gpu else "CPU",
+        header(exp, f"Solver for {ranks} process(es)"),
+        ranks,
+    )
+    texts["experiment.json"] = json.dumps(exp.model_dump(mode="json", exclude_none=True), indent=1) + "\n"
     with staged_folder(run.folder, overwrite) as staged:
         (staged / "snapshots").mkdir()
-        for name, text in texts.items():
-            (staged / name).write_text(text, encoding="utf-8")
+        write_files(staged, texts, class_weights(exp), overwrite=True)
     return run
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from prototxt_gen.caffe_proto import caffe_pb2
+from prototxt_gen.caffemodel import read_caffemodel
 from prototxt_gen.errors import WeightsError
 
 Shapes = list[tuple[int, ...]]
@@ -21,26 +21,7 @@ class Match:
 
 def shapes_in_file(path: Path) -> dict[str, Shapes]:
     """Return layer name -> shapes of its parameters in a .caffemodel; WeightsError if it is none."""
-    from google.protobuf.message import DecodeError
-
-    net = caffe_pb2().NetParameter()
-    try:
-        net.ParseFromString(Path(path).read_bytes())
-    except OSError as error:
-        raise WeightsError(path, f"cannot be read ({error.strerror})", "give a .caffemodel file") from error
-    except DecodeError as error:
-        raise WeightsError(path, "is no .caffemodel, or a part of one", "fetch or train it again") from error
-    shapes = {layer.name: [_shape(blob) for blob in layer.blobs] for layer in net.layer if layer.blobs}
-    if not shapes:
-        raise WeightsError(path, "holds no parameters by layer name", "give a .caffemodel of Caffe 1.0")
-    return shapes
-
-
-def _shape(blob) -> tuple[int, ...]:
-    """Return a BlobProto's shape; files of early Caffe versions have four fixed axes instead."""
-    if blob.HasField("shape"):
-        return tuple(blob.shape.dim)
-    return (blob.num, blob.channels, blob.height, blob.width)
+    return {name: [blob.shape for blob in blobs] for name, blobs in read_caffemodel(path).items()}
 
 
 def match(own: dict[str, Shapes], path: Path, partly: bool) -> Match:

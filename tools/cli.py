@@ -18,11 +18,22 @@ def add_experiment(parser) -> None:
     parser.add_argument(
         "experiment", help="baseline, classmate, dfcnet ... of solvers/, or a path to a .toml file"
     )
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="replace a setting, for instance input.crop=513; may be repeated",
+    )
 
 
-def experiment_path(name: str) -> Path:
-    """Return the experiment file that a name or a path means."""
-    return Path(name) if name.endswith(".toml") else ROOT / "solvers" / f"{name}.toml"
+def read_experiment(args):
+    """Return the experiment that the arguments name, with their --set."""
+    from prototxt_gen.experiment import read_experiment
+
+    name = args.experiment
+    path = Path(name) if name.endswith(".toml") else ROOT / "solvers" / f"{name}.toml"
+    return read_experiment(path, args.set)
 
 
 def run(main: Callable[[], None]) -> None:

@@ -1,25 +1,50 @@
-"""Emit train, deploy and solver prototxts of an experiment."""
+"""Emit train, deploy and solver prototxts of an experiment; or tell or draw what its net is."""
 
 import argparse
+import shlex
 from pathlib import Path
 
 import cli
 
 from prototxt_gen.emit import write_nets
-from prototxt_gen.experiment import read_experiment
+from prototxt_gen.models import DEPLOY, TRAIN, build
+from prototxt_gen.summary import summary
 
 
-def main() -> None:
-    """Parse arguments, write the nets, name the files."""
+def parse() -> argparse.Namespace:
+    """Return the arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     cli.add_experiment(parser)
     parser.add_argument("--out", type=Path, help="folder for the prototxts (default: solvers/<experiment>)")
+    parser.add_argument("--heads", nargs="+", metavar="TASK", help="tasks of the deploy nets (default: all)")
     parser.add_argument("--cpu", action="store_true", help="write solver_mode CPU instead of GPU")
+    parser.add_argument("--summary", action="store_true", help="print shapes and costs, write no prototxt")
+    parser.add_argument(
+        "--draw", type=Path, metavar="FILE", help="draw the net (.svg, .png), write no prototxt"
+    )
     cli.add_overwrite(parser)
-    args = parser.parse_args()
-    experiment = read_experiment(cli.experiment_path(args.experiment))
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Write the nets and name the files, or print the summary, or draw."""
+    args = parse()
+    experiment = cli.read_experiment(args)
+    if args.summary:
+        print(summary(build(experiment, TRAIN), build(experiment, DEPLOY, args.heads)))
+    if args.draw:
+        from prototxt_gen.draw import draw
+
+        draw(build(experiment, TRAIN), args.draw, args.overwrite)
+        print(args.draw)
+    if args.summary or args.draw:
+        return
     out = args.out or Path("solvers", experiment.name)
-    for path in write_nets(experiment, out, args.overwrite, mode="CPU" if args.cpu else "GPU"):
+    options = "".join(f" --set {shlex.quote(setting)}" for setting in args.set)
+    options += f" --heads {' '.join(args.heads)}" if args.heads else ""
+    options += " --cpu" if args.cpu else ""
+    mode = "CPU" if args.cpu else "GPU"
+    for path in write_nets(experiment, out, args.overwrite, mode, args.heads, options):
         print(path)
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import cli
 
-from prototxt_gen.experiment import read_experiment
 from solvers.driver import check_devices, train
 from solvers.run import gpu_numbers, make_run
 
@@ -27,7 +26,7 @@ def main() -> None:
     )
     cli.add_overwrite(parser)
     args = parser.parse_args()
-    experiment = read_experiment(cli.experiment_path(args.experiment))
+    experiment = cli.read_experiment(args)
     gpus = [] if args.cpu else gpu_numbers(args.gpus)
     check_devices(gpus)
     folder = args.run or Path("runs", experiment.name)

@@ -254,14 +254,14 @@ def texts(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in folder.iterdir()}
 
 
-def test_three_files_are_written_and_the_solver_points_to_the_train_net(tmp_path):
+def test_four_files_are_written_and_the_solver_points_to_the_train_net(tmp_path):
     out = tmp_path / "nets"
-    paths = write_nets(experiment("dfcnet_demo"), out, overwrite=False, mode="CPU", prefix="runs/mine/net")
-    assert paths == [out / f"{kind}.prototxt" for kind in ("train", "deploy", "solver")]
+    paths = write_nets(experiment("dfcnet_demo"), out, overwrite=False, mode="CPU")
+    assert paths == [out / f"{kind}.prototxt" for kind in ("train", "deploy", "deploy_folded", "solver")]
     written = texts(out)
     assert set(written) == {path.name for path in paths}
     assert f'net: "{out}/train.prototxt"\n' in written["solver.prototxt"]
-    assert 'snapshot_prefix: "runs/mine/net"\n' in written["solver.prototxt"]
+    assert 'snapshot_prefix: "runs/dfcnet_demo"\n' in written["solver.prototxt"]
     assert "solver_mode: CPU\n" in written["solver.prototxt"]
     assert 'type: "Data"' in written["train.prototxt"]
     assert 'type: "Input"' in written["deploy.prototxt"]
@@ -285,7 +285,7 @@ def test_overwriting_keeps_what_else_is_in_the_folder(tmp_path):
     write_nets(experiment("dfcnet_demo"), out, overwrite=True)
     assert 'name: "dfcnet_demo"' in texts(out)["train.prototxt"]
     assert texts(out)["notes.txt"] == "mine"
-    assert len(texts(out)) == 4
+    assert len(texts(out)) == 5
 
 
 def test_an_error_while_building_leaves_nothing_behind(tmp_path):

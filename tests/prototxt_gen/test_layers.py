@@ -153,7 +153,7 @@ def test_a_data_layer_crops_and_mirrors_all_channels_together(net):
 
 def test_a_loss_ignores_its_label_and_averages_over_the_rest(net):
     label = Blob("label", (2, 1, 33, 33))
-    assert net.softmax_loss("l", X, label, "loss", weight=0.5, ignore_label=255).shape == ()
+    assert net.loss("l", X, label, "loss", weight=0.5, ignore_label=255).shape == ()
     assert fields_of(net) == {
         "loss_weight": "0.5",
         "loss_param": {"ignore_label": "255", "normalization": "VALID"},
@@ -163,7 +163,7 @@ def test_a_loss_ignores_its_label_and_averages_over_the_rest(net):
 @pytest.mark.parametrize("shape", [(2, 1, 32, 33), (1, 1, 33, 33)])
 def test_a_loss_whose_scores_do_not_cover_the_label_is_refused(net, shape):
     with pytest.raises(NetError, match=r"l: scores .* do not cover the label"):
-        net.softmax_loss("l", X, Blob("label", shape), "loss", 1.0, 255)
+        net.loss("l", X, Blob("label", shape), "loss", 1.0, 255)
 
 
 def test_blobs_that_do_not_fit_are_refused_with_the_layers_name(net):

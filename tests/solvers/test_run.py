@@ -40,6 +40,7 @@ def test_a_run_folder_holds_what_trains(tiny, tmp_path):
     make_run(read_experiment(tiny), tmp_path / "run", ranks=1, gpu=False, weights=[], overwrite=False)
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
         "deploy.prototxt",
+        "deploy_folded.prototxt",
         "experiment.json",
         "snapshots",
         "solver.prototxt",
@@ -75,7 +76,7 @@ def test_weights_that_do_not_fit_leave_no_folder(tiny, tmp_path):
     from prototxt_gen.caffe_proto import caffe_pb2
 
     net = caffe_pb2().NetParameter()
-    net.layer.add(name="conv1").blobs.add().shape.dim.extend((64, 3, 7, 7))
+    net.layer.add(name="conv1").blobs.add(data=[0.0] * 9408).shape.dim.extend((64, 3, 7, 7))
     (tmp_path / "other.caffemodel").write_bytes(net.SerializeToString())
     with pytest.raises(WeightsError, match="layer conv1 has the shapes 64x3x7x7, the net 4x3x7x7"):
         make_run(read_experiment(tiny), tmp_path / "run", 1, False, [tmp_path / "other.caffemodel"], False)

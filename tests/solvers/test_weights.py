@@ -1,5 +1,7 @@
 """Weights that do not fit are told apart before Caffe, which would end the process, sees them."""
 
+from math import prod
+
 import pytest
 
 from prototxt_gen.caffe_proto import caffe_pb2
@@ -15,7 +17,7 @@ def write(path, shapes):
     for name, blobs in shapes.items():
         layer = net.layer.add(name=name)
         for shape in blobs:
-            layer.blobs.add().shape.dim.extend(shape)
+            layer.blobs.add(data=[0.5] * prod(shape)).shape.dim.extend(shape)
     path.write_bytes(net.SerializeToString())
     return path
 
@@ -47,7 +49,7 @@ def test_weights_that_share_no_layer_are_an_error_even_as_a_part(tmp_path):
 
 def test_shapes_of_early_files_with_four_fixed_axes_are_read(tmp_path):
     net = caffe_pb2().NetParameter()
-    net.layer.add(name="conv1").blobs.add(num=4, channels=3, height=7, width=7)
+    net.layer.add(name="conv1").blobs.add(num=4, channels=3, height=7, width=7, data=[0.5] * 588)
     (tmp_path / "old.caffemodel").write_bytes(net.SerializeToString())
     assert shapes_in_file(tmp_path / "old.caffemodel") == {"conv1": [(4, 3, 7, 7)]}
 

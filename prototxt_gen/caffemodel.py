@@ -1,0 +1,48 @@
+"""Weights in Caffe's own file, read and written by its messages alone."""
+
+from pathlib import Path
+
+import numpy as np
+
+from prototxt_gen.caffe_proto import caffe_pb2
+from prototxt_gen.errors import WeightsError
+from prototxt_gen.files import staged_file
+
+Weights = dict[str, list[np.ndarray]]  # layer name -> its learnt blobs, float32
+
+
+def read_caffemodel(path: Path) -> Weights:
+    """Return the weights of a .caffemodel by layer name; WeightsError, naming the file, if it is none."""
+    from google.protobuf.message import DecodeError
+
+    net = caffe_pb2().NetParameter()
+    try:
+        net.ParseFromString(Path(path).read_bytes())
+        weights = {layer.name: [_array(blob) for blob in layer.blobs] for layer in net.layer if layer.blobs}
+    except OSError as error:
+        raise WeightsError(path, f"cannot be read ({error.strerror})", "give a .caffemodel file") from error
+    except (DecodeError, ValueError) as error:
+        raise WeightsError(path, "is no .caffemodel, or a part of one", "fetch or train it again") from error
+    if not weights:
+        raise WeightsError(path, "holds no parameters by layer name", "give a .caffemodel of Caffe 1.0")
+    return weights
+
+
+def write_caffemodel(path: Path, name: str, weights: Weights, overwrite: bool = False) -> None:
+    """Write weights by layer name as a .caffemodel of a net called `name`, in one step."""
+    net = caffe_pb2().NetParameter(name=name)
+    for layer, arrays in weights.items():
+        blobs = net.layer.add(name=layer).blobs
+        for array in arrays:
+            blob = blobs.add(data=array.ravel())
+            blob.shape.dim.extend(array.shape)
+    with staged_file(path, overwrite) as staged:
+        staged.write_bytes(net.SerializeToString())
+
+
+def _array(blob) -> np.ndarray:
+    """Return a BlobProto's values; files of early Caffe versions give four fixed axes instead of a shape."""
+    early = (blob.num, blob.channels, blob.height, blob.width)
+    shape = tuple(blob.shape.dim) if blob.HasField("shape") else early
+    values = np.array(blob.double_data or blob.data, np.float32)
+    return values.reshape(shape)

@@ -1,0 +1,112 @@
+"""What a net costs in plain Caffe layers: parameters, multiply-adds, and memory of activations.
+
+Memory counts what BVLC Caffe 1.0.0 keeps per layer on the CPU, in float32. Blobs are allocated when
+they are first touched: a deploy net touches no gradients, a training net none of images and labels.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from prototxt_gen.layers import Layer, Net
+from prototxt_gen.shapes import count
+
+FLOAT = 4  # bytes
+PREFETCH = 4  # batches that a Data layer holds ready (DataParameter.prefetch)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Numbers of one layer or of several together; memory in bytes for one forward (and backward) pass."""
+
+    parameters: int = 0
+    multiply_adds: int = 0  # of convolutions; everything else is a few operations per value
+    training_bytes: int = 0
+    deploy_bytes: int = 0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        """Add two costs field by field."""
+        return Cost(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
+
+
+def layer_costs(net: Net) -> dict[str, Cost]:
+    """Return the cost of each layer by name."""
+    learning = _blobs_with_gradient(net)
+    splits = _split_gradients(net)
+    return {layer.name: _cost(layer, learning, splits.get(layer.name, 0)) for layer in net.layers}
+
+
+def multiply_adds(layer: Layer) -> int:
+    """Return the multiply-adds of a convolution, 0 for other layers."""
+    if layer.type != "Convolution":
+        return 0
+    _, channels, kernel, _ = layer.params[0]
+    return count(layer.tops[0].shape) * channels * kernel * kernel
+
+
+def _cost(layer: Layer, learning: set[str], split_values: int) -> Cost:
+    kept, gradients = _internal_values(layer)
+    if not _in_place(layer):
+        kept += sum(count(top.shape) for top in layer.tops)
+        gradients += sum(count(top.shape) for top in layer.tops if top.name in learning)
+    return Cost(
+        parameters=sum(count(shape) for shape in layer.params),
+        multiply_adds=multiply_adds(layer),
+        training_bytes=FLOAT * (kept + gradients + split_values),
+        deploy_bytes=FLOAT * kept,
+    )
+
+
+def _internal_values(layer: Layer) -> tuple[int, int]:
+    """Return how many values a layer keeps beside its tops: (forward, for the backward pass alone)."""
+    size = count(layer.bottoms[0].shape) if layer.bottoms else 0
+    forward = backward = 0
+    match layer.type:
+        case "BatchNorm":  # temp_ and x_norm_; in place, also the gradient of x_norm_
+            forward, backward = 2 * size, size if _in_place(layer) else 0
+        case "Scale" if _in_place(layer):  # temp_: the input, which the output overwrites
+            forward = size
+        case "Convolution" if layer.params[0][2] > 1:  # col_buffer_: the patches of one image
+            forward = layer.params[0][1] * layer.params[0][2] ** 2 * count(layer.tops[0].shape[2:])
+        case "Pooling" if ("pool", "MAX") in layer.fields[0][1]:  # max_idx_
+            forward = count(layer.tops[0].shape)
+        case "SoftmaxWithLoss" | "InfogainLoss":  # prob_
+            forward = size
+        case "Data":  # batches read ahead
+            forward = PREFETCH * count(layer.tops[0].shape)
+    return forward, backward
+
+
+def _in_place(layer: Layer) -> bool:
+    return bool(layer.bottoms) and layer.tops[0].name == layer.bottoms[0].name
+
+
+def _blobs_with_gradient(net: Net) -> set[str]:
+    """Return the blobs that the backward pass reaches: those behind a learnt parameter."""
+    learning: set[str] = set()
+    for layer in net.layers:
+        if layer.params or any(bottom.name in learning for bottom in layer.bottoms):
+            learning.update(top.name for top in layer.tops)
+    return learning
+
+
+def _split_gradients(net: Net) -> dict[str, int]:
+    """Return layer name -> values of the gradients in the Splits that Caffe inserts behind it.
+
+    A blob that several layers read gets one copy per reader; the copies share the data.
+    """
+    learning = _blobs_with_gradient(net)
+    writer: dict[str, str] = {}
+    readers: Counter[tuple[str, str]] = Counter()
+    sizes: dict[tuple[str, str], int] = {}
+    for layer in net.layers:
+        for bottom in layer.bottoms:
+            key = (writer[bottom.name], bottom.name)
+            readers[key] += bottom.name in learning
+            sizes[key] = count(bottom.shape)
+        for top in layer.tops:
+            writer[top.name] = layer.name
+    values: Counter[str] = Counter()
+    for (name, blob), number in readers.items():
+        if number > 1:
+            values[name] += number * sizes[name, blob]
+    return dict(values)

@@ -1,0 +1,128 @@
+"""A net as a picture shows it: DenseBlocks, sums and tasks, and what lies on the way between them.
+
+Read from the layers of a built net, so that the picture cannot disagree with the prototxt: a node is
+one layer or the layers of one block, an edge carries the convolutions, poolings and Interps between.
+"""
+
+import re
+from dataclasses import dataclass, field
+
+from prototxt_gen.layers import Layer, Net
+
+IMAGE, CONCAT, STEM, BLOCK, SUM, SLICE, OUTPUT = "image", "concat", "stem", "block", "sum", "slice", "output"
+# conv6_3/x1 ..., concat_6_3 (a unit) and concat_6 (the join before) are of block 6; conv6_blk is of none.
+OF_BLOCK = re.compile(r"(?:conv|concat_)(\d+)(?:_\d+)?(?:/|$)")
+
+
+@dataclass
+class Node:
+    """A box of the picture, with the channels and the height (= width) of its result."""
+
+    name: str
+    kind: str
+    channels: int = 0
+    size: int = 0
+    units: int = 0  # layer units of a DenseBlock: its 3x3 convolutions
+    blocks: tuple[int, ...] = ()  # the block's number, or those that a sum holds
+
+
+@dataclass(frozen=True)
+class Edge:
+    """An arrow; `steps` such as ("1x1, 256", "x2"): a convolution to 256 channels, then Interp."""
+
+    source: str
+    target: str
+    steps: tuple[str, ...] = ()
+
+
+@dataclass
+class Diagram:
+    """Nodes by name and edges, both in the order of the net."""
+
+    name: str
+    nodes: dict[str, Node] = field(default_factory=dict)
+    edges: list[Edge] = field(default_factory=list)
+
+    @property
+    def crop(self) -> int:
+        """Height and width of the images."""
+        return max(node.size for node in self.nodes.values())
+
+    def of_kind(self, *kinds: str) -> list[Node]:
+        """Return the nodes of some kinds in the order of the net."""
+        return [node for node in self.nodes.values() if node.kind in kinds]
+
+    def between(self, source: str, target: str) -> list[tuple[Node, Node, Edge]]:
+        """Return the edges from a node of kind `source` to one of kind `target`, with both ends."""
+        ends = [(self.nodes[edge.source], self.nodes[edge.target], edge) for edge in self.edges]
+        return [(a, b, edge) for a, b, edge in ends if (a.kind, b.kind) == (source, target)]
+
+    def reduction(self, node: Node) -> int:
+        """Return how many times smaller than the crop a node's result is: 1, 2, 4, ..."""
+        return (self.crop - 1) // (node.size - 1)
+
+
+def read_diagram(net: Net) -> Diagram:
+    """Return the nodes and edges of a net that `prototxt_gen.models.build` returned, of either phase."""
+    diagram = Diagram(net.name)
+    origin: dict[str, tuple[str, tuple[str, ...]]] = {}  # blob -> the node it comes from, steps since
+    for layer in net.layers:
+        if layer.type == "Data":
+            continue
+        name, kind = _node(layer, [origin[x.name][0] for x in layer.bottoms if x.name in origin], diagram)
+        if not kind:
+            source, steps = origin[layer.bottoms[0].name]
+            origin[layer.tops[0].name] = source, steps + _step(layer)
+            continue
+        node = diagram.nodes.setdefault(name, Node(name, kind))
+        _update(node, layer)
+        for source, steps in (origin[x.name] for x in layer.bottoms if x.name in origin):
+            edge = Edge(source, name, steps)
+            if source != name and edge not in diagram.edges:
+                diagram.edges.append(edge)
+                node.blocks += diagram.nodes[source].blocks if kind == SUM else ()
+        origin |= {top.name: (name, ()) for top in layer.tops if not top.name.endswith("_label")}
+    return diagram
+
+
+def _node(layer: Layer, sources: list[str], diagram: Diagram) -> tuple[str, str]:
+    """Return name and kind of the node that a layer belongs to, or ("", "") for a step on the way."""
+    task = re.split("[_/]", layer.name)[0]
+    joins_or_parts_batch = bool(layer.bottoms) and layer.tops[0].shape[:1] != layer.bottoms[0].shape[:1]
+    match layer.type:
+        case "Input":
+            return IMAGE, IMAGE
+        case "Slice":
+            return (SLICE, SLICE) if joins_or_parts_batch else (f"{task} image", IMAGE)
+        case "Concat" if joins_or_parts_batch:
+            return CONCAT, CONCAT
+        case "Eltwise":
+            blocks = [block for source in sources for block in diagram.nodes[source].blocks]
+            return f"({min(blocks)},{max(blocks)})", SUM
+        case "Softmax" | "SoftmaxWithLoss":
+            return task, OUTPUT
+    if found := OF_BLOCK.match(layer.name):
+        return (STEM, STEM) if found[1] == "1" else (f"DenseBlock {found[1]}", BLOCK)
+    return "", ""
+
+
+def _update(node: Node, layer: Layer) -> None:
+    """Take over what one of a node's layers tells: its last layer gives the result's shape."""
+    result = layer.bottoms[0] if node.kind == OUTPUT else layer.tops[0]
+    node.channels, node.size = result.channels, result.size
+    if node.kind == BLOCK:
+        node.blocks = (int(node.name.split()[1]),)
+        node.units += layer.type == "Convolution" and layer.params[0][2:] == (3, 3)
+
+
+def _step(layer: Layer) -> tuple[str, ...]:
+    """Return what a picture says of a layer on the way; BatchNorm, Scale, ReLU and Power go unsaid."""
+    match layer.type:
+        case "Convolution":
+            channels, _, kernel, _ = layer.params[0]
+            return (f"{kernel}x{kernel}, {channels}",)
+        case "Pooling":
+            return ("max pool" if ("pool", "MAX") in layer.fields[0][1] else "avg pool",)
+        case "Interp":
+            return (f"x{(layer.tops[0].size - 1) // (layer.bottoms[0].size - 1)}",)
+    return ()

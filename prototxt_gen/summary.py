@@ -1,0 +1,71 @@
+"""A table of what a net is made of and what it costs, section by section."""
+
+from functools import reduce
+from operator import add
+
+from prototxt_gen.cost import Cost, layer_costs
+from prototxt_gen.layers import Net
+
+COLUMNS = ("part", "output", "parameters", "GMAC", "train MiB", "deploy MiB")
+
+
+def summary(train: Net, deploy: Net) -> str:
+    """Return the table for one experiment: shapes and training memory of `train`, the rest of `deploy`.
+
+    Multiply-adds and deploy memory are those of one image; training memory that of one pass of one
+    rank, images and gradients included, weights and solver history not.
+    """
+    training, deployed = _sections(train), _sections(deploy)
+    rows = []
+    for title in dict.fromkeys([*training, *deployed]):
+        output, cost = training.get(title) or deployed[title]
+        one_image = deployed[title][1] if title in deployed else Cost()
+        rows.append(
+            (
+                title,
+                output,
+                cost.parameters,
+                one_image.multiply_adds,
+                cost.training_bytes,
+                one_image.deploy_bytes,
+            )
+        )
+    totals = [sum(row[column] for row in rows) for column in range(2, 6)]
+    rows.append(("total", "", *totals))
+    return _table([_cells(*row) for row in rows])
+
+
+def _sections(net: Net) -> dict[str, tuple[str, Cost]]:
+    """Return short title -> (shape of the last top, cost) of each section."""
+    costs = layer_costs(net)
+    return {
+        section.title.split(":")[0].split(",")[0]: (
+            " x ".join(map(str, section.layers[-1].tops[0].shape)),
+            reduce(add, (costs[layer.name] for layer in section.layers)),
+        )
+        for section in net.sections
+    }
+
+
+def _cells(title: str, output: str, parameters: int, macs: int, train: int, deploy: int) -> tuple[str, ...]:
+    return (
+        title,
+        output,
+        f"{parameters:,}",
+        f"{macs / 1e9:.2f}",
+        f"{train / 2**20:,.1f}",
+        f"{deploy / 2**20:,.1f}",
+    )
+
+
+def _table(rows: list[tuple[str, ...]]) -> str:
+    widths = [max(len(row[i]) for row in [COLUMNS, *rows]) for i in range(len(COLUMNS))]
+    lines = []
+    for row in [COLUMNS, *rows]:
+        cells = [
+            cell.ljust(width) if i < 2 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    rule = "-" * max(map(len, lines))
+    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])

@@ -1,0 +1,43 @@
+"""Fold BatchNorm into convolutions and Scales: the same output from a smaller and faster net."""
+
+import argparse
+from pathlib import Path
+
+import cli
+
+
+def main() -> None:
+    """Read net and weights, fold, write DIR/deploy.prototxt, DIR/weights.caffemodel and their card."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--deploy", type=Path, required=True, help="deploy prototxt with BatchNorm")
+    parser.add_argument("--weights", type=Path, required=True, help=".caffemodel, its card .json beside it")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the folded net and weights")
+    cli.add_overwrite(parser)
+    args = parser.parse_args()
+
+    from google.protobuf import text_format
+
+    from prototxt_gen.caffemodel import read_caffemodel, write_caffemodel
+    from prototxt_gen.files import staged_folder
+    from prototxt_gen.fold import fold
+    from prototxt_gen.model_card import read_card, write_card
+    from prototxt_gen.prototxt import read_net
+
+    net, card = read_net(args.deploy), read_card(args.weights)
+    scale = card.scale if card else 1.0
+    folded, weights = fold(net, read_caffemodel(args.weights), args.weights, scale)
+    with staged_folder(args.out, args.overwrite) as staged:
+        header = f"# {args.deploy.name} without BatchNorm, by tools/fold_bn.py. Input: BGR - mean"
+        header += "" if card else ", times the scale of the net"
+        text = text_format.MessageToString(folded)
+        (staged / "deploy.prototxt").write_text(f"{header}\n\n{text}", encoding="utf-8")
+        write_caffemodel(staged / "weights.caffemodel", net.name, weights)
+        if card:
+            write_card(staged / "weights.caffemodel", card.model_copy(update={"scale": 1.0}))
+    print(f"{args.out}: {len(net.layer)} layers folded into {len(folded.layer)}")
+    if card is None:
+        print(f"{args.weights} has no model card: the input's scale stays outside the net")
+
+
+if __name__ == "__main__":
+    cli.run(main)
