@@ -1,6 +1,7 @@
 # make demo   the main job on a small embedded default: scenes, databases, nets, training, maps, score
 # make test   all tests
 # make real   the same way on the real scenes that DFCNET_DATA points to (about 40 minutes on 2 cores)
+# make nets   the committed prototxts of the paper's experiments, emitted again
 # make caffe  BVLC Caffe and the Python environment alone: the set-up that the others do first
 
 PYTHON3 ?= /usr/bin/python3
@@ -11,7 +12,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .SECONDEXPANSION:
 .SECONDARY:
-.PHONY: demo real test caffe venv lint
+.PHONY: demo real test caffe venv lint nets
 
 # What differs between the two runs: folders of scenes, and records per scene.
 demo_land := runs/demo/scenes/land
@@ -85,3 +86,7 @@ runs/%/score.txt: runs/%/train/weights.caffemodel
 runs/%/comparison.png: runs/%/score.txt
 	@$(PY) tools/figure.py compare --images $($*_land) --truth $($*_land) --pred runs/$*/maps \
 	    --names DFCNet --out $@ --rows 4 --overwrite
+
+# The prototxts of the paper's experiments stand in the repository: a diff shows what a change does to a net.
+nets: venv
+	@for name in baseline classmate dfcnet; do $(PY) tools/make_net.py $$name --overwrite; done

@@ -15,7 +15,7 @@ from solvers.pycaffe import import_caffe
 from solvers.rank import Rank, train_rank
 from solvers.run import Run
 from solvers.schedule import learning_rate
-from solvers.weights import Match
+from solvers.weights import Fit, Match
 
 
 def check_devices(gpus: Sequence[int]) -> None:
@@ -26,7 +26,7 @@ def check_devices(gpus: Sequence[int]) -> None:
         )
 
 
-def train(run: Run, gpus: Sequence[int], weights: Sequence[Path]) -> None:
+def train(run: Run, gpus: Sequence[int], weights: Sequence[Path] = (), fit: Fit = Fit.PART) -> None:
     """Train `run` on the given GPUs, or on the CPU if there are none; return when the weights are written.
 
     Raises the error that a rank met, or RunError if a rank died; the other ranks are ended.
@@ -37,7 +37,7 @@ def train(run: Run, gpus: Sequence[int], weights: Sequence[Path]) -> None:
     ranks, pipes = [], []
     for number, gpu in enumerate(devices):
         ours, theirs = context.Pipe()
-        rank = Rank(number, len(devices), gpu, tuple(weights))
+        rank = Rank(number, len(devices), gpu, tuple(weights), fit)
         process = context.Process(
             target=train_rank, args=(run, rank, theirs), name=f"rank {number}", daemon=True
         )
@@ -111,10 +111,8 @@ class Report:
         {"loaded": self._loaded, "step": self._step, "done": self._done}[kind](*content)
 
     def _loaded(self, path: Path, found: Match) -> None:
-        self.say(
-            f"{path}: {len(found.loaded)} layers loaded, {len(found.left)} left at their filler, "
-            f"{len(found.unused)} not used"
-        )
+        for line in found.lines():
+            self.say(f"{path}: {line}")
 
     def _step(self, iteration: int, loss: dict[str, float]) -> None:
         self.bar.update()

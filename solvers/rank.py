@@ -11,17 +11,21 @@ from prototxt_gen.files import staged_file
 from prototxt_gen.model_card import write_card
 from solvers.pycaffe import divert_native_log, import_caffe
 from solvers.run import Run
-from solvers.weights import load_weights
+from solvers.weights import Fit, load_weights
 
 
 @dataclass(frozen=True)
 class Rank:
-    """What a rank is told: its number, how many there are, its GPU (None: CPU), weights to start from."""
+    """What a rank is told: its number, how many there are, its GPU (None: CPU), weights to start from.
+
+    Later weights replace what earlier ones have loaded.
+    """
 
     number: int
     count: int
     gpu: int | None
     weights: tuple[Path, ...]
+    fit: Fit
 
 
 def train_rank(run: Run, rank: Rank, parent: Connection) -> None:
@@ -45,7 +49,7 @@ def _train(run: Run, rank: Rank, parent: Connection) -> None:
     _choose_device(caffe, rank)
     solver = caffe.get_solver(str(run.solver))
     for path in rank.weights:
-        found = load_weights(solver.net, path, partly=True)
+        found = load_weights(solver.net, path, rank.fit)
         if rank.number == 0:
             parent.send(("loaded", path, found))
     if rank.count > 1:

@@ -14,7 +14,7 @@ from prototxt_gen.files import staged_folder
 from prototxt_gen.model_card import ModelCard
 from prototxt_gen.models import TRAIN, build
 from prototxt_gen.shapes import count
-from solvers.weights import match
+from solvers.weights import Fit, match
 
 
 @dataclass(frozen=True)
@@ -102,13 +102,19 @@ def check_data(exp: Experiment) -> None:
 
 
 def make_run(
-    exp: Experiment, folder: Path, ranks: int, gpu: bool, weights: Sequence[Path], overwrite: bool
+    exp: Experiment,
+    folder: Path,
+    ranks: int,
+    gpu: bool,
+    weights: Sequence[Path] = (),
+    fit: Fit = Fit.PART,
+    overwrite: bool = False,
 ) -> Run:
     """Check databases and weights, then make the run's folder with its prototxts for `ranks` processes."""
     check_data(exp)
     shapes = build(exp, TRAIN).parameter_shapes()
     for path in weights:
-        match(shapes, path, partly=True)
+        match(shapes, path, fit)
     run = Run(exp, Path(folder))
     texts = net_texts(exp, run.folder)
     texts["solver.prototxt"] = solver_text(

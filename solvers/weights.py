@@ -1,60 +1,86 @@
 """Weights compared with a net before Caffe sees them: Caffe ends the process at a shape that differs."""
 
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 from prototxt_gen.caffemodel import read_caffemodel
 from prototxt_gen.errors import WeightsError
 
-Shapes = list[tuple[int, ...]]
+Shapes = Sequence[tuple[int, ...]]
+
+
+class Fit(Enum):
+    """How much of a net its weights must cover: all; a part; a part, with layers of other shapes left out."""
+
+    WHOLE = "whole"
+    PART = "part"
+    MISMATCH = "mismatch"
 
 
 @dataclass(frozen=True)
 class Match:
-    """Layers with parameters, by name: in both, in the net alone, in the file alone."""
+    """Layers with parameters, by name: in both, in the net alone, in the file alone, of another shape."""
 
     loaded: list[str]
     left: list[str]
     unused: list[str]
+    differing: list[str]
+
+    def lines(self) -> list[str]:
+        """Say which layers those are, counted by block: conv2 stands for conv2_1/x1, conv2_1/x1/bn ..."""
+        parts = {
+            "loaded": self.loaded,
+            "left at their filler": self.left,
+            "other shape, left at their filler": self.differing,
+            "not in this net": self.unused,
+        }
+        return [f"{len(names)} layer(s) {what}: {_by_block(names)}" for what, names in parts.items() if names]
 
 
-def shapes_in_file(path: Path) -> dict[str, Shapes]:
-    """Return layer name -> shapes of its parameters in a .caffemodel; WeightsError if it is none."""
-    return {name: [blob.shape for blob in blobs] for name, blobs in read_caffemodel(path).items()}
-
-
-def match(own: dict[str, Shapes], path: Path, partly: bool) -> Match:
+def match(own: Mapping[str, Shapes], path: Path, fit: Fit) -> Match:
     """Compare the shapes of a net's parameters with those of a .caffemodel, by layer name.
 
-    Raises WeightsError if a layer's shapes differ, if nothing matches, or, unless `partly`, if a layer
-    of the net is not in the file.
+    Raises WeightsError if the file is no .caffemodel, if nothing matches, or for what `fit` forbids.
     """
-    file = shapes_in_file(path)
+    file = {name: [blob.shape for blob in blobs] for name, blobs in read_caffemodel(path).items()}
     shared = [name for name in own if name in file]
-    differing = [name for name in shared if own[name] != file[name]]
+    differing = [name for name in shared if list(own[name]) != file[name]]
     left = [name for name in own if name not in file]
-    if differing:
+    if differing and fit is not Fit.MISMATCH:
         name = differing[0]
         raise WeightsError(
             path,
             f"layer {name} has the shapes {_text(file[name])}, the net {_text(own[name])}"
             f" ({len(differing)} layer(s) differ)",
-            "use the weights of this net, or the net of these weights",
+            "use the weights of this net; for training, --allow-mismatch leaves such layers at their filler",
         )
-    if not shared or (left and not partly):
-        fact = f"has no layer {left[0]} ({len(left)} of the net's {len(own)} layers are missing)"
+    loaded = [name for name in shared if name not in differing]
+    if not loaded or (left and fit is Fit.WHOLE):
+        missing = [*left, *differing]
+        fact = f"has no layer {missing[0]} ({len(missing)} of the net's {len(own)} layers are missing)"
         raise WeightsError(path, fact, "use the weights of this net")
-    return Match(loaded=shared, left=left, unused=[name for name in file if name not in own])
+    return Match(loaded, left, [name for name in file if name not in own], differing)
 
 
-def load_weights(net, path: Path, partly: bool = False) -> Match:
+def load_weights(net, path: Path, fit: Fit = Fit.WHOLE) -> Match:
     """Load a .caffemodel into a caffe.Net after `match`; return what was loaded."""
     own = {name: [tuple(blob.shape) for blob in blobs] for name, blobs in net.params.items()}
-    found = match(own, path, partly)
-    net.copy_from(str(path))
+    found = match(own, path, fit)
+    weights = read_caffemodel(path)
+    for name in found.loaded:
+        for blob, values in zip(net.params[name], weights[name], strict=True):
+            blob.data[...] = values
     return found
 
 
-def _text(shapes: Sequence[tuple[int, ...]]) -> str:
+def _text(shapes: Shapes) -> str:
     return ", ".join("x".join(map(str, shape)) for shape in shapes)
+
+
+def _by_block(names: Sequence[str]) -> str:
+    blocks = Counter(re.split(r"[_/]", name)[0] for name in names)
+    return ", ".join(f"{block} ({count})" for block, count in blocks.items())

@@ -7,6 +7,7 @@ import cli
 
 from solvers.driver import check_devices, train
 from solvers.run import gpu_numbers, make_run
+from solvers.weights import Fit
 
 
 def main() -> None:
@@ -24,14 +25,18 @@ def main() -> None:
         default=[],
         help="start from these .caffemodel files, by layer name",
     )
+    parser.add_argument(
+        "--allow-mismatch", action="store_true", help="leave layers whose shape differs at their filler"
+    )
     cli.add_overwrite(parser)
     args = parser.parse_args()
     experiment = cli.read_experiment(args)
     gpus = [] if args.cpu else gpu_numbers(args.gpus)
     check_devices(gpus)
     folder = args.run or Path("runs", experiment.name)
-    run = make_run(experiment, folder, len(gpus) or 1, bool(gpus), args.weights, args.overwrite)
-    train(run, gpus, args.weights)
+    fit = Fit.MISMATCH if args.allow_mismatch else Fit.PART
+    run = make_run(experiment, folder, len(gpus) or 1, bool(gpus), args.weights, fit, args.overwrite)
+    train(run, gpus, args.weights, fit)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def new_run(tiny: Path, name: str, **replace: str) -> Run:
         text = "\n".join(f"{key} = {value}" if row.startswith(f"{key} ") else row for row in text.split("\n"))
     path = tiny.with_name(f"{name}.toml")
     path.write_text(text)
-    return make_run(read_experiment(path), tiny.with_name(f"run_{name}"), 1, False, [], False)
+    return make_run(read_experiment(path), tiny.with_name(f"run_{name}"), 1, False)
 
 
 def blobs(path: Path) -> dict[str, list[np.ndarray]]:
@@ -45,7 +45,7 @@ def blobs(path: Path) -> dict[str, list[np.ndarray]]:
 
 def test_it_gives_the_weights_of_the_plain_caffe_tool(tiny, tmp_path):
     ours = new_run(tiny, "ours")
-    driver.train(ours, [], [])
+    driver.train(ours, [])
     plain = new_run(tiny, "plain")
     tool = Path(importlib.util.find_spec("caffe").origin).parents[2] / "bin" / "caffe"
     subprocess.run([tool, "train", "-solver", plain.solver], check=True, capture_output=True)
@@ -59,7 +59,7 @@ def test_it_gives_the_weights_of_the_plain_caffe_tool(tiny, tmp_path):
 
 def test_it_logs_losses_and_rates_and_stops_at_max_iter(tiny):
     run = new_run(tiny, "run", max_iter="7")
-    driver.train(run, [], [])
+    driver.train(run, [])
     log = [json.loads(line) for line in run.log.read_text().splitlines()]
     assert [entry["iteration"] for entry in log] == [2, 4, 6, 7]
     assert all(set(entry["loss"]) == {"land", "road"} for entry in log)
@@ -75,7 +75,7 @@ def test_it_logs_losses_and_rates_and_stops_at_max_iter(tiny):
 
 def test_the_rates_of_the_log_are_those_of_caffes_own(tiny):
     run = new_run(tiny, "run")
-    driver.train(run, [], [])
+    driver.train(run, [])
     caffe = {}
     for line in (run.folder / "caffe.log").read_text().splitlines():
         if ", lr = " in line:
@@ -94,7 +94,7 @@ def test_the_rates_of_the_log_are_those_of_caffes_own(tiny):
 
 def test_a_loss_falls_on_data_that_can_be_learnt(tiny):
     run = new_run(tiny, "run", max_iter="60", display="10", snapshot="100")
-    driver.train(run, [], [])
+    driver.train(run, [])
     log = [json.loads(line) for line in run.log.read_text().splitlines()]
     assert log[-1]["loss"]["land"] < 0.8 * log[0]["loss"]["land"]
 
@@ -102,7 +102,7 @@ def test_a_loss_falls_on_data_that_can_be_learnt(tiny):
 def test_a_loss_that_leaves_the_numbers_ends_the_run_with_the_iteration(tiny):
     run = new_run(tiny, "run", base_lr="1e30")
     with pytest.raises(RunError, match=r"loss is nan at iteration \d; lower base_lr"):
-        driver.train(run, [], [])
+        driver.train(run, [])
     assert not run.weights.exists()
 
 
@@ -111,7 +111,7 @@ def test_an_abort_inside_caffe_is_told_with_its_last_words(tiny):
     text = (run.folder / "train.prototxt").read_text()
     (run.folder / "train.prototxt").write_text(text.replace("zoom_factor: 2", "zoom_factor: 0"))
     with pytest.raises(RunError, match=r"rank 0 ended with signal 6; Caffe's last words: .*zoom_factor is 0"):
-        driver.train(run, [], [])
+        driver.train(run, [])
 
 
 def test_a_killed_rank_ends_the_run(tiny):
@@ -128,17 +128,17 @@ def test_a_killed_rank_ends_the_run(tiny):
     killer.start()
     start = time.monotonic()
     with pytest.raises(RunError, match="rank 0 ended with signal 9"):
-        driver.train(run, [], [])
+        driver.train(run, [])
     killer.join()
     assert time.monotonic() - start < 60
 
 
 def test_weights_to_start_from_are_loaded_and_counted(tiny, capsys):
     first = new_run(tiny, "first")
-    driver.train(first, [], [])
+    driver.train(first, [])
     second = new_run(tiny, "second", base_lr="1e-30", max_iter="1")
     driver.train(second, [], [first.weights])
     layers = len(blobs(first.weights))
-    line = f"{first.weights}: {layers} layers loaded, 0 left at their filler, 0 not used"
+    line = f"{first.weights}: {layers} layer(s) loaded: conv1 (3), conv2 ("
     assert line in capsys.readouterr().out
     np.testing.assert_array_equal(blobs(second.weights)["conv1"][0], blobs(first.weights)["conv1"][0])

@@ -1,0 +1,151 @@
+"""Folded nets answer as the plain ones do, and hold no BatchNorm."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from prototxt_gen.caffe_proto import caffe_pb2
+from prototxt_gen.caffemodel import read_caffemodel, write_caffemodel
+from prototxt_gen.emit import net_text
+from prototxt_gen.errors import NetError, WeightsError
+from prototxt_gen.experiment import read_experiment
+from prototxt_gen.fold import fold
+from prototxt_gen.models import DEPLOY, FOLDED, build
+from prototxt_gen.prototxt import read_net
+
+pytestmark = pytest.mark.caffe
+SOLVERS = Path(__file__).parents[2] / "solvers"
+
+
+def random_weights(net) -> dict[str, list[np.ndarray]]:
+    """Return weights of a trained-like net: statistics far from 0 and 1, some scales negative, count 3."""
+    rng = np.random.default_rng(11)
+    weights = {}
+    for layer in net.layers:
+        if not layer.params:
+            continue
+        blobs = [rng.normal(size=shape).astype(np.float32) for shape in layer.params]
+        if layer.type == "Convolution":
+            blobs[0] /= np.sqrt(np.prod(layer.params[0][1:]))
+        elif layer.type == "BatchNorm":  # sums of 3 batches
+            blobs = [3 * blobs[0], 3 * rng.uniform(0.1, 4, layer.params[1]), np.full((1,), 3.0)]
+        weights[layer.name] = blobs
+    return weights
+
+
+def answer(tmp_path: Path, text: str, weights: dict, image: np.ndarray) -> dict[str, np.ndarray]:
+    from solvers.pycaffe import import_caffe
+    from solvers.weights import load_weights
+
+    caffe = import_caffe()
+    caffe.set_mode_cpu()
+    (tmp_path / "net.prototxt").write_text(text)
+    write_caffemodel(tmp_path / "w.caffemodel", "net", weights, overwrite=True)
+    net = caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST)
+    load_weights(net, tmp_path / "w.caffemodel")
+    net.blobs["data"].data[...] = image
+    net.forward()
+    return {name: blob.data.copy() for name, blob in net.blobs.items()}
+
+
+@pytest.mark.parametrize("name", ["baseline", "classmate", "dfcnet", "dfcnet_demo"])
+def test_the_folded_net_of_the_builder_with_folded_weights_answers_alike(tmp_path, name):
+    exp = read_experiment(SOLVERS / f"{name}.toml")
+    plain, folded = build(exp, DEPLOY, crop=65), build(exp, FOLDED, crop=65)
+    weights = random_weights(plain)
+    (tmp_path / "deploy.prototxt").write_text(net_text(plain, ["plain"]))
+    _, folded_weights = fold(read_net(tmp_path / "deploy.prototxt"), weights, "w", exp.input.scale)
+    image = np.random.default_rng(2).uniform(-120, 140, (1, 3, 65, 65)).astype(np.float32)
+    expected = answer(tmp_path, net_text(plain, ["plain"]), weights, image * np.float32(exp.input.scale))
+    got = answer(tmp_path, net_text(folded, ["folded"]), folded_weights, image)
+    for task in exp.task_names():
+        score = expected[f"{task}_score"]
+        error = np.abs(got[f"{task}_score"] - score).max() / np.abs(score).max()
+        assert error < 1e-4
+        assert score.std() > 0.01  # an answer that depends on the image
+    assert not [layer for layer in folded.layers if layer.type == "BatchNorm"]
+
+
+@pytest.mark.parametrize("name", ["baseline", "dfcnet"])
+def test_folding_a_prototxt_gives_the_layers_that_the_builder_emits(tmp_path, name):
+    exp = read_experiment(SOLVERS / f"{name}.toml")
+    plain, folded = build(exp, DEPLOY), build(exp, FOLDED)
+    for net, path in ((plain, "deploy.prototxt"), (folded, "folded.prototxt")):
+        (tmp_path / path).write_text(net_text(net, ["x"]))
+    made, weights = fold(read_net(tmp_path / "deploy.prototxt"), random_weights(plain), "w")
+    emitted = read_net(tmp_path / "folded.prototxt")
+    assert [layer.name for layer in made.layer] == [layer.name for layer in emitted.layer]
+    assert list(made.layer) == list(emitted.layer)
+    assert {name: [blob.shape for blob in blobs] for name, blobs in weights.items()} == (
+        folded.parameter_shapes()
+    )
+
+
+def prototxt(text: str):
+    from google.protobuf import text_format
+
+    return text_format.Parse(text, caffe_pb2().NetParameter())
+
+
+ONE = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 1 dim: 2 dim: 2 } } }
+layer { name: "c" type: "Convolution" bottom: "data" top: "c"
+        convolution_param { num_output: 1 kernel_size: 1 bias_term: false } }
+layer { name: "bn" type: "BatchNorm" bottom: "c" top: "bn" batch_norm_param { eps: 0 } }
+layer { name: "s" type: "Scale" bottom: "bn" top: "bn" scale_param { bias_term: true } }
+"""
+
+
+def values(*numbers: float) -> list[np.ndarray]:
+    return [np.full((1,), number, np.float32) for number in numbers]
+
+
+def test_one_channel_folded_by_hand():
+    weights = {"c": [np.full((1, 1, 1, 1), 2.0)], "bn": values(6, 8, 2), "s": values(5, 1)}
+    # mean 6/2 = 3, variance 8/2 = 4: y = 5 (2x - 3) / 2 + 1 = 5x - 6.5; with x = 3 input: 15 input - 6.5
+    net, folded = fold(prototxt(ONE), weights, "w", input_scale=3.0)
+    assert [(layer.name, list(layer.top)) for layer in net.layer] == [("data", ["data"]), ("c", ["bn"])]
+    assert net.layer[1].convolution_param.bias_term
+    assert (folded["c"][0].item(), folded["c"][1].item()) == (15.0, -6.5)
+
+
+def test_a_batchnorm_that_has_seen_nothing_folds_to_its_eps():
+    weights = {"c": [np.full((1, 1, 1, 1), 2.0)], "bn": values(0, 0, 0), "s": values(1, 4)}
+    net = prototxt(ONE.replace("eps: 0", "eps: 0.25"))
+    _, folded = fold(net, weights, "w")
+    assert (folded["c"][0].item(), folded["c"][1].item()) == (4.0, 4.0)
+
+
+def test_a_batchnorm_whose_input_others_read_stays_as_a_scale():
+    weights = {"c": [np.full((1, 1, 1, 1), 2.0)], "bn": values(6, 8, 2), "s": values(5, 1)}
+    text = ONE + 'layer { name: "sum" type: "Eltwise" bottom: "c" bottom: "bn" top: "sum" }'
+    net, folded = fold(prototxt(text), weights, "w")
+    assert [layer.type for layer in net.layer] == ["Input", "Convolution", "Scale", "Eltwise"]
+    assert [blob.item() for blob in folded["s"]] == [2.5, -6.5]
+    assert list(net.layer[2].bottom) == ["c"]
+
+
+def test_a_batchnorm_without_scale_is_refused():
+    net = prototxt(ONE.rsplit("layer {", 1)[0])
+    with pytest.raises(NetError, match="BatchNorm bn is not followed by a Scale in place"):
+        fold(net, {"c": [np.ones((1, 1, 1, 1))], "bn": values(0, 1, 1)}, "deploy.prototxt")
+
+
+@pytest.mark.parametrize("layer", ["c", "bn", "s"])
+def test_missing_weights_are_named(layer):
+    weights = {"c": [np.ones((1, 1, 1, 1))], "bn": values(0, 1, 1), "s": values(1, 0)}
+    del weights[layer]
+    with pytest.raises(WeightsError, match=f"w.caffemodel: layer {layer} has no weights"):
+        fold(prototxt(ONE), weights, "w.caffemodel")
+
+
+def test_weights_survive_being_written_and_read(tmp_path):
+    weights = {"c": [np.arange(6, dtype=np.float32).reshape(2, 3, 1, 1)], "s": values(0.1, -2)}
+    write_caffemodel(tmp_path / "w.caffemodel", "net", weights)
+    read = read_caffemodel(tmp_path / "w.caffemodel")
+    assert list(read) == ["c", "s"]
+    for name, blobs in weights.items():
+        for blob, got in zip(blobs, read[name], strict=True):
+            np.testing.assert_array_equal(got, blob)
+            assert got.dtype == np.float32
