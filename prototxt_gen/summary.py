@@ -40,7 +40,9 @@ def _sections(net: Net) -> dict[str, tuple[str, Cost]]:
     costs = layer_costs(net)
     return {
         section.title.split(":")[0].split(",")[0]: (
-            " x ".join(map(str, section.layers[-1].tops[0].shape)),
+            " x ".join(
+                map(str, [top.shape for layer in section.layers for top in layer.tops if top.shape][-1])
+            ),
             reduce(add, (costs[layer.name] for layer in section.layers)),
         )
         for section in net.sections

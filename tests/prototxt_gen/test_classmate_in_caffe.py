@@ -1,0 +1,85 @@
+"""Two tasks in one net: each loss teaches the shared layers and its own, and weighs classes as told."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from prototxt_gen.emit import write_nets
+from prototxt_gen.experiment import read_experiment
+from tests.conftest import TINY, write_lmdb
+
+pytestmark = pytest.mark.caffe
+WEIGHTS = [0.5, 1.0, 2.0, 4.0, 0.25, 8.0]
+
+
+def train_net(tmp_path: Path, *settings: str):
+    from solvers.pycaffe import import_caffe
+
+    for task, classes in (("land", 6), ("road", 2)):
+        write_lmdb(tmp_path / task, task, classes)
+    (tmp_path / "tiny.toml").write_text(TINY)
+    sources = [f"tasks.{task}.source='{tmp_path}/{task}'" for task in ("land", "road")]
+    exp = read_experiment(tmp_path / "tiny.toml", [*sources, *settings])
+    write_nets(exp, tmp_path / "nets", overwrite=False)
+    caffe = import_caffe()
+    caffe.set_mode_cpu()
+    caffe.set_random_seed(5)
+    return caffe.Net(str(tmp_path / "nets" / "train.prototxt"), caffe.TRAIN)
+
+
+def touched(net, silent: str) -> dict[str, float]:
+    """Return the largest gradient of each layer when the loss of the task `silent` is left out."""
+    net.forward()
+    net.blobs[f"{silent}_loss"].diff[...] = 0
+    net.backward()
+    learnt = {name: blobs for name, blobs in net.params.items() if not name.endswith("/bn")}
+    return {name: max(np.abs(blob.diff).max() for blob in blobs) for name, blobs in learnt.items()}
+
+
+@pytest.mark.parametrize(("task", "other"), [("land", "road"), ("road", "land")])
+def test_a_tasks_loss_reaches_every_shared_layer_and_none_of_the_other_task(tmp_path, task, other):
+    gradients = touched(train_net(tmp_path), silent=other)
+    for name, gradient in gradients.items():
+        assert (gradient > 0) == (not name.startswith(f"{other}/")), name
+    assert any(name.startswith(f"{task}/") for name in gradients)
+    assert {"conv1", "conv9_1/x2", "fusion2", "fusion9"} <= set(gradients)
+
+
+def test_class_weights_multiply_each_pixels_term(tmp_path):
+    net = train_net(tmp_path, f"tasks.land.class_weights={WEIGHTS}")
+    net.forward()
+    score = net.blobs["land_score"].data.astype(np.float64)
+    label = net.blobs["land_label"].data[:, 0].astype(int)
+    log_prob = score - np.log(np.exp(score).sum(axis=1, keepdims=True))
+    scored = label != 255
+    terms = np.take_along_axis(log_prob, np.where(scored, label, 0)[:, None], axis=1)[:, 0]
+    expected = -(np.array(WEIGHTS)[np.where(scored, label, 0)] * terms)[scored].mean()
+    assert float(net.blobs["land_loss"].data) == pytest.approx(expected, rel=1e-4)
+
+
+def test_multipliers_reach_caffe_and_spare_the_statistics(tmp_path):
+    net = train_net(tmp_path, "multipliers=[{layers='conv[1-5]*', lr=0.1, decay=0.0}]")
+    assert net is not None
+    from prototxt_gen.prototxt import read_net
+
+    for layer in read_net(tmp_path / "nets" / "train.prototxt").layer:
+        mult = [(round(param.lr_mult, 6), param.decay_mult) for param in layer.param]
+        if layer.type == "BatchNorm":
+            assert mult == [(0, 0)] * 3
+        elif layer.name in ("conv1", "conv4_1/x2", "conv5_blk"):
+            assert mult == [(0.1, 0)]
+        elif layer.name == "conv2_1/x1/scale":
+            assert mult == [(0.1, 0)] * 2
+        else:
+            assert not layer.name.startswith(("conv6", "land", "fusion")) or mult == []
+
+
+def test_frozen_statistics_stay_as_they_are(tmp_path):
+    for frozen in (True, False):
+        folder = tmp_path / str(frozen)
+        folder.mkdir()
+        net = train_net(folder, f"densenet.bn_frozen={str(frozen).lower()}")
+        before = net.params["conv1/bn"][0].data.copy()
+        net.forward()
+        assert np.array_equal(before, net.params["conv1/bn"][0].data) == frozen

@@ -1,0 +1,125 @@
+"""Costs against hand counts, and memory against what Caffe's process really takes."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from prototxt_gen.cost import layer_costs
+from prototxt_gen.experiment import read_experiment
+from prototxt_gen.layers import Net
+from prototxt_gen.models import DEPLOY, TRAIN, build
+from prototxt_gen.summary import summary
+
+ROOT = Path(__file__).parents[2]
+SOLVERS = ROOT / "solvers"
+
+
+def test_a_convolution_counted_by_hand():
+    net = Net("one", "deploy")
+    net.section("all")
+    x = net.input("data", (1, 3, 9, 9))
+    net.convolution("c", x, channels=5, kernel=3, pad=1, stride=2, bias=True)
+    cost = layer_costs(net)["c"]
+    assert cost.parameters == 5 * 3 * 3 * 3 + 5
+    assert cost.multiply_adds == 5 * 5 * 5 * 27  # 5 x 5 positions, 5 channels, 27 products each
+    assert cost.deploy_bytes == 4 * (5 * 5 * 5 + 27 * 5 * 5)  # the map, and the patches of im2col
+
+
+def test_batchnorm_scale_and_a_split_counted_by_hand():
+    net = Net("one", "train")
+    net.section("all")
+    data = net.input("data", (2, 1, 4, 4))
+    x = net.convolution("c", data, channels=3, kernel=1)
+    y = net.scale("s", net.batch_norm("bn", x, in_place=False))
+    net.eltwise_sum("sum", [x, y])
+    costs = layer_costs(net)
+    size = 2 * 3 * 4 * 4
+    assert costs["data"].training_bytes == 4 * 2 * 16  # no gradient of images
+    assert costs["c"].training_bytes == 4 * (2 * size + 2 * size)  # data, diff; two readers: two more diffs
+    assert costs["bn"].training_bytes == 4 * (2 * size + 2 * size)  # data, diff, temp_, x_norm_
+    assert costs["s"].training_bytes == 4 * size  # temp_
+    assert costs["sum"].deploy_bytes == 4 * size
+
+
+def test_the_encoder_has_the_cost_of_densenet_121():
+    """Parameters as published; multiply-adds counted here unit by unit, at crop 225."""
+    net = build(read_experiment(SOLVERS / "baseline.toml"), DEPLOY, crop=225)
+    costs = layer_costs(net)
+    encoder = [
+        layer.name
+        for layer in net.layers
+        if layer.name.startswith(("conv1", "conv2", "conv3", "conv4", "conv5")) and layer.name != "conv5_blk"
+    ]
+    expected, channels = 113**2 * 7 * 7 * 3 * 64, 64
+    for units, size in ((6, 57), (12, 29), (24, 15), (16, 8)):
+        for _ in range(units):
+            expected += size**2 * (channels * 128 + 128 * 9 * 32)
+            channels += 32
+        if size != 8:
+            expected += size**2 * channels * (channels // 2)
+            channels //= 2
+    assert sum(costs[name].multiply_adds for name in encoder) == expected
+    parameters = sum(costs[name].parameters for name in encoder)
+    statistics = sum(
+        sum(shape[0] for shape in layer.params)
+        for layer in net.layers
+        if layer.name in encoder and layer.type == "BatchNorm"
+    )
+    assert (
+        parameters - statistics == 7978856 - 1024 * 1000 - 1000
+    )  # torchvision's DenseNet-121 less its classifier
+
+
+@pytest.mark.caffe
+@pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
+def test_memory_is_that_of_caffes_process(tmp_path, phase):
+    from prototxt_gen.emit import net_text
+    from tests.conftest import write_lmdb
+
+    sets = ["input.crop=129", "solver.images_per_pass=2", "solver.batch_size=4"]
+    for task, classes in (("land", 6), ("road", 2)):
+        write_lmdb(tmp_path / task, task, classes, side=129, records=2)
+        sets.append(f"tasks.{task}.source='{tmp_path}/{task}'")
+    exp = read_experiment(SOLVERS / "dfcnet_demo.toml", sets)
+    net = build(exp, TRAIN if phase == "TRAIN" else DEPLOY, crop=None if phase == "TRAIN" else 513)
+    (tmp_path / "net.prototxt").write_text(net_text(net, ["x"]))
+    code = f"""
+from solvers.pycaffe import import_caffe
+from pathlib import Path
+caffe = import_caffe()
+resident = lambda: int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+net = caffe.Net("{tmp_path}/net.prototxt", caffe.{phase})
+before = resident()
+net.forward()
+if "{phase}" == "TRAIN":
+    net.backward()
+print(resident() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    costs = layer_costs(net).values()
+    predicted = sum(cost.training_bytes if phase == "TRAIN" else cost.deploy_bytes for cost in costs)
+    assert int(done.stdout) == pytest.approx(predicted, rel=0.12)
+
+
+def test_the_summary_names_each_part_and_adds_up():
+    exp = read_experiment(SOLVERS / "dfcnet.toml")
+    train, deploy = build(exp, TRAIN), build(exp, DEPLOY)
+    lines = summary(train, deploy).splitlines()
+    for part in (
+        "Stem",
+        "DenseBlock 2",
+        "DenseBlock 9",
+        "Transition up 8 -> 9",
+        "Dense fusion",
+        "Head of the road",
+    ):
+        assert any(line.startswith(part) for line in lines), part
+    cells = [re.split(r"\s{2,}", line) for line in lines if not line.startswith("-")]
+    assert cells[0] == ["part", "output", "parameters", "GMAC", "train MiB", "deploy MiB"]
+    columns = [[float(row[column].replace(",", "")) for row in cells[1:]] for column in (-4, -3, -2, -1)]
+    assert columns[0][-1] == 20460970
+    for *parts, total in columns:
+        assert sum(parts) == pytest.approx(total, rel=1e-3)
