@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from prototxt_gen.layers import Layer, Net
 
 IMAGE, CONCAT, STEM, BLOCK, SUM, SLICE, OUTPUT = "image", "concat", "stem", "block", "sum", "slice", "output"
+HEAD_STEPS = 3  # a task's own: 3x3 convolution, 1x1 score, Interp to the crop
 # conv6_3/x1 ..., concat_6_3 (a unit) and concat_6 (the join before) are of block 6; conv6_blk is of none.
 OF_BLOCK = re.compile(r"(?:conv|concat_)(\d+)(?:_\d+)?(?:/|$)")
 
@@ -57,6 +58,22 @@ class Diagram:
         ends = [(self.nodes[edge.source], self.nodes[edge.target], edge) for edge in self.edges]
         return [(a, b, edge) for a, b, edge in ends if (a.kind, b.kind) == (source, target)]
 
+    def skips(self) -> list[Edge]:
+        """Return the skip connections: edges that bring a result unchanged to a later DenseBlock."""
+        return [edge for edge in self.edges if self.nodes[edge.target].kind == BLOCK and not edge.steps]
+
+    def deepest(self) -> tuple[Node, tuple[str, ...]]:
+        """Return the last node that the tasks share, and the steps from it until they part."""
+        edge = next(edge for edge in self.edges if self.nodes[edge.target].kind == OUTPUT)
+        if edge.source == SLICE:
+            edge = next(edge for edge in self.edges if edge.target == SLICE)
+            return self.nodes[edge.source], edge.steps
+        return self.nodes[edge.source], edge.steps[:-HEAD_STEPS]
+
+    def head(self, task: str) -> tuple[str, ...]:
+        """Return the steps of a task's own layers."""
+        return next(edge.steps[-HEAD_STEPS:] for edge in self.edges if edge.target == task)
+
     def reduction(self, node: Node) -> int:
         """Return how many times smaller than the crop a node's result is: 1, 2, 4, ..."""
         return (self.crop - 1) // (node.size - 1)
@@ -77,7 +94,7 @@ def read_diagram(net: Net) -> Diagram:
         node = diagram.nodes.setdefault(name, Node(name, kind))
         _update(node, layer)
         for source, steps in (origin[x.name] for x in layer.bottoms if x.name in origin):
-            edge = Edge(source, name, steps)
+            edge = Edge(source, name, steps + (_step(layer) if kind == STEM else ()))
             if source != name and edge not in diagram.edges:
                 diagram.edges.append(edge)
                 node.blocks += diagram.nodes[source].blocks if kind == SUM else ()
@@ -88,22 +105,30 @@ def read_diagram(net: Net) -> Diagram:
 def _node(layer: Layer, sources: list[str], diagram: Diagram) -> tuple[str, str]:
     """Return name and kind of the node that a layer belongs to, or ("", "") for a step on the way."""
     task = re.split("[_/]", layer.name)[0]
-    joins_or_parts_batch = bool(layer.bottoms) and layer.tops[0].shape[:1] != layer.bottoms[0].shape[:1]
-    match layer.type:
-        case "Input":
-            return IMAGE, IMAGE
-        case "Slice":
-            return (SLICE, SLICE) if joins_or_parts_batch else (f"{task} image", IMAGE)
-        case "Concat" if joins_or_parts_batch:
-            return CONCAT, CONCAT
-        case "Eltwise":
+    changes_batch = bool(layer.bottoms) and layer.tops[0].shape[:1] != layer.bottoms[0].shape[:1]
+    match layer.type, changes_batch:
+        case "Input", _:
+            node = IMAGE, IMAGE
+        case "Slice", False:  # of a record into image and label
+            node = f"{task} image", IMAGE
+        case "Slice", True:
+            node = SLICE, SLICE
+        case "Concat", True:
+            node = CONCAT, CONCAT
+        case "Eltwise", _:
             blocks = [block for source in sources for block in diagram.nodes[source].blocks]
-            return f"({min(blocks)},{max(blocks)})", SUM
-        case "Softmax" | "SoftmaxWithLoss":
-            return task, OUTPUT
-    if found := OF_BLOCK.match(layer.name):
-        return (STEM, STEM) if found[1] == "1" else (f"DenseBlock {found[1]}", BLOCK)
-    return "", ""
+            node = f"({min(blocks)},{max(blocks)})", SUM
+        case (("Softmax" | "SoftmaxWithLoss"), _):
+            node = task, OUTPUT
+        case _:
+            block = OF_BLOCK.match(layer.name)
+            node = _block(int(block[1])) if block else ("", "")
+    return node
+
+
+def _block(number: int) -> tuple[str, str]:
+    """Return name and kind of the node of a block; conv1 is the stem's."""
+    return ("Stem", STEM) if number == 1 else (f"DenseBlock {number}", BLOCK)
 
 
 def _update(node: Node, layer: Layer) -> None:
