@@ -13,7 +13,7 @@ from data_prep.classes import TASKS
 from data_prep.records import Recipe, count_labels, scene_records
 from data_prep.scenes import Scene, read_scene
 from prototxt_gen.caffe_proto import caffe_pb2
-from prototxt_gen.errors import OutputError
+from prototxt_gen.errors import DataError, OutputError
 from prototxt_gen.files import refuse_existing, staged_folder
 
 MANIFEST = "manifest.json"  # inside the database's folder: LMDB looks only for data.mdb and lock.mdb
@@ -44,9 +44,9 @@ def write_database(
     a permutation drawn from the seed. The same scenes and recipe give the same bytes. `split` is noted
     in the manifest. Raises DataError for a bad scene, OutputError for an output that is in the way.
     """
-    refuse_existing(out, overwrite)
+    refuse_existing(out, overwrite, known_by=(MANIFEST,))
     caffe_pb2()  # say now, not after the first scene, that Caffe is missing
-    with staged_folder(out, overwrite) as staged:
+    with staged_folder(out, overwrite, known_by=(MANIFEST,)) as staged:
         try:
             inputs, counts = _write_records(scenes, recipe, staged)
             names = [*TASKS[recipe.task].classes, "ignored"]
@@ -60,8 +60,16 @@ def write_database(
 
 
 def read_manifest(database: Path) -> dict:
-    """Return the manifest of a database that `write_database` made."""
-    return json.loads((database / MANIFEST).read_text(encoding="utf-8"))
+    """Return the manifest of a database that `write_database` made; DataError if it is missing or broken."""
+    path = database / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        missing = {"task", "side", "classes"} - set(manifest)
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(path, f"cannot be read ({error})", "build the database again") from error
+    if missing:
+        raise DataError(path, f"lacks {', '.join(sorted(missing))}", "build the database again")
+    return manifest
 
 
 def _write_records(scenes: list[Scene], recipe: Recipe, folder: Path) -> tuple[list[dict], np.ndarray]:

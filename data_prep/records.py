@@ -14,6 +14,7 @@ import numpy as np
 from data_prep.classes import IGNORE, TASKS, Task, check_labels
 from data_prep.scenes import ScenePixels
 from prototxt_gen.errors import DataError
+from prototxt_gen.sides import is_side, neighbours
 
 MEAN_BGR = (104, 117, 124)  # 103.94, 116.78, 123.68 rounded: padding is zero once the net subtracts the mean
 
@@ -30,9 +31,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Check the values, as options of the command line."""
-        if self.crop < 33 or self.crop % 32 != 1:
-            near = max(33, round((self.crop - 1) / 32) * 32 + 1)
-            raise DataError("--crop", f"{self.crop} is not 32k + 1", f"give {near}, for example")
+        if not is_side(self.crop):
+            raise DataError("--crop", f"{self.crop} is not 32k+1", f"take {neighbours(self.crop)}")
         for name, least in (("margin", 0), ("variants", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise DataError(f"--{name}", f"is {getattr(self, name)}", f"give {least} or more")

@@ -3,8 +3,11 @@
 # Each FILE lists one package a line, the reason behind '#'. Says nothing if all are there.
 set -euo pipefail
 
+for list in "$@"; do
+    [[ -r $list ]] || { echo "packages: $list: cannot be read; give a list of packages" >&2; exit 2; }
+done
 missing=()
-while read -r package _; do
+while read -r package _ || [[ -n $package ]]; do
     [[ -z $package || $package == '#'* ]] && continue
     [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] || missing+=("$package")
 done < <(cat "$@")
@@ -20,8 +23,11 @@ if [[ $(id -u) -ne 0 ]]; then
 fi
 echo "packages: installing ${missing[*]}"
 log=$(mktemp)
-apt() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -y -q "$@" >>"$log" 2>&1; }
-if ! { apt update && apt install --no-install-recommends "${missing[@]}"; }; then
+apt() {
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -y -q -o DPkg::Lock::Timeout=300 "$@" >>"$log" 2>&1
+}
+apt update || echo "packages: apt-get update met errors; going on with the package lists that there are" >&2
+if ! apt install --no-install-recommends "${missing[@]}"; then
     tail -n 5 "$log" >&2
     echo "packages: apt-get failed; its whole output is in $log" >&2
     exit 1

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from prototxt_gen.errors import NetError
 from prototxt_gen.prototxt import read_net
+from prototxt_gen.sides import is_side, neighbours
 
 INPUT = "data"
 
@@ -36,9 +37,8 @@ class Deploy:
 
 def check_side(where: object, side: int) -> int:
     """Return `side` if it is 32k+1, the sizes at which the halved maps and Interp agree; else NetError."""
-    if side < 33 or side % 32 != 1:
-        near = max(33, round((side - 1) / 32) * 32 + 1)
-        raise NetError(where, f"tile side {side} is not 32k+1", f"use {near}")
+    if not is_side(side):
+        raise NetError(where, f"tile side {side} is not 32k+1", f"take {neighbours(side)}")
     return side
 
 

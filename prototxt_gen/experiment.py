@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from prototxt_gen.errors import ExperimentError
+from prototxt_gen.sides import is_side, neighbours
 
 TASKS = ("land", "road")  # order on the batch axis
 Count = Annotated[int, Field(ge=1)]
@@ -30,9 +31,8 @@ class Input(Strict):
 
     @model_validator(mode="after")
     def _crop_fits(self) -> Self:
-        if self.crop < 33 or self.crop % 32 != 1:
-            low = max(33, (self.crop - 1) // 32 * 32 + 1)
-            raise ValueError(f"crop {self.crop} is not 32k+1; take {low} or {low + 32}")
+        if not is_side(self.crop):
+            raise ValueError(f"crop {self.crop} is not 32k+1; take {neighbours(self.crop)}")
         return self
 
 

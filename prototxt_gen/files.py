@@ -3,17 +3,25 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from prototxt_gen.errors import OutputError
 
 
-def refuse_existing(path: Path, overwrite: bool) -> None:
-    """Raise OutputError if `path` exists and may not be replaced."""
+def refuse_existing(path: Path, overwrite: bool, known_by: Sequence[str] = ()) -> None:
+    """Raise OutputError if `path` exists and may not be replaced.
+
+    A folder that holds something is replaced only if one of the names `known_by` is in it: then it is
+    an older output of the same kind, and not somebody's home.
+    """
     if path.exists() and not overwrite:
         raise OutputError(path, "exists already", "give --overwrite to replace it, or another name")
+    own = not known_by or any((path / name).exists() for name in known_by)
+    if path.is_dir() and not own and any(path.iterdir()):
+        fact = f"is a folder of something else (no {' or '.join(known_by)} in it)"
+        raise OutputError(path, fact, "choose another name, or empty it yourself")
 
 
 def _make_beside(path: Path, folder: bool) -> Path:
@@ -40,37 +48,53 @@ def staged_file(path: Path, overwrite: bool = True) -> Iterator[Path]:
     """Yield a temporary file beside `path`; rename it to `path` if the block ends without an error."""
     path = Path(path)
     refuse_existing(path, overwrite)
+    if path.is_dir():
+        raise OutputError(path, "is a folder", "give the name of a file")
     staged = _make_beside(path, folder=False)
     try:
         yield staged
-        umask = os.umask(0)
-        os.umask(umask)
-        staged.chmod(0o666 & ~umask)
+        _follow_umask(staged, 0o666)
         os.replace(staged, path)
     finally:
         staged.unlink(missing_ok=True)
 
 
 @contextmanager
-def staged_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
-    """Yield an empty folder beside `path`; rename it to `path` if the block ends without an error."""
-    path = Path(path)
-    refuse_existing(path, overwrite)
+def staged_folder(path: Path, overwrite: bool = False, known_by: Sequence[str] = ()) -> Iterator[Path]:
+    """Yield an empty folder beside `path`; rename it to `path` if the block ends without an error.
+
+    `known_by` as in `refuse_existing`. A symbolic link stays one: what it points to is replaced.
+    """
+    path = Path(path).resolve()
+    refuse_existing(path, overwrite, known_by)
     staged = _make_beside(path, folder=True)
+    old = None
     try:
         yield staged
-        umask = os.umask(0)
-        os.umask(umask)
-        staged.chmod(0o777 & ~umask)
+        _follow_umask(staged, 0o777)
         if path.exists():
             old = _make_beside(path, folder=True)
-            os.replace(path, old / path.name)
+            os.replace(path, old)
+        try:
             os.replace(staged, path)
-            shutil.rmtree(old)
-        else:
-            os.replace(staged, path)
+        except OSError:
+            if old is not None:
+                os.replace(old, path)
+            raise
+    except OSError as error:
+        fact = f"cannot be written ({error.strerror or error})"
+        raise OutputError(path, fact, "check the disk's free space and the folder's rights") from error
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+        if old is not None:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _follow_umask(path: Path, mode: int) -> None:
+    """Give a temporary file or folder the rights that a new one would have."""
+    umask = os.umask(0)
+    os.umask(umask)
+    path.chmod(mode & ~umask)
 
 
 def write_text(path: Path, text: str, overwrite: bool = True) -> None:

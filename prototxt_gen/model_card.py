@@ -7,11 +7,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from prototxt_gen.errors import WeightsError
 from prototxt_gen.files import write_text
+from prototxt_gen.sides import is_side, neighbours
 
 
 def _tile_side(side: int) -> int:
-    if side < 33 or side % 32 != 1:
-        raise ValueError("must be 32k+1 (33, 65, ... 513, 1025)")
+    if not is_side(side):
+        raise ValueError(f"must be 32k+1, as {neighbours(side)}")
     return side
 
 

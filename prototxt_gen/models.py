@@ -20,6 +20,7 @@ from prototxt_gen.blocks import (
 from prototxt_gen.errors import NetError
 from prototxt_gen.experiment import Experiment
 from prototxt_gen.layers import Blob, Net
+from prototxt_gen.sides import is_side, neighbours
 
 TRAIN, DEPLOY, FOLDED = "train", "deploy", "deploy_folded"
 
@@ -46,8 +47,8 @@ def build(
         scale = "" if net.folded else f" * {exp.input.scale:g}"  # folded into conv1
         net.section(f"Input: (BGR - {list(exp.input.mean)}){scale}, any size 32k+1")
         size = exp.input.crop if crop is None else crop
-        if size < 33 or size % 32 != 1:
-            raise NetError(exp.name, f"input of side {size} is not 32k+1", "take 33, 65, ... 513, 1025")
+        if not is_side(size):
+            raise NetError(exp.name, f"input of side {size} is not 32k+1", f"take {neighbours(size)}")
         data, labels = net.input("data", (1, 3, size, size)), {}
     deepest = (dfcnet if exp.model == "dfcnet" else fc_densenet)(net, exp, data)
     features = _task_features(net, exp, deepest, tasks)

@@ -5,6 +5,7 @@ import multiprocessing
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
@@ -52,7 +53,9 @@ def train(run: Run, gpus: Sequence[int], weights: Sequence[Path] = (), fit: Fit 
     finally:
         for process in ranks:
             process.terminate()
-            process.join()
+        for process in ranks:
+            process.join(timeout=10)
+            process.kill()
 
 
 def _watch(run: Run, ranks: list, pipes: list[Connection], report: "Report") -> None:
@@ -71,10 +74,16 @@ def _watch(run: Run, ranks: list, pipes: list[Connection], report: "Report") -> 
             if kind == "error":
                 raise content[0]
             if kind == "uid":
-                for other in pipes[1:]:
-                    other.send(*content)
-            else:
+                _hand_on(*content, pipes[1:])
+            elif pipe is pipes[0]:
                 report.take(kind, *content)
+
+
+def _hand_on(uid: bytes, pipes: list[Connection]) -> None:
+    """Give the NCCL id to the other ranks; one that has died already is found when its pipe is read."""
+    for pipe in pipes:
+        with suppress(BrokenPipeError):
+            pipe.send(uid)
 
 
 def _death(run: Run, process) -> RunError:
@@ -108,11 +117,14 @@ class Report:
 
     def take(self, kind: str, *content: object) -> None:
         """Take a message of rank 0."""
-        {"loaded": self._loaded, "step": self._step, "done": self._done}[kind](*content)
+        {"loaded": self._loaded, "ready": self._ready, "step": self._step, "done": self._done}[kind](*content)
 
     def _loaded(self, path: Path, found: Match) -> None:
         for line in found.lines():
             self.say(f"{path}: {line}")
+
+    def _ready(self) -> None:
+        self.since = time.monotonic()
 
     def _step(self, iteration: int, loss: dict[str, float]) -> None:
         self.bar.update()

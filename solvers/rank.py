@@ -1,9 +1,12 @@
 """One rank of a training run: a process with a solver on one GPU, or on the CPU."""
 
 import math
+import multiprocessing
+import os
 import sys
+import threading
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from prototxt_gen.errors import DFCNetError, RunError
@@ -29,10 +32,13 @@ class Rank:
 
 
 def train_rank(run: Run, rank: Rank, parent: Connection) -> None:
-    """Train to exactly max_iter. Rank 0 sends ("uid", ...), ("loaded", ...), ("step", ...), ("done", ...).
+    """Train to exactly max_iter. Rank 0 sends "uid", "loaded", "ready", "step" and "done" messages.
+
+    A step's losses are those of the last pass of this rank alone.
 
     An error that a user can mend is sent as ("error", error) by any rank; the exit code is then 2.
     """
+    _end_with_parent()
     stderr = divert_native_log(run.caffe_log(rank.number))
     try:
         _train(run, rank, parent)
@@ -44,6 +50,16 @@ def train_rank(run: Run, rank: Rank, parent: Connection) -> None:
         raise
 
 
+def _end_with_parent() -> None:
+    """End this rank when its parent is gone, however it went: in a sum over GPUs it would wait for ever."""
+
+    def watch() -> None:
+        wait([multiprocessing.parent_process().sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _train(run: Run, rank: Rank, parent: Connection) -> None:
     caffe = import_caffe(verbose=True)
     _choose_device(caffe, rank)
@@ -52,8 +68,9 @@ def _train(run: Run, rank: Rank, parent: Connection) -> None:
         found = load_weights(solver.net, path, rank.fit)
         if rank.number == 0:
             parent.send(("loaded", path, found))
-    if rank.count > 1:
-        _join_ranks(caffe, solver, rank, parent)
+    # Caffe keeps a bare pointer to it: it must live as long as the solver steps.
+    nccl = _join_ranks(caffe, solver, rank, parent) if rank.count > 1 else None
+    parent.send(("ready",))
     losses = [name for name in solver.net.outputs if name.endswith("_loss")]
     settings = run.experiment.solver
     while solver.iter < settings.max_iter:
@@ -67,6 +84,7 @@ def _train(run: Run, rank: Rank, parent: Connection) -> None:
             solver.net.save(str(staged))
         write_card(run.weights, run.card(solver.iter))
         parent.send(("done", solver.iter))
+    del nccl
 
 
 def _choose_device(caffe, rank: Rank) -> None:
@@ -80,8 +98,11 @@ def _choose_device(caffe, rank: Rank) -> None:
     caffe.set_multiprocess(True)
 
 
-def _join_ranks(caffe, solver, rank: Rank, parent: Connection) -> None:
-    """Sum gradients over NCCL. Rank 0 makes the id, as bytes; the parent hands it to the others."""
+def _join_ranks(caffe, solver, rank: Rank, parent: Connection):
+    """Sum gradients over NCCL and return what does it, to be kept while the solver steps.
+
+    Rank 0 makes the id, as bytes; the parent hands it to the others.
+    """
     if rank.number == 0:
         uid = caffe.NCCL.new_uid()
         parent.send(("uid", uid))
@@ -92,6 +113,7 @@ def _join_ranks(caffe, solver, rank: Rank, parent: Connection) -> None:
     solver.add_callback(nccl)
     if solver.param.layer_wise_reduce:
         solver.net.after_backward(nccl)
+    return nccl
 
 
 def _refuse_no_number(run: Run, iteration: int, loss: dict[str, float]) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.classes import TASKS
-from data_prep.lmdb_writer import MANIFEST, read_manifest
+from data_prep.classes import IGNORE, TASKS
+from data_prep.lmdb_writer import read_manifest
 from prototxt_gen.emit import class_weights, header, net_texts, solver_text, write_files
 from prototxt_gen.errors import DataError, ExperimentError
 from prototxt_gen.experiment import Experiment
@@ -88,14 +88,15 @@ def check_data(exp: Experiment) -> None:
         source = Path(settings.source)
         if not (source / "data.mdb").is_file():
             raise DataError(source, "is no LMDB", f"build it with tools/build_lmdb.py {task}")
-        if not (source / MANIFEST).is_file():
-            raise DataError(source, f"has no {MANIFEST}", f"build it with tools/build_lmdb.py {task}")
         manifest = read_manifest(source)
         if manifest["task"] != task:
             raise DataError(source, f"holds {manifest['task']} records", f"give a {task} database as source")
         if manifest["side"] < exp.input.crop:
             fact = f"holds records of {manifest['side']} pixels, the crop is {exp.input.crop}"
             raise DataError(source, fact, f"build it with --crop {exp.input.crop}")
+        if settings.ignore_label != IGNORE:
+            fact = f"ignore_label is {settings.ignore_label}, records hold {IGNORE}"
+            raise DataError(source, fact, f"set tasks.{task}.ignore_label to {IGNORE}")
         if len(manifest["classes"]) != settings.classes:
             fact = f"has {len(manifest['classes'])} classes, the experiment {settings.classes}"
             raise DataError(source, fact, "correct tasks in the experiment file")
@@ -126,7 +127,7 @@ def make_run(
         ranks,
     )
     texts["experiment.json"] = json.dumps(exp.model_dump(mode="json", exclude_none=True), indent=1) + "\n"
-    with staged_folder(run.folder, overwrite) as staged:
+    with staged_folder(run.folder, overwrite, known_by=("solver.prototxt",)) as staged:
         (staged / "snapshots").mkdir()
         write_files(staged, texts, class_weights(exp), overwrite=True)
     return run

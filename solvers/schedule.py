@@ -22,5 +22,5 @@ def learning_rate(solver: Solver, iteration: int) -> float:
         case "inv":
             factor = (1 + gamma * iteration) ** -power
         case "sigmoid":
-            factor = 1 / (1 + exp(-gamma * (iteration - solver.stepsize)))
+            factor = 1 / (1 + exp(min(-gamma * (iteration - solver.stepsize), 700.0)))  # no overflow
     return solver.base_lr * factor

@@ -48,7 +48,7 @@ def match(own: Mapping[str, Shapes], path: Path, fit: Fit) -> Match:
     """
     file = {name: [blob.shape for blob in blobs] for name, blobs in read_caffemodel(path).items()}
     shared = [name for name in own if name in file]
-    differing = [name for name in shared if list(own[name]) != file[name]]
+    differing = [name for name in shared if not _equal(own[name], file[name])]
     left = [name for name in own if name not in file]
     if differing and fit is not Fit.MISMATCH:
         name = differing[0]
@@ -73,8 +73,15 @@ def load_weights(net, path: Path, fit: Fit = Fit.WHOLE) -> Match:
     weights = read_caffemodel(path)
     for name in found.loaded:
         for blob, values in zip(net.params[name], weights[name], strict=True):
-            blob.data[...] = values
+            blob.data[...] = values.reshape(blob.data.shape)
     return found
+
+
+def _equal(own: Shapes, file: Shapes) -> bool:
+    """Compare shapes; files of early Caffe versions fill every shape up to four axes from the left."""
+    return len(own) == len(file) and all(
+        b in (a, (1,) * (4 - len(a)) + tuple(a)) for a, b in zip(own, file, strict=True)
+    )
 
 
 def _text(shapes: Shapes) -> str:

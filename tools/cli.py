@@ -1,5 +1,6 @@
 """What the commands share: the checkout on sys.path, common arguments, errors in one line."""
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +41,8 @@ def run(main: Callable[[], None]) -> None:
     """Call `main`; a user's mistake ends in one line on stderr and exit code 2, Ctrl-C in 130."""
     from prototxt_gen.errors import DFCNetError
 
+    # Stopped from outside (docker stop, a batch system): clean up as after an error.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         main()
     except DFCNetError as error:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--pred", type=Path, required=True, help="folder of predicted <id>_mask.png")
     parser.add_argument("--task", choices=("land", "road"), default="land", help="default: land")
     parser.add_argument("--only-predicted", action="store_true", help="skip true masks without prediction")
+    parser.add_argument(
+        "--at-least",
+        type=float,
+        metavar="R",
+        help="exit with 1 if the mIoU is less than R times that of always predicting the commonest class",
+    )
     parser.add_argument("--json", type=Path, help="write all numbers here")
     cli.add_overwrite(parser)
     return parser.parse_args()
@@ -38,6 +45,9 @@ def main() -> None:
     if arguments.json:
         numbers = json.dumps(as_numbers(evaluation), indent=2, allow_nan=False)
         write_text(arguments.json, numbers + "\n", arguments.overwrite)
+    if arguments.at_least is not None and not evaluation.ratio >= arguments.at_least:
+        print(f"evaluate.py: ratio {evaluation.ratio:.2f} is less than {arguments.at_least}", file=sys.stderr)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def main() -> None:
     net, card = read_net(args.deploy), read_card(args.weights)
     scale = card.scale if card else 1.0
     folded, weights = fold(net, read_caffemodel(args.weights), args.weights, scale)
-    with staged_folder(args.out, args.overwrite) as staged:
+    with staged_folder(args.out, args.overwrite, known_by=("weights.caffemodel",)) as staged:
         header = f"# {args.deploy.name} without BatchNorm, by tools/fold_bn.py. Input: BGR - mean"
         header += "" if card else ", times the scale of the net"
         text = text_format.MessageToString(folded)

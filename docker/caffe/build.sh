@@ -4,7 +4,7 @@
 #
 #   docker/caffe/build.sh [--source TARBALL]
 #
-# The source comes from TARBALL, else from an earlier call's cache, else from the upstream Git
+# The source comes from TARBALL (or CAFFE_SOURCE), else from an earlier call's cache, else from the upstream Git
 # repository, else from Debian's source package; whichever it is, its files must have the pinned checksum.
 #
 #   PYTHON        interpreter to build pycaffe for (default .venv/bin/python of the checkout)
@@ -19,18 +19,18 @@ tree_sha256=40e059ef5413038c0efa9460777fb94fabca35676804d6409491a49e909849a5
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 python=${PYTHON:-$root/.venv/bin/python}
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/dfcnet
+cache=${XDG_CACHE_HOME:-${HOME:?is not set; set it, or XDG_CACHE_HOME, to a folder for the build}/.cache}/dfcnet
 
 die() { echo "caffe: $1" >&2; exit "${2:-1}"; }
 say() { echo "caffe: $*"; }
 
-tarball=
+tarball=${CAFFE_SOURCE:-}
 if [[ ${1:-} == --source ]]; then
     tarball=${2:?--source takes a tarball}
-    [[ -r $tarball ]] || die "$tarball: cannot be read; give a tarball of BVLC Caffe at ${commit:0:7}" 2
 elif [[ $# -gt 0 ]]; then
     die "unknown option $1; usage: build.sh [--source TARBALL]" 2
 fi
+[[ -z $tarball || -r $tarball ]] || die "$tarball: cannot be read; give a tarball of BVLC Caffe at ${commit:0:7}" 2
 [[ -x $python ]] || die "$python: no Python there; run \`make venv\`, or set PYTHON" 2
 
 tree_hash() (cd "$1" && find . -type f -not -path './.git/*' -print0 | LC_ALL=C sort -z |
@@ -40,7 +40,8 @@ tree_hash() (cd "$1" && find . -type f -not -path './.git/*' -print0 | LC_ALL=C 
 abi=$("$python" -c 'import sys, importlib.metadata as m; print(sys.version, m.version("numpy"))') ||
     die "$python: has no NumPy; run \`make venv\`" 2
 recipe=$({ tree_hash "$here"; echo "$abi"; } | sha256sum | cut -c 1-12)
-prefix=${CAFFE_PREFIX:-$cache/caffe-$recipe}
+prefix=$(realpath -m "${CAFFE_PREFIX:-$cache/caffe-$recipe}")
+[[ $prefix != *[[:space:]]* ]] || die "$prefix: has a blank in it, which Caffe's build does not take; set CAFFE_PREFIX" 2
 log=$cache/caffe-$recipe.log
 
 # import caffe, in this Python, without variables
@@ -86,12 +87,15 @@ unpack() {  # TARBALL: into $work/source, without the folder that archives of Gi
     fi
 }
 
-from_git() {
+from_git() (  # in a shell of its own: a Git hook's variables would point at the user's repository
     rm -rf "$work/source"
-    git init -q "$work/source" &&
-        GIT_TERMINAL_PROMPT=0 timeout 300 git -C "$work/source" fetch -q --depth 1 "$upstream" "$commit" &&
-        git -C "$work/source" -c advice.detachedHead=false checkout -q FETCH_HEAD && rm -rf "$work/source/.git"
-}
+    unset $(git rev-parse --local-env-vars)
+    export GIT_TERMINAL_PROMPT=0
+    git init -q "$work/source" && cd "$work/source" &&
+        timeout 300 git -c http.lowSpeedLimit=1000 -c http.lowSpeedTime=30 \
+            fetch -q --depth 1 "$upstream" "$commit" &&
+        git -c core.autocrlf=false -c advice.detachedHead=false checkout -q FETCH_HEAD && rm -rf .git
+)
 
 from_debian() {  # the source package of Debian 11, from the mirrors that apt is set up with
     local site options
@@ -124,11 +128,13 @@ else
     begin "source from $upstream at ${commit:0:7}"
     if ! { from_git >>"$log" 2>&1 && is_pinned; }; then
         begin "source from Debian's package caffe (the upstream repository was not to be had)"
-        from_debian >>"$log" 2>&1
-        is_pinned || { echo "its files are not those of BVLC Caffe ${commit:0:7}" >>"$log"; exit 1; }
+        from_debian >>"$log" 2>&1 && is_pinned || {
+            echo "no source of BVLC Caffe ${commit:0:7} was to be had; give a tarball of it: CAFFE_SOURCE=FILE" >>"$log"
+            exit 1
+        }
     fi
 fi
-tar -czf "$kept.partial" -C "$work/source" . && mv "$kept.partial" "$kept"
+tar -czf "$work/kept.tar.gz" -C "$work/source" . && mv "$work/kept.tar.gz" "$kept"
 
 begin "patches and layers"
 for change in "$here"/patches/*.patch; do
@@ -156,12 +162,15 @@ cmake --build "$work/build" --target all test.testbin >>"$log" 2>&1
 begin "install into $prefix"
 DESTDIR=$work/staged cmake --install "$work/build" >>"$log" 2>&1
 install "$work/build/test/test.testbin" "$work/staged$prefix/bin/test_layers"
-echo "$recipe" >"$work/staged$prefix/.recipe"
+echo "not finished" >"$work/staged$prefix/.recipe"
 rm -rf "$prefix"
-mv "$work/staged$prefix" "$prefix"
+mkdir "$prefix"
+cp -a "$work/staged$prefix/.recipe" "$prefix"    # first: what is here is ours
+cp -a "$work/staged$prefix/." "$prefix"
 
 begin "import"
 link_python
 "$python" -c 'import caffe; assert "Interp" in caffe.layer_type_list()' >>"$log" 2>&1
+echo "$recipe" >"$prefix/.recipe"
 rm -rf "$work"
 say "done"

@@ -112,3 +112,17 @@ def test_the_caffe_tool_is_installed_and_starts():
     prefix = Path(importlib.util.find_spec("caffe").origin).parents[2]
     done = subprocess.run([prefix / "bin" / "caffe", "-version"], capture_output=True, text=True, check=True)
     assert "caffe version 1.0.0" in done.stdout
+
+
+def test_a_prefix_with_a_blank_is_refused_before_anything_is_built(tmp_path):
+    done = build(CAFFE_PREFIX=str(tmp_path / "my caffe"))
+    assert done.returncode == 2
+    assert "my caffe: has a blank in it" in done.stderr
+
+
+def test_a_list_of_packages_that_is_not_there_is_an_error():
+    done = subprocess.run(
+        [CAFFE.parent / "packages.sh", "none.txt"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr == "packages: none.txt: cannot be read; give a list of packages\n"

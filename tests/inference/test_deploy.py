@@ -53,7 +53,7 @@ def test_a_task_without_output_is_named_with_the_outputs_there_are(tmp_path):
         (HEADS, r"has no input data .*none"),
         (INPUT.replace("65, 65", "65, 97") + HEADS, r"\[1, 3, 65, 97\]"),
         (INPUT.replace("1, 3,", "1, 4,") + HEADS, r"\[1, 4, 65, 65\]"),
-        (INPUT.replace("65, 65", "512, 512") + HEADS, "512 is not 32k.1; use 513"),
+        (INPUT.replace("65, 65", "512, 512") + HEADS, "512 is not 32k.1; take 481 or 513"),
     ],
 )
 def test_what_is_no_deploy_net_is_named_in_one_line(tmp_path, text, fact):
@@ -68,9 +68,12 @@ def test_a_missing_file_is_named(tmp_path):
         read_deploy(tmp_path / "none.prototxt")
 
 
-@pytest.mark.parametrize("side, near", [(0, 33), (1, 33), (32, 33), (64, 65), (1024, 1025), (1030, 1025)])
-def test_a_side_that_is_not_32k_plus_1_names_a_near_one_that_is(side, near):
-    with pytest.raises(NetError, match=rf"{side} is not 32k\+1; use {near}"):
+@pytest.mark.parametrize(
+    "side, near",
+    [(0, "33 or 65"), (32, "33 or 65"), (64, "33 or 65"), (1024, "993 or 1025"), (1030, "1025 or 1057")],
+)
+def test_a_side_that_is_not_32k_plus_1_names_its_neighbours(side, near):
+    with pytest.raises(NetError, match=rf"{side} is not 32k\+1; take {near}"):
         check_side("tile", side)
 
 

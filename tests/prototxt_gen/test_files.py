@@ -146,3 +146,47 @@ def test_text_is_written_as_utf8_in_one_step(tmp_path):
     with pytest.raises(OutputError):
         write_text(tmp_path / "a.txt", "no", overwrite=False)
     assert names(tmp_path) == ["a.txt"]
+
+
+def test_a_folder_of_something_else_is_never_replaced(tmp_path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis.tex").write_text("chapter one")
+    fact = r"home: is a folder of something else \(no a.json or b in it\)"
+    stage = staged_folder(tmp_path / "home", overwrite=True, known_by=("a.json", "b"))
+    with pytest.raises(OutputError, match=fact), stage:
+        pytest.fail("the block began")
+    assert names(tmp_path / "home") == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("content", [[], ["b"], ["b", "notes"]])
+def test_an_empty_folder_and_an_older_output_are_replaced(tmp_path, content):
+    (tmp_path / "out").mkdir()
+    for name in content:
+        (tmp_path / "out" / name).write_text("old")
+    with staged_folder(tmp_path / "out", overwrite=True, known_by=("a.json", "b")) as staged:
+        (staged / "b").write_text("new")
+    assert names(tmp_path / "out") == ["b"]
+
+
+def test_a_link_to_a_folder_stays_a_link(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk")
+    with staged_folder(tmp_path / "out", overwrite=True) as staged:
+        (staged / "b").write_text("new")
+    assert (tmp_path / "out").is_symlink()
+    assert names(tmp_path / "disk") == ["b"]
+
+
+def test_a_folder_in_the_place_of_a_file_is_refused(tmp_path):
+    (tmp_path / "score.json").mkdir()
+    with (
+        pytest.raises(OutputError, match="is a folder"),
+        staged_file(tmp_path / "score.json", overwrite=True),
+    ):
+        pytest.fail("the block began")
+
+
+def test_a_full_disk_is_told_in_one_line(tmp_path):
+    with pytest.raises(OutputError, match="No space left on device"), staged_folder(tmp_path / "out"):
+        raise OSError(28, "No space left on device")
+    assert names(tmp_path) == []

@@ -94,3 +94,22 @@ def test_gpu_lists_are_read(text, numbers):
 def test_other_gpu_lists_are_refused(text):
     with pytest.raises(ExperimentError, match=r"--gpus: cannot read .*; write 0-7, or 0,2,3"):
         gpu_numbers(text)
+
+
+def test_an_ignored_label_that_records_do_not_hold_is_refused(tiny):
+    exp = read_experiment(tiny, ["tasks.land.ignore_label=254"])
+    with pytest.raises(
+        DataError, match=r"ignore_label is 254, records hold 255; set tasks.land.ignore_label to 255"
+    ):
+        check_data(exp)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("{", "cannot be read"), ('{"task": "land"}', "lacks classes, side"), (None, "cannot be read")],
+)
+def test_a_broken_manifest_is_refused(tiny, tmp_path, text, words):
+    manifest = tmp_path / "land_lmdb" / "manifest.json"
+    manifest.unlink() if text is None else manifest.write_text(text)
+    with pytest.raises(DataError, match=f"manifest.json: {words}"):
+        check_data(read_experiment(tiny))

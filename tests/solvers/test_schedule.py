@@ -27,3 +27,9 @@ COMMON = {"batch_size": 8, "ranks": 1, "max_iter": 100, "base_lr": 0.1, "snapsho
 )
 def test_rates_computed_by_hand(policy, iteration, rate):
     assert learning_rate(Solver(**COMMON, **policy), iteration) == pytest.approx(rate)
+
+
+def test_a_sigmoid_far_from_its_middle_does_not_overflow():
+    solver = Solver(**COMMON, lr_policy="sigmoid", gamma=0.1, stepsize=40000)
+    assert learning_rate(solver, 0) == pytest.approx(0, abs=1e-100)
+    assert learning_rate(solver, 80000) == pytest.approx(0.1)

@@ -83,3 +83,12 @@ def test_a_mismatch_that_is_allowed_is_left_out_and_told(tmp_path):
         "1 layer(s) other shape, left at their filler: land (1)",
         "1 layer(s) not in this net: fc6 (1)",
     ]
+
+
+def test_shapes_of_early_files_fit_where_ones_lead(tmp_path):
+    net = caffe_pb2().NetParameter()
+    net.layer.add(name="bias").blobs.add(num=1, channels=1, height=1, width=6, data=[1.0] * 6)
+    (tmp_path / "old.caffemodel").write_bytes(net.SerializeToString())
+    assert match({"bias": [(6,)]}, tmp_path / "old.caffemodel", Fit.WHOLE).loaded == ["bias"]
+    with pytest.raises(WeightsError):
+        match({"bias": [(1, 6, 1, 1)]}, tmp_path / "old.caffemodel", Fit.WHOLE)

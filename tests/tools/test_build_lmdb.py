@@ -117,7 +117,7 @@ def test_bad_images_end_in_one_line(tmp_path, images, harm, file, fact, remedy):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--crop", 64), ("--crop", "64 is not 32k + 1", "give 65")),
+        (("--crop", 64), ("--crop", "64 is not 32k+1", "take 33 or 65")),
         (("--margin", -3), ("--margin", "is -3", "0 or more")),
         (("--variants", 0), ("--variants", "is 0", "1 or more")),
         (("--hold-out", 1), ("--hold-out", "is 1", "2 or more")),

@@ -79,3 +79,11 @@ def test_existing_numbers_need_overwrite(folders, run_tool):
 @pytest.mark.parametrize("option", ["--truth", "--pred"])
 def test_a_missing_folder_is_named(folders, run_tool, option):
     refused(run_tool("evaluate.py", *arguments(folders), option, folders / "none"), "none: is no folder")
+
+
+@pytest.mark.parametrize(("ratio", "code"), [(1.5, 0), (1.6, 1)])
+def test_a_score_that_must_be_reached_decides_the_exit_code(folders, run_tool, ratio, code):
+    """The ratio of these folders is 7/12 to 3/8, 1.556."""
+    done = run_tool("evaluate.py", *arguments(folders), "--at-least", ratio)
+    assert done.returncode == code
+    assert done.stderr == ("evaluate.py: ratio 1.56 is less than 1.6\n" if code else "")

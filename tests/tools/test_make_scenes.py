@@ -43,5 +43,9 @@ def test_an_existing_folder_is_kept_without_overwrite(tmp_path):
     assert done.stderr.count("\n") == 1
     assert "--overwrite" in done.stderr
     assert [path.name for path in tmp_path.rglob("*")] == ["s", "mine.txt"]
+    done = make("--out", tmp_path / "s", "--land", 1, "--size", 64, "--overwrite")
+    assert "is a folder of something else" in done.stderr
+    (tmp_path / "s" / "mine.txt").unlink()
+    (tmp_path / "s" / "road").mkdir()
     assert make("--out", tmp_path / "s", "--land", 1, "--size", 64, "--overwrite").returncode == 0
     assert [path.name for path in (tmp_path / "s").iterdir()] == ["land"]

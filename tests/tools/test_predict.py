@@ -94,7 +94,7 @@ def test_a_truncated_image_is_named_and_leaves_nothing_half_written(work, run_to
     [
         (["--deploy", "none.prototxt"], ["none.prototxt", "cannot be read"]),
         (["--weights", "none.caffemodel"], ["none.caffemodel", "cannot be read"]),
-        (["--tile", "64"], ["tile side 64 is not 32k+1", "use 65"]),
+        (["--tile", "64"], ["tile side 64 is not 32k+1", "take 33 or 65"]),
         (["--overlap", "33"], ["overlap", "33", "choose 0 to 32"]),
         (["--hold-out", "0"], ["--hold-out", "is 0"]),
     ],
