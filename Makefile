@@ -96,6 +96,8 @@ runs/%/comparison.png: runs/%/score.txt
 	@$(PY) tools/figure.py compare --images $($*_land) --truth $($*_land) --pred runs/$*/maps \
 	    --names DFCNet --out $@ --rows 4 --overwrite
 
-# The prototxts of the paper's experiments stand in the repository: a diff shows what a change does to a net.
+# The prototxts of the paper's experiments, and the drawing, stand in the repository: a diff shows what
+# a change does to a net.
 nets: venv
 	@for name in baseline classmate dfcnet; do $(PY) tools/make_net.py $$name --overwrite; done
+	$(PY) tools/make_net.py dfcnet --draw docs/dfcnet.svg --overwrite
