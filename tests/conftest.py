@@ -71,6 +71,14 @@ def run_tool():
     return run
 
 
+def refused(done: subprocess.CompletedProcess, *words: object) -> None:
+    """Check exit code 2, nothing on stdout, and one line on stderr that holds all the words."""
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    for word in words:
+        assert str(word) in done.stderr
+
+
 def write_lmdb(path: Path, task: str, classes: int, side: int = 37, records: int = 8) -> None:
     """Write a database as data_prep does, of patches whose brightness is their label."""
     import json

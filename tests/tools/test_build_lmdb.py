@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.conftest import refused
+
 TOOL = Path(__file__).parents[2] / "tools" / "build_lmdb.py"
 
 
@@ -98,19 +100,10 @@ BAD_IMAGES = [
 ]
 
 
-def assert_refused(done: subprocess.CompletedProcess, *words: str) -> None:
-    assert done.returncode == 2
-    assert done.stderr.strip().count("\n") == 0, done.stderr
-    assert "Traceback" not in done.stderr
-    for word in words:
-        assert word in done.stderr
-    assert done.stdout == ""
-
-
 @pytest.mark.parametrize(("harm", "file", "fact", "remedy"), BAD_IMAGES)
 def test_bad_images_end_in_one_line(tmp_path, images, harm, file, fact, remedy):
     harm(images)
-    assert_refused(build(tmp_path), file, fact, remedy)
+    refused(build(tmp_path), file, fact, remedy)
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
 
 
@@ -126,14 +119,14 @@ def test_bad_images_end_in_one_line(tmp_path, images, harm, file, fact, remedy):
     ],
 )
 def test_bad_options_end_in_one_line(tmp_path, images, options, words):
-    assert_refused(build(tmp_path, *options), *words)
+    refused(build(tmp_path, *options), *words)
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
 
 
 def test_an_existing_output_is_kept_without_overwrite(tmp_path, images):
     (tmp_path / "db").mkdir()
     (tmp_path / "db" / "mine.txt").write_text("keep")
-    assert_refused(build(tmp_path), str(tmp_path / "db"), "exists already", "--overwrite")
+    refused(build(tmp_path), str(tmp_path / "db"), "exists already", "--overwrite")
     assert [path.name for path in (tmp_path / "db").iterdir()] == ["mine.txt"]
 
 

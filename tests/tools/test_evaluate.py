@@ -8,6 +8,7 @@ import pytest
 
 from data_prep.classes import TASKS
 from inference.masks import write_map
+from tests.conftest import refused
 
 
 @pytest.fixture
@@ -20,14 +21,6 @@ def folders(tmp_path):
 
 def arguments(folder):
     return ["--truth", folder / "truth", "--pred", folder / "maps"]
-
-
-def refused(done, *words):
-    """Check exit code 2, nothing on stdout and one line on stderr with all the words."""
-    assert (done.returncode, done.stdout) == (2, ""), done.stderr
-    assert done.stderr.count("\n") == 1, done.stderr
-    for word in words:
-        assert word in done.stderr
 
 
 def test_the_table_and_the_numbers_agree(folders, run_tool):

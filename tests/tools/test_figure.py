@@ -9,6 +9,7 @@ import pytest
 
 from data_prep.classes import TASKS
 from inference.masks import write_map
+from tests.conftest import refused
 
 
 @pytest.fixture
@@ -23,14 +24,6 @@ def folders(tmp_path):
 def arguments(folder):
     named = {"images": folder, "truth": folder, "pred": folder / "maps", "out": folder / "f.png"}
     return ["compare", *(word for key, value in named.items() for word in (f"--{key}", value))]
-
-
-def refused(done, *words):
-    """Check exit code 2 and one line on stderr with all the words."""
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.count("\n") == 1, done.stderr
-    for word in words:
-        assert word in done.stderr
 
 
 def test_it_draws_the_scenes_asked_for(folders, run_tool):

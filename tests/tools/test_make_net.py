@@ -1,4 +1,4 @@
-"""The command's answers: three prototxts, or one line, exit code 2 and nothing left behind."""
+"""The command's answers: four prototxts, or one line, exit code 2 and nothing left behind."""
 
 import subprocess
 import sys
@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import refused
 
 ROOT = Path(__file__).parents[2]
 FILES = ["deploy.prototxt", "deploy_folded.prototxt", "solver.prototxt", "train.prototxt"]
@@ -22,14 +24,6 @@ runpy.run_path("tools/make_net.py", run_name="__main__")
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
-
-
-def assert_refused(done: subprocess.CompletedProcess, *words: object) -> None:
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.count("\n") == 1, done.stderr
-    for word in ("make_net.py: ", *words):
-        assert str(word) in done.stderr
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "solvers").glob("*.toml")))
@@ -58,7 +52,7 @@ def test_an_existing_folder_is_kept_without_overwrite(run_tool, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "train.prototxt").write_text("mine")
     arguments = ("make_net.py", "dfcnet_demo", "--out", tmp_path / "out")
-    assert_refused(run_tool(*arguments), tmp_path / "out", "exists already", "--overwrite")
+    refused(run_tool(*arguments), tmp_path / "out", "exists already", "--overwrite")
     assert names(tmp_path / "out") == ["train.prototxt"]
     assert (tmp_path / "out" / "train.prototxt").read_text() == "mine"
     assert run_tool(*arguments, "--overwrite").returncode == 0
@@ -67,7 +61,7 @@ def test_an_existing_folder_is_kept_without_overwrite(run_tool, tmp_path):
 
 def test_an_unknown_experiment_lists_the_known_ones(run_tool, tmp_path):
     done = run_tool("make_net.py", "dfcnett", "--out", tmp_path / "out")
-    assert_refused(done, "dfcnett.toml", "baseline, classmate, dfcnet", "name an experiment")
+    refused(done, "dfcnett.toml", "baseline, classmate, dfcnet", "name an experiment")
     assert names(tmp_path) == []
 
 
@@ -85,14 +79,14 @@ def test_a_wrong_experiment_ends_in_one_line_and_leaves_nothing(run_tool, tmp_pa
     text = (ROOT / "solvers" / "dfcnet_demo.toml").read_text()
     assert text.count(old) == 1
     (tmp_path / "mine.toml").write_text(text.replace(old, new))
-    assert_refused(run_tool("make_net.py", tmp_path / "mine.toml", "--out", tmp_path / "out"), *words)
+    refused(run_tool("make_net.py", tmp_path / "mine.toml", "--out", tmp_path / "out"), *words)
     assert names(tmp_path) == ["mine.toml"]
 
 
 def test_an_output_below_a_file_ends_in_one_line(run_tool, tmp_path):
     (tmp_path / "file").write_text("mine")
     done = run_tool("make_net.py", "dfcnet_demo", "--out", tmp_path / "file" / "out")
-    assert_refused(done, tmp_path / "file", "cannot be written", "another place")
+    refused(done, tmp_path / "file", "cannot be written", "another place")
     assert names(tmp_path) == ["file"]
 
 

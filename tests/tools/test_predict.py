@@ -7,6 +7,7 @@ import pytest
 from data_prep.classes import TASKS
 from inference.masks import read_labels
 from prototxt_gen.model_card import ModelCard, write_card
+from tests.conftest import refused
 from tests.inference.pixel_net import by_hand, make_pixel_net, write_deploy
 
 pytestmark = pytest.mark.caffe
@@ -27,14 +28,6 @@ def work(tmp_path):
         cv2.imwrite(str(tmp_path / "scenes" / f"{id}_sat.png"), pixels)
     arguments = ["--deploy", deploy, "--weights", weights, "--out", tmp_path / "maps", tmp_path / "scenes"]
     return tmp_path, arguments, parameters
-
-
-def refused(done, *words):
-    """Check exit code 2 and one line on stderr with all the words."""
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.count("\n") == 1, done.stderr
-    for word in words:
-        assert word in done.stderr
 
 
 @pytest.mark.parametrize("task", ["land", "road"])

@@ -2,15 +2,9 @@
 
 import pytest
 
+from tests.conftest import refused
+
 pytestmark = pytest.mark.caffe
-
-
-def refused(done, *words):
-    """Check exit code 2 and one line on stderr with all the words."""
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.count("\n") == 1, done.stderr
-    for word in words:
-        assert word in done.stderr
 
 
 def test_it_trains_and_leaves_weights_with_their_card(tiny, tmp_path, run_tool):
