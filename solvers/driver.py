@@ -15,7 +15,6 @@ from prototxt_gen.errors import ExperimentError, RunError
 from solvers.pycaffe import import_caffe
 from solvers.rank import Rank, train_rank
 from solvers.run import Run
-from solvers.schedule import learning_rate
 from solvers.weights import Fit, Match
 
 
@@ -126,7 +125,7 @@ class Report:
     def _ready(self) -> None:
         self.since = time.monotonic()
 
-    def _step(self, iteration: int, loss: dict[str, float]) -> None:
+    def _step(self, iteration: int, loss: dict[str, float], rate: float) -> None:
         self.bar.update()
         self.steps += 1
         for task, value in loss.items():
@@ -138,7 +137,7 @@ class Report:
         entry = {
             "iteration": iteration,
             "loss": {task: total / self.steps for task, total in self.sums.items()},
-            "lr": learning_rate(self.solver, iteration - 1),
+            "lr": rate,
             "images_per_second": self.solver.batch_size / seconds,
         }
         self.log.write(json.dumps(entry) + "\n")

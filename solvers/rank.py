@@ -74,11 +74,12 @@ def _train(run: Run, rank: Rank, parent: Connection) -> None:
     losses = [name for name in solver.net.outputs if name.endswith("_loss")]
     settings = run.experiment.solver
     while solver.iter < settings.max_iter:
+        rate = solver.lr
         solver.step(1)  # a snapshot, where one is due, is written inside, by rank 0 alone
         if rank.number == 0:
             loss = {name.removesuffix("_loss"): float(solver.net.blobs[name].data) for name in losses}
             _refuse_no_number(run, solver.iter, loss)
-            parent.send(("step", solver.iter, loss))
+            parent.send(("step", solver.iter, loss, rate))
     if rank.number == 0:
         with staged_file(run.weights) as staged:
             solver.net.save(str(staged))

@@ -60,6 +60,7 @@ class FakeCaffe:
         )
         self.solver = SimpleNamespace(
             iter=0,
+            lr=0.1,
             net=net,
             param=SimpleNamespace(layer_wise_reduce=layer_wise_reduce),
             add_callback=lambda nccl: self.calls.append(("add_callback",)),
