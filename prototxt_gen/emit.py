@@ -45,8 +45,12 @@ def solver_text(
     mode: str,
     header: Sequence[str],
     ranks: int | None = None,
+    snapshots: bool = True,
 ) -> str:
-    """Return a solver's prototxt for `ranks` processes (default: the experiment's), `mode` "CPU" or "GPU"."""
+    """Return a solver's prototxt for `ranks` processes (default: the experiment's), `mode` "CPU" or "GPU".
+
+    Without `snapshots` Caffe writes none by itself.
+    """
     try:
         iter_size = exp.iter_size(ranks)
     except ValueError as error:
@@ -54,7 +58,9 @@ def solver_text(
             exp.name, str(error), "change batch_size, images_per_pass or the ranks"
         ) from error
     words = exp.solver.model_dump(include={"type", "lr_policy", "regularization_type"}, exclude_none=True)
-    own = {"batch_size", "ranks", "images_per_pass", *words}
+    own = {"batch_size", "ranks", "images_per_pass", "keep_snapshots", "validate_every", *words}
+    if not snapshots:
+        own.add("snapshot")
     given = exp.solver.model_dump(exclude=own, exclude_none=True)
     fields = [("net", quoted(net)), *((key, quoted(word)) for key, word in words.items())]
     for key, value in given.items():

@@ -28,6 +28,7 @@ class Input(Strict):
     crop: Count
     mean: tuple[float, float, float] = Field(strict=False)
     scale: Positive
+    mirror: bool = True  # at random, left to right, while training
 
     @model_validator(mode="after")
     def _crop_fits(self) -> Self:
@@ -56,6 +57,7 @@ class Task(Strict):
     classes: Annotated[int, Field(ge=2, le=254)]
     ignore_label: Annotated[int, Field(ge=0, le=255)] = 255
     source: str  # LMDB, as Caffe will open it: relative to the working folder
+    validation: str | None = None  # LMDB of held-out scenes, scored every validate_every iterations
     loss_weight: Positive = 1.0
     class_weights: tuple[NotNegative, ...] | None = Field(default=None, strict=False)  # of the loss, by class
 
@@ -80,11 +82,13 @@ class Multiplier(Strict):
 
 
 class Solver(Strict):
-    """Schedule and optimiser; names are Caffe's, but for the first three."""
+    """Schedule and optimiser; names are Caffe's, but for the first five, which Caffe does not know."""
 
     batch_size: Count  # images per update: all tasks, all ranks
     ranks: Count  # GPUs (or processes) that share a batch
     images_per_pass: Count = 1  # of each task, that one rank holds at once
+    keep_snapshots: Count = 3  # the newest; the best by validation is kept too
+    validate_every: Count | None = None  # iterations
     max_iter: Count
     base_lr: Positive
     lr_policy: Literal["fixed", "poly", "step", "exp", "inv", "multistep", "sigmoid"]
@@ -101,8 +105,14 @@ class Solver(Strict):
     regularization_type: Literal["L1", "L2"] | None = None
     clip_gradients: Positive | None = None
     display: Count = 20
+    average_loss: Count | None = None
+    debug_info: bool | None = None
     snapshot: Count
     random_seed: Annotated[int, Field(ge=0)] = 1
+
+    def due(self, every: int | None, iteration: int) -> bool:
+        """Tell whether something done `every` so many iterations (None: never) is due after `iteration`."""
+        return every is not None and iteration % every == 0
 
     @model_validator(mode="after")
     def _policy_is_complete(self) -> Self:
@@ -149,6 +159,8 @@ class Experiment(Strict):
             )
         if (self.fusion_channels is not None) != (self.model == "dfcnet"):
             raise ValueError("fusion_channels belongs to model dfcnet, and only to it")
+        if self.solver.validate_every and not any(task.validation for task in self.tasks.values()):
+            raise ValueError("validate_every needs the key validation in a task")
         self.iter_size()
         return self
 

@@ -141,7 +141,7 @@ class Net:
         field_ = message("input_param", shape=message("shape", dim=list(shape)))
         return self._add("Input", name, [], [Blob(name, shape)], field_)[0]
 
-    def data(self, name: str, source: str, shape: Shape, mean: Sequence[float]) -> Blob:
+    def data(self, name: str, source: str, shape: Shape, mean: Sequence[float], mirror: bool) -> Blob:
         """Add a Data layer on an LMDB: random crop and mirror of all channels together, mean subtracted."""
         batch, _, crop, _ = shape
         return self._add(
@@ -149,7 +149,7 @@ class Net:
             name,
             [],
             [Blob(name, shape)],
-            message("transform_param", crop_size=crop, mirror=True, mean_value=[float(m) for m in mean]),
+            message("transform_param", crop_size=crop, mirror=mirror, mean_value=[float(m) for m in mean]),
             message("data_param", source=quoted(source), batch_size=batch, backend="LMDB"),
         )[0]
 

@@ -151,9 +151,8 @@ def _training_data(net: Net, exp: Experiment) -> tuple[Blob, dict[str, Blob]]:
     crop, batch = exp.input.crop, exp.solver.images_per_pass
     for task in exp.task_names():
         net.section(f"Data of the {task} task: records of B, G, R, label")
-        record = net.data(
-            f"{task}_data", exp.tasks[task].source, (batch, 4, crop, crop), [*exp.input.mean, 0]
-        )
+        mean, shape = [*exp.input.mean, 0], (batch, 4, crop, crop)
+        record = net.data(f"{task}_data", exp.tasks[task].source, shape, mean, exp.input.mirror)
         names = ["data" if len(exp.tasks) == 1 else f"{task}_image", f"{task}_label"]
         image, labels[task] = net.slice(f"{task}_slice", record, names, axis=1, points=[3])
         images.append(image)

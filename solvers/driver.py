@@ -1,21 +1,26 @@
-"""Trains a run: one spawned process per rank, watched by this one, which reports and keeps the log."""
+"""Trains a run: one spawned process per rank, watched by this one, which reports and keeps the log.
 
-import json
+Under mpirun each of its processes runs this with one rank of its own.
+"""
+
+import fcntl
 import multiprocessing
-import sys
-import time
-from collections.abc import Sequence
-from contextlib import suppress
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-from tqdm import tqdm
-
 from prototxt_gen.errors import ExperimentError, RunError
+from prototxt_gen.experiment import Experiment
+from solvers import snapshots
+from solvers.engines import mpi_place, number_on_this_machine
 from solvers.pycaffe import import_caffe
-from solvers.rank import Rank, train_rank
-from solvers.run import Run
-from solvers.weights import Fit, Match
+from solvers.rank import Task, train_rank
+from solvers.report import Report
+from solvers.run import Run, open_run
 
 
 def check_devices(gpus: Sequence[int]) -> None:
@@ -26,40 +31,109 @@ def check_devices(gpus: Sequence[int]) -> None:
         )
 
 
-def train(run: Run, gpus: Sequence[int], weights: Sequence[Path] = (), fit: Fit = Fit.PART) -> None:
-    """Train `run` on the given GPUs, or on the CPU if there are none; return when the weights are written.
+def start(
+    exp: Experiment, folder: Path, gpus: Sequence[int], task: Task, overwrite: bool, resume: bool
+) -> int:
+    """Make or reopen the run's folder and train in it; return the exit code, see `train`."""
+    check_devices(gpus)
+    number, count = mpi_place() or (0, len(gpus) or 1)
+    if number:  # the first of mpirun's processes makes the folder
+        return train(Run(exp, folder), gpus, task, resume)
+    with alone(folder):
+        run = open_run(exp, folder, count, bool(gpus), task.weights, task.fit, overwrite, resume)
+    with alone(folder):  # it may be a new one
+        if resume and run.is_done():
+            print(f"{run.weights}: trained already")
+            return 0
+        return train(run, gpus, task, resume)
 
+
+def train(run: Run, gpus: Sequence[int] = (), task: Task | None = None, resume: bool = False) -> int:
+    """Train `run` on the given GPUs, or on the CPU if there are none; return 0 once the weights are written.
+
+    With `resume`, go on from the newest whole snapshot, if there is one. SIGTERM and Ctrl-C end the
+    current iteration, write a snapshot and return 128 + the signal's number; a second one ends at once.
     Raises the error that a rank met, or RunError if a rank died; the other ranks are ended.
     """
-    # Spawned, not forked: CUDA does not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    devices = list(gpus) or [None]
-    ranks, pipes = [], []
-    for number, gpu in enumerate(devices):
-        ours, theirs = context.Pipe()
-        rank = Rank(number, len(devices), gpu, tuple(weights), fit)
-        process = context.Process(
-            target=train_rank, args=(run, rank, theirs), name=f"rank {number}", daemon=True
-        )
-        process.start()
-        theirs.close()  # here; closed in the rank too, the pipe ends when the rank ends
-        ranks.append(process)
-        pipes.append(ours)
+    task, place = task or Task(), mpi_place()
+    with Report(run, quiet=bool(place and place[0])) as report, _stop_signals() as stop:
+        report.say(run.summary())
+        if resume:
+            task = replace(task, resume=snapshots.newest(run.snapshots, report.say))
+        with _ranks(run, gpus, task) as (processes, pipes):
+            _watch(run, processes, pipes, report, stop)
+    return 128 + stop[0] if stop and not run.is_done() else 0
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a run's folder, if it is there, for this process; RunError if another one trains in it."""
+    if not folder.is_dir():
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        with Report(run) as report:
-            report.say(run.summary())
-            _watch(run, ranks, pipes, report)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise RunError(folder, "another process trains there", "wait for it, or stop it") from None
+    try:
+        yield
     finally:
-        for process in ranks:
-            process.terminate()
-        for process in ranks:
-            process.join(timeout=10)
+        os.close(handle)
+
+
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """Yield a list that the first SIGTERM or SIGINT is put into; the second one raises KeyboardInterrupt."""
+    caught: list[int] = []
+
+    def catch(number: int, _: object) -> None:
+        if caught:
+            raise KeyboardInterrupt
+        caught.append(number)
+
+    former = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _ranks(run: Run, gpus: Sequence[int], task: Task) -> Iterator[tuple[list, list[Connection]]]:
+    """Spawn this machine's ranks (not fork: CUDA does not survive it); whatever happens, end them."""
+    context = multiprocessing.get_context("spawn")
+    if mpi_place():
+        devices = [gpus[number_on_this_machine() % len(gpus)]] if gpus else [None]
+        places = [None]
+    else:
+        devices = list(gpus) or [None]
+        places = [(number, len(devices)) for number in range(len(devices))]
+    processes, pipes = [], []
+    try:
+        for gpu, place in zip(devices, places, strict=True):
+            ours, theirs = context.Pipe()
+            arguments = (run, replace(task, gpu=gpu), place, theirs)
+            process = context.Process(
+                target=train_rank, args=arguments, name=f"rank {len(pipes)}", daemon=True
+            )
+            process.start()
+            theirs.close()  # here; closed in the rank too, the pipe ends when the rank ends
+            processes.append(process)
+            pipes.append(ours)
+        yield processes, pipes
+    finally:
+        for process in processes:
             process.kill()
+            process.join()
 
 
-def _watch(run: Run, ranks: list, pipes: list[Connection], report: "Report") -> None:
-    """Pass on what the ranks send until all have ended well."""
-    open_pipes = dict(zip(pipes, ranks, strict=True))
+def _watch(run: Run, processes: list, pipes: list[Connection], report: Report, stop: list[int]) -> None:
+    """Pass on what the ranks send, and keep them in step, until all have ended well."""
+    open_pipes = dict(zip(pipes, processes, strict=True))
+    waiting: list[Connection] = []  # ranks that have finished an iteration and ask whether to go on
     while open_pipes:
         for pipe in wait(list(open_pipes)):
             try:
@@ -70,19 +144,27 @@ def _watch(run: Run, ranks: list, pipes: list[Connection], report: "Report") -> 
                 if process.exitcode != 0:
                     raise _death(run, process) from None
                 continue
-            if kind == "error":
-                raise content[0]
-            if kind == "uid":
-                _hand_on(*content, pipes[1:])
-            elif pipe is pipes[0]:
-                report.take(kind, *content)
+            match kind:
+                case "error":
+                    raise content[0]
+                case "place":
+                    open_pipes[pipe].name = f"rank {content[0]}"
+                case "uid":
+                    _send(content[0], pipes[1:])
+                case "sync":
+                    waiting.append(pipe)
+                case _:
+                    report.take(kind, *content)
+        if len(waiting) == len(pipes):
+            _send(bool(stop), waiting)
+            waiting.clear()
 
 
-def _hand_on(uid: bytes, pipes: list[Connection]) -> None:
-    """Give the NCCL id to the other ranks; one that has died already is found when its pipe is read."""
+def _send(what: object, pipes: list[Connection]) -> None:
+    """Tell several ranks; one that has died already is found when its pipe is read."""
     for pipe in pipes:
         with suppress(BrokenPipeError):
-            pipe.send(uid)
+            pipe.send(what)
 
 
 def _death(run: Run, process) -> RunError:
@@ -91,69 +173,19 @@ def _death(run: Run, process) -> RunError:
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
     fatal = [line for line in lines if line.startswith("F")] or lines[-1:]
     how = f"signal {-process.exitcode}" if process.exitcode < 0 else f"exit code {process.exitcode}"
-    words = f"; Caffe's last words: {fatal[0].strip()}" if fatal else ""
-    return RunError(run.folder, f"{process.name} ended with {how}{words}", f"see {log}")
+    words = f"; Caffe's last words: {fatal[-1].strip()}" if fatal else ""
+    return RunError(
+        run.folder, f"{process.name} ended with {how}{words}", f"{_cause(process, fatal)} (see {log})"
+    )
 
 
-class Report:
-    """Progress on the console and one JSON line per display step in the log."""
-
-    def __init__(self, run: Run) -> None:
-        self.run, self.solver = run, run.experiment.solver
-        self.sums: dict[str, float] = {}
-        self.steps, self.images, self.since = 0, 0, time.monotonic()
-
-    def __enter__(self) -> "Report":
-        """Open the log and the progress bar."""
-        self.log = self.run.log.open("a", encoding="utf-8", buffering=1)
-        self.bar = tqdm(total=self.solver.max_iter, unit="it", disable=not sys.stderr.isatty())
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close both."""
-        self.bar.close()
-        self.log.close()
-
-    def take(self, kind: str, *content: object) -> None:
-        """Take a message of rank 0."""
-        {"loaded": self._loaded, "ready": self._ready, "step": self._step, "done": self._done}[kind](*content)
-
-    def _loaded(self, path: Path, found: Match) -> None:
-        for line in found.lines():
-            self.say(f"{path}: {line}")
-
-    def _ready(self) -> None:
-        self.since = time.monotonic()
-
-    def _step(self, iteration: int, loss: dict[str, float], rate: float) -> None:
-        self.bar.update()
-        self.steps += 1
-        for task, value in loss.items():
-            self.sums[task] = self.sums.get(task, 0.0) + value
-        if iteration % self.solver.display and iteration != self.solver.max_iter:
-            return
-        now = time.monotonic()
-        seconds = (now - self.since) / self.steps
-        entry = {
-            "iteration": iteration,
-            "loss": {task: total / self.steps for task, total in self.sums.items()},
-            "lr": rate,
-            "images_per_second": self.solver.batch_size / seconds,
-        }
-        self.log.write(json.dumps(entry) + "\n")
-        self.say(self._line(entry, (self.solver.max_iter - iteration) * seconds))
-        self.sums, self.steps, self.since = {}, 0, now
-
-    def _line(self, entry: dict, left: float) -> str:
-        losses = "  ".join(f"{task} {value:.4f}" for task, value in entry["loss"].items())
-        return (
-            f"iteration {entry['iteration']}/{self.solver.max_iter}  loss: {losses}  lr {entry['lr']:.3g}  "
-            f"{entry['images_per_second']:.1f} images/s  {tqdm.format_interval(left)} left"
-        )
-
-    def _done(self, iteration: int) -> None:
-        self.say(f"{self.run.weights}: weights after {iteration} iterations")
-
-    def say(self, line: str) -> None:
-        """Print a line, above the progress bar where there is one."""
-        self.bar.write(line) if not self.bar.disable else print(line, flush=True)
+def _cause(process, fatal: list[str]) -> str:
+    """Return the likely cause of a rank's death, as advice."""
+    words = " ".join(fatal).lower()
+    if "out of memory" in words:
+        return "a smaller crop or images_per_pass needs less GPU memory"
+    if "mdb_status" in words:
+        return "look whether the databases are where the experiment says"
+    if -process.exitcode == signal.SIGKILL:
+        return "killed from outside, perhaps for want of memory: --resume goes on from the last snapshot"
+    return "its log tells more; --resume goes on from the last snapshot"

@@ -3,45 +3,59 @@
 import math
 import multiprocessing
 import os
+import resource
+import signal
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
+import numpy as np
+
 from prototxt_gen.errors import DFCNetError, RunError
 from prototxt_gen.files import staged_file
 from prototxt_gen.model_card import write_card
+from solvers import snapshots
+from solvers.engines import Engine, Local, Mpi
+from solvers.meter import Meter
 from solvers.pycaffe import divert_native_log, import_caffe
 from solvers.run import Run
+from solvers.snapshots import Snapshot
 from solvers.weights import Fit, load_weights
+
+Validate = Callable[[object, object], dict]  # (caffe, the solver's net) -> {"miou": ..., ...}
 
 
 @dataclass(frozen=True)
-class Rank:
-    """What a rank is told: its number, how many there are, its GPU (None: CPU), weights to start from.
+class Task:
+    """What a rank is told: its GPU (None: CPU), what to begin with, and how to validate.
 
-    Later weights replace what earlier ones have loaded.
+    Later weights replace what earlier ones have loaded. `resume` counts before them.
     """
 
-    number: int
-    count: int
-    gpu: int | None
-    weights: tuple[Path, ...]
-    fit: Fit
+    gpu: int | None = None
+    weights: tuple[Path, ...] = ()
+    fit: Fit = Fit.PART
+    resume: Snapshot | None = None
+    validate: Validate | None = None
 
 
-def train_rank(run: Run, rank: Rank, parent: Connection) -> None:
-    """Train to exactly max_iter. Rank 0 sends "uid", "loaded", "ready", "step" and "done" messages.
+def train_rank(run: Run, task: Task, place: tuple[int, int] | None, parent: Connection) -> None:
+    """Train to exactly max_iter, or until the parent says stop; `place` is (number, count), None under MPI.
 
-    A step's losses are those of the last pass of this rank alone.
-
-    An error that a user can mend is sent as ("error", error) by any rank; the exit code is then 2.
+    Sends "place", and from rank 0 "uid", "loaded", "resumed", "ready", "step", "validated", "snapshot",
+    "stopped" and "done" messages. An error that a user can mend is sent as ("error", error) by any rank.
     """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the parent decides
     _end_with_parent()
-    stderr = divert_native_log(run.caffe_log(rank.number))
+    engine = Mpi(task.gpu is not None) if place is None else Local(*place, parent)
+    parent.send(("place", engine.number, engine.count))
+    stderr = divert_native_log(run.caffe_log(engine.number))
     try:
-        _train(run, rank, parent)
+        _train(run, task, engine, parent)
     except DFCNetError as error:
         parent.send(("error", error))
         sys.exit(2)
@@ -60,68 +74,97 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _train(run: Run, rank: Rank, parent: Connection) -> None:
-    caffe = import_caffe(verbose=True)
-    _choose_device(caffe, rank)
-    solver = caffe.get_solver(str(run.solver))
-    for path in rank.weights:
-        found = load_weights(solver.net, path, rank.fit)
-        if rank.number == 0:
-            parent.send(("loaded", path, found))
-    # Caffe keeps a bare pointer to it: it must live as long as the solver steps.
-    nccl = _join_ranks(caffe, solver, rank, parent) if rank.count > 1 else None
-    parent.send(("ready",))
-    losses = [name for name in solver.net.outputs if name.endswith("_loss")]
+def _train(run: Run, task: Task, engine: Engine, parent: Connection) -> None:
     settings = run.experiment.solver
+    first = engine.number == 0
+
+    def tell(*message: object) -> None:
+        if first:
+            parent.send(message)
+
+    caffe = import_caffe(verbose=True)
+    _choose_device(caffe, task.gpu, engine)
+    solver = caffe.get_solver(str(run.solver))
+    _begin(run, task, solver, engine.count, tell)
+    joined = engine.join(caffe, solver)  # kept: Caffe holds a bare pointer to it
+    meter = Meter(solver.net)
+    tell("ready", solver.iter)
     while solver.iter < settings.max_iter:
         rate = solver.lr
-        solver.step(1)  # a snapshot, where one is due, is written inside, by rank 0 alone
-        if rank.number == 0:
-            loss = {name.removesuffix("_loss"): float(solver.net.blobs[name].data) for name in losses}
-            _refuse_no_number(run, solver.iter, loss)
-            parent.send(("step", solver.iter, loss, rate))
-    if rank.number == 0:
+        solver.step(1)
+        loss = meter.take()
+        if first:
+            _refuse_no_number(run, solver.iter, loss.task)
+            memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+            tell("step", solver.iter, loss.task, rate, loss.data_wait, memory)
+        parent.send(("sync", solver.iter))
+        stop = engine.agree(parent.recv())
+        ended = stop or solver.iter == settings.max_iter
+        score = None
+        if task.validate and first and (settings.due(settings.validate_every, solver.iter) or ended):
+            scores = task.validate(caffe, solver.net)
+            score = scores["miou"]
+            tell("validated", solver.iter, scores)
+        if first and (settings.due(settings.snapshot, solver.iter) or ended):
+            _snapshot(run, solver, engine.count, score)
+            tell("snapshot", solver.iter)
+        if stop:
+            tell("stopped", solver.iter)
+            break
+    if first and solver.iter == settings.max_iter:
         with staged_file(run.weights) as staged:
             solver.net.save(str(staged))
         write_card(run.weights, run.card(solver.iter))
-        parent.send(("done", solver.iter))
-    del nccl
+        tell("done", solver.iter)
+    del joined
 
 
-def _choose_device(caffe, rank: Rank) -> None:
-    if rank.gpu is None:
+def _choose_device(caffe, gpu: int | None, engine: Engine) -> None:
+    if gpu is None:
         caffe.set_mode_cpu()
-        return
-    caffe.set_device(rank.gpu)
-    caffe.set_mode_gpu()
-    caffe.set_solver_count(rank.count)
-    caffe.set_solver_rank(rank.number)
-    caffe.set_multiprocess(True)
-
-
-def _join_ranks(caffe, solver, rank: Rank, parent: Connection):
-    """Sum gradients over NCCL and return what does it, to be kept while the solver steps.
-
-    Rank 0 makes the id, as bytes; the parent hands it to the others.
-    """
-    if rank.number == 0:
-        uid = caffe.NCCL.new_uid()
-        parent.send(("uid", uid))
     else:
-        uid = parent.recv()
-    nccl = caffe.NCCL(solver, uid)
-    nccl.bcast()
-    solver.add_callback(nccl)
-    if solver.param.layer_wise_reduce:
-        solver.net.after_backward(nccl)
-    return nccl
+        caffe.set_device(gpu)
+        caffe.set_mode_gpu()
+    # Before the solver is made: it draws from random_seed + rank, Data layers take every count-th record.
+    caffe.set_solver_count(engine.count)
+    caffe.set_solver_rank(engine.number)
+    caffe.set_multiprocess(engine.count > 1)
+
+
+def _begin(run: Run, task: Task, solver, ranks: int, tell: Callable) -> None:
+    """Load the snapshot to go on from, or the weights to start from, in every rank."""
+    if task.resume is None:
+        for path in task.weights:
+            tell("loaded", path, load_weights(solver.net, path, task.fit))
+        return
+    load_weights(solver.net, task.resume.weights)
+    solver.restore(str(task.resume.state))
+    # The data's cursor and its random draws are no part of Caffe's state: run the data layers alone.
+    last = run.last_data_layer()
+    for _ in range(solver.iter * run.experiment.iter_size(ranks)):
+        solver.net.forward(end=last)
+    tell("resumed", task.resume.folder, solver.iter)
+
+
+def _snapshot(run: Run, solver, ranks: int, score: float | None) -> None:
+    for name, blobs in solver.net.params.items():
+        if not all(np.isfinite(blob.data).all() for blob in blobs):
+            raise _no_number(run, f"the weights of layer {name} are no numbers", solver.iter)
+    snapshots.write(solver, run.snapshots, ranks, score)
+    snapshots.prune(run.snapshots, run.experiment.solver.keep_snapshots)
 
 
 def _refuse_no_number(run: Run, iteration: int, loss: dict[str, float]) -> None:
     for task, value in loss.items():
         if not math.isfinite(value):
-            raise RunError(
-                run.folder,
-                f"the {task} loss is {value} at iteration {iteration}",
-                "lower base_lr, set clip_gradients, or look for broken records in the database",
-            )
+            raise _no_number(run, f"the {task} loss is {value}", iteration)
+
+
+def _no_number(run: Run, fact: str, iteration: int) -> RunError:
+    last = snapshots.newest(run.snapshots, lambda line: None)
+    kept = f"the last good snapshot is {last.folder}" if last else "there is no snapshot yet"
+    return RunError(
+        run.folder,
+        f"{fact} at iteration {iteration}; {kept}",
+        "lower base_lr, set clip_gradients, or look for broken records in the database",
+    )

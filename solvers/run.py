@@ -9,12 +9,15 @@ from data_prep.classes import IGNORE, TASKS
 from data_prep.lmdb_writer import read_manifest
 from prototxt_gen.emit import class_weights, header, net_texts, solver_text, write_files
 from prototxt_gen.errors import DataError, ExperimentError
-from prototxt_gen.experiment import Experiment
+from prototxt_gen.experiment import Experiment, Task
 from prototxt_gen.files import staged_folder
-from prototxt_gen.model_card import ModelCard
+from prototxt_gen.model_card import ModelCard, read_card
 from prototxt_gen.models import TRAIN, build
 from prototxt_gen.shapes import count
+from solvers.snapshots import STAGED
 from solvers.weights import Fit, match
+
+EXPERIMENT = "experiment.json"  # the settings that a run was begun with
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,20 @@ class Run:
     def weights(self) -> Path:
         """The final weights, with their model card beside them."""
         return self.folder / "weights.caffemodel"
+
+    @property
+    def snapshots(self) -> Path:
+        """The folder of snapshots, see solvers/snapshots.py."""
+        return self.folder / "snapshots"
+
+    def is_done(self) -> bool:
+        """Tell whether the final weights are there."""
+        card = read_card(self.weights) if self.weights.exists() else None
+        return card is not None and card.iteration == self.experiment.solver.max_iter
+
+    def last_data_layer(self) -> str:
+        """Name of the layer up to which a train net only reads data."""
+        return f"{self.experiment.task_names()[-1]}_slice"
 
     def summary(self) -> str:
         """Say in a line what will be trained."""
@@ -85,24 +102,28 @@ def check_data(exp: Experiment) -> None:
     Caffe would end the process, or with a label outside the classes write outside its memory.
     """
     for task, settings in exp.tasks.items():
-        source = Path(settings.source)
-        if not (source / "data.mdb").is_file():
-            raise DataError(source, "is no LMDB", f"build it with tools/build_lmdb.py {task}")
-        manifest = read_manifest(source)
-        if manifest["task"] != task:
-            raise DataError(source, f"holds {manifest['task']} records", f"give a {task} database as source")
-        if manifest["side"] < exp.input.crop:
-            fact = f"holds records of {manifest['side']} pixels, the crop is {exp.input.crop}"
-            raise DataError(source, fact, f"build it with --crop {exp.input.crop}")
-        if settings.ignore_label != IGNORE:
-            fact = f"ignore_label is {settings.ignore_label}, records hold {IGNORE}"
-            raise DataError(source, fact, f"set tasks.{task}.ignore_label to {IGNORE}")
-        if len(manifest["classes"]) != settings.classes:
-            fact = f"has {len(manifest['classes'])} classes, the experiment {settings.classes}"
-            raise DataError(source, fact, "correct tasks in the experiment file")
+        for source in filter(None, (settings.source, settings.validation)):
+            _check_database(Path(source), task, settings, exp.input.crop)
 
 
-def make_run(
+def _check_database(source: Path, task: str, settings: Task, crop: int) -> None:
+    if not (source / "data.mdb").is_file():
+        raise DataError(source, "is no LMDB", f"build it with tools/build_lmdb.py {task}")
+    manifest = read_manifest(source)
+    if manifest["task"] != task:
+        raise DataError(source, f"holds {manifest['task']} records", f"give a {task} database as source")
+    if manifest["side"] < crop:
+        fact = f"holds records of {manifest['side']} pixels, the crop is {crop}"
+        raise DataError(source, fact, f"build it with --crop {crop}")
+    if settings.ignore_label != IGNORE:
+        fact = f"ignore_label is {settings.ignore_label}, records hold {IGNORE}"
+        raise DataError(source, fact, f"set tasks.{task}.ignore_label to {IGNORE}")
+    if len(manifest["classes"]) != settings.classes:
+        fact = f"has {len(manifest['classes'])} classes, the experiment {settings.classes}"
+        raise DataError(source, fact, "correct tasks in the experiment file")
+
+
+def open_run(
     exp: Experiment,
     folder: Path,
     ranks: int,
@@ -110,8 +131,12 @@ def make_run(
     weights: Sequence[Path] = (),
     fit: Fit = Fit.PART,
     overwrite: bool = False,
+    resume: bool = False,
 ) -> Run:
-    """Check databases and weights, then make the run's folder with its prototxts for `ranks` processes."""
+    """Check databases and weights, then make the run's folder with its prototxts for `ranks` processes.
+
+    With `resume` a folder that is there is kept; its experiment must be this one (ExperimentError).
+    """
     check_data(exp)
     shapes = build(exp, TRAIN).parameter_shapes()
     for path in weights:
@@ -121,16 +146,41 @@ def make_run(
     texts["solver.prototxt"] = solver_text(
         exp,
         str(run.folder / "train.prototxt"),
-        str(run.folder / "snapshots" / exp.name),
+        str(run.snapshots / STAGED),
         "GPU" if gpu else "CPU",
         header(exp, f"Solver for {ranks} process(es)"),
         ranks,
+        snapshots=False,
     )
-    texts["experiment.json"] = json.dumps(exp.model_dump(mode="json", exclude_none=True), indent=1) + "\n"
-    with staged_folder(run.folder, overwrite, known_by=("solver.prototxt",)) as staged:
-        (staged / "snapshots").mkdir()
-        write_files(staged, texts, class_weights(exp), overwrite=True)
+    texts[EXPERIMENT] = json.dumps(_as_json(exp), indent=1) + "\n"
+    if resume and run.solver.exists():
+        _refuse_other_experiment(run)
+        write_files(run.folder, texts, class_weights(exp), overwrite=True)
+    else:
+        with staged_folder(run.folder, overwrite, known_by=(run.solver.name,)) as staged:
+            (staged / run.snapshots.name).mkdir()
+            write_files(staged, texts, class_weights(exp), overwrite=True)
     return run
+
+
+def _as_json(exp: Experiment) -> dict:
+    return exp.model_dump(mode="json", exclude_none=True)
+
+
+def _refuse_other_experiment(run: Run) -> None:
+    """Raise ExperimentError, naming a setting, if the folder belongs to another experiment."""
+    path = run.folder / EXPERIMENT
+    try:
+        there = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ExperimentError(path, f"cannot be read ({error})", "start anew with --overwrite") from error
+    now = _as_json(run.experiment)
+    for name in sorted(set(now) | set(there)):
+        if now.get(name) != there.get(name):
+            fact = f"was begun with {name} = {there.get(name)}, now it is {now.get(name)}"
+            raise ExperimentError(
+                run.folder, fact, "resume with the same experiment, or choose another --run"
+            )
 
 
 def gpu_numbers(text: str) -> list[int]:

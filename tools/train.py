@@ -1,12 +1,15 @@
-"""Train an experiment with Caffe, on the CPU or on GPUs."""
+"""Train an experiment with Caffe, on the CPU or on GPUs; under mpirun on several machines."""
 
 import argparse
+import sys
 from pathlib import Path
 
 import cli
 
-from solvers.driver import check_devices, train
-from solvers.run import gpu_numbers, make_run
+from inference.validation import Validation
+from solvers import driver
+from solvers.rank import Task
+from solvers.run import gpu_numbers
 from solvers.weights import Fit
 
 
@@ -16,7 +19,7 @@ def main() -> None:
     cli.add_experiment(parser)
     parser.add_argument("--run", type=Path, help="folder of the run (default: runs/<experiment>)")
     device = parser.add_mutually_exclusive_group(required=True)
-    device.add_argument("--cpu", action="store_true", help="train on the CPU, in one process")
+    device.add_argument("--cpu", action="store_true", help="train on the CPU, one process (or mpirun's)")
     device.add_argument("--gpus", help="train on these GPUs, one process each: 0-7, or 0,2,3")
     parser.add_argument(
         "--weights",
@@ -28,15 +31,22 @@ def main() -> None:
     parser.add_argument(
         "--allow-mismatch", action="store_true", help="leave layers whose shape differs at their filler"
     )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from the run's newest snapshot; begin where there is none",
+    )
     cli.add_overwrite(parser)
     args = parser.parse_args()
     experiment = cli.read_experiment(args)
     gpus = [] if args.cpu else gpu_numbers(args.gpus)
-    check_devices(gpus)
+    task = Task(
+        weights=tuple(args.weights),
+        fit=Fit.MISMATCH if args.allow_mismatch else Fit.PART,
+        validate=Validation.of(experiment),
+    )
     folder = args.run or Path("runs", experiment.name)
-    fit = Fit.MISMATCH if args.allow_mismatch else Fit.PART
-    run = make_run(experiment, folder, len(gpus) or 1, bool(gpus), args.weights, fit, args.overwrite)
-    train(run, gpus, args.weights, fit)
+    sys.exit(driver.start(experiment, folder, gpus, task, args.overwrite, args.resume))
 
 
 if __name__ == "__main__":

@@ -126,3 +126,29 @@ def test_a_list_of_packages_that_is_not_there_is_an_error():
     )
     assert done.returncode == 2
     assert done.stderr == "packages: none.txt: cannot be read; give a list of packages\n"
+
+
+@pytest.mark.caffe
+@pytest.mark.parametrize("images", [1, 2])
+def test_the_gradient_of_scale_adds_up_over_passes(tmp_path, images):
+    """With one image BVLC 1.0.0 forgot all passes of iter_size but the last."""
+    from solvers.pycaffe import import_caffe
+
+    (tmp_path / "net.prototxt").write_text(
+        f"""force_backward: true
+        layer {{ name: "x" type: "Input" top: "x"
+                 input_param {{ shape {{ dim: {images} dim: 3 dim: 4 dim: 5 }} }} }}
+        layer {{ name: "s" type: "Scale" bottom: "x" top: "y" scale_param {{ bias_term: true }} }}"""
+    )
+    caffe = import_caffe()
+    net = caffe.Net(str(tmp_path / "net.prototxt"), caffe.TRAIN)
+    rng = np.random.default_rng(3)
+    expected = np.zeros(3)
+    for _ in range(3):
+        x, gradient = rng.normal(size=(2, images, 3, 4, 5))
+        net.blobs["x"].data[...] = x
+        net.forward()
+        net.blobs["y"].diff[...] = gradient
+        net.backward()
+        expected += (x * gradient).sum(axis=(0, 2, 3))
+    np.testing.assert_allclose(net.params["s"][0].diff, expected, rtol=1e-4, atol=1e-5)

@@ -144,7 +144,7 @@ def test_slice_gives_one_blob_per_top(net):
 
 
 def test_a_data_layer_crops_and_mirrors_all_channels_together(net):
-    net.data("d", "some/db", (2, 4, 33, 33), [103.94, 116.0, 123.68, 0])
+    net.data("d", "some/db", (2, 4, 33, 33), [103.94, 116.0, 123.68, 0], mirror=True)
     transform = net.layers[-1].fields[0]
     means = [("mean_value", value) for value in ("103.94", "116", "123.68", "0")]
     assert transform == ("transform_param", [("crop_size", "33"), ("mirror", "true"), *means])

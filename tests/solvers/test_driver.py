@@ -17,7 +17,8 @@ from prototxt_gen.errors import RunError
 from prototxt_gen.experiment import read_experiment
 from prototxt_gen.model_card import read_card
 from solvers import driver
-from solvers.run import Run, make_run
+from solvers.rank import Task
+from solvers.run import Run, open_run
 
 pytestmark = pytest.mark.caffe
 LAND = ("urban", "agriculture", "rangeland", "forest", "water", "barren")
@@ -35,7 +36,7 @@ def new_run(tiny: Path, name: str, **replace: str) -> Run:
         text = "\n".join(f"{key} = {value}" if row.startswith(f"{key} ") else row for row in text.split("\n"))
     path = tiny.with_name(f"{name}.toml")
     path.write_text(text)
-    return make_run(read_experiment(path), tiny.with_name(f"run_{name}"), 1, False)
+    return open_run(read_experiment(path), tiny.with_name(f"run_{name}"), 1, False)
 
 
 def blobs(path: Path) -> dict[str, list[np.ndarray]]:
@@ -43,13 +44,21 @@ def blobs(path: Path) -> dict[str, list[np.ndarray]]:
     return {layer.name: [np.array(blob.data) for blob in layer.blobs] for layer in net.layer if layer.blobs}
 
 
+def entries(run: Run) -> list[dict]:
+    """Return the display steps of a run's log."""
+    lines = map(json.loads, run.log.read_text().splitlines())
+    return [line for line in lines if "loss" in line]
+
+
 def test_it_gives_the_weights_of_the_plain_caffe_tool(tiny, tmp_path):
     ours = new_run(tiny, "ours")
-    driver.train(ours, [])
+    driver.train(ours)
     plain = new_run(tiny, "plain")
+    with plain.solver.open("a") as solver:
+        solver.write("snapshot: 4\n")
     tool = Path(importlib.util.find_spec("caffe").origin).parents[2] / "bin" / "caffe"
     subprocess.run([tool, "train", "-solver", plain.solver], check=True, capture_output=True)
-    expected = blobs(plain.folder / "snapshots" / "plain_iter_6.caffemodel")
+    expected = blobs(plain.snapshots / ".caffe_iter_6.caffemodel")
     trained = blobs(ours.weights)
     assert trained.keys() == expected.keys()
     for name, values in expected.items():
@@ -59,15 +68,14 @@ def test_it_gives_the_weights_of_the_plain_caffe_tool(tiny, tmp_path):
 
 def test_it_logs_losses_and_rates_and_stops_at_max_iter(tiny):
     run = new_run(tiny, "run", max_iter="7")
-    driver.train(run, [])
-    log = [json.loads(line) for line in run.log.read_text().splitlines()]
+    driver.train(run)
+    log = entries(run)
     assert [entry["iteration"] for entry in log] == [2, 4, 6, 7]
     assert all(set(entry["loss"]) == {"land", "road"} for entry in log)
     assert log[0]["lr"] == pytest.approx(0.05 * (6 / 7) ** 0.9)  # the second update
-    assert sorted(path.name for path in (run.folder / "snapshots").iterdir()) == [
-        "run_iter_4.caffemodel",
-        "run_iter_4.solverstate",
-    ]
+    assert all(0 <= entry["data_wait"] < 1 and entry["memory"] > 1e7 for entry in log)
+    assert log[0]["total_loss"] == pytest.approx(sum(log[0]["loss"].values()))
+    assert sorted(path.name for path in run.snapshots.iterdir()) == ["iter_00000004", "iter_00000007"]
     card = read_card(run.weights)
     assert (card.experiment, card.iteration, card.crop) == ("run", 7, 33)
     assert card.tasks == {"land": LAND, "road": ("background", "road")}
@@ -75,14 +83,13 @@ def test_it_logs_losses_and_rates_and_stops_at_max_iter(tiny):
 
 def test_the_rates_of_the_log_are_those_of_caffes_own(tiny):
     run = new_run(tiny, "run", display="1")
-    driver.train(run, [])
+    driver.train(run)
     caffe = {}
     for line in (run.folder / "caffe.log").read_text().splitlines():
         if ", lr = " in line:
             words = line.split("Iteration ")[1].split(", lr = ")
             caffe[int(words[0])] = float(words[1])
-    entries = [json.loads(line) for line in run.log.read_text().splitlines()]
-    ours = {entry["iteration"] - 1: entry["lr"] for entry in entries}
+    ours = {entry["iteration"] - 1: entry["lr"] for entry in entries(run)}
     assert set(caffe) == set(ours) == {0, 1, 2, 3, 4, 5}
     for iteration, rate in caffe.items():
         assert ours[iteration] == pytest.approx(rate, rel=1e-4)
@@ -90,15 +97,17 @@ def test_the_rates_of_the_log_are_those_of_caffes_own(tiny):
 
 def test_a_loss_falls_on_data_that_can_be_learnt(tiny):
     run = new_run(tiny, "run", max_iter="60", display="10", snapshot="100")
-    driver.train(run, [])
-    log = [json.loads(line) for line in run.log.read_text().splitlines()]
+    driver.train(run)
+    log = entries(run)
     assert log[-1]["loss"]["land"] < 0.8 * log[0]["loss"]["land"]
 
 
 def test_a_loss_that_leaves_the_numbers_ends_the_run_with_the_iteration(tiny):
     run = new_run(tiny, "run", base_lr="1e30")
-    with pytest.raises(RunError, match=r"loss is nan at iteration \d; lower base_lr"):
-        driver.train(run, [])
+    with pytest.raises(
+        RunError, match=r"loss is nan at iteration \d; there is no snapshot yet; lower base_lr"
+    ):
+        driver.train(run)
     assert not run.weights.exists()
 
 
@@ -107,14 +116,14 @@ def test_an_abort_inside_caffe_is_told_with_its_last_words(tiny):
     text = (run.folder / "train.prototxt").read_text()
     (run.folder / "train.prototxt").write_text(text.replace("zoom_factor: 2", "zoom_factor: 0"))
     with pytest.raises(RunError, match=r"rank 0 ended with signal 6; Caffe's last words: .*zoom_factor is 0"):
-        driver.train(run, [])
+        driver.train(run)
 
 
 def test_a_killed_rank_ends_the_run(tiny):
     run = new_run(tiny, "run", max_iter="100000", snapshot="100000")
 
     def kill_the_rank():
-        while not run.log.exists() or not run.log.read_text():
+        while not run.log.exists() or "loss" not in run.log.read_text():
             time.sleep(0.05)
         children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
         ranks = [child for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
@@ -124,16 +133,16 @@ def test_a_killed_rank_ends_the_run(tiny):
     killer.start()
     start = time.monotonic()
     with pytest.raises(RunError, match="rank 0 ended with signal 9"):
-        driver.train(run, [])
+        driver.train(run)
     killer.join()
     assert time.monotonic() - start < 60
 
 
 def test_weights_to_start_from_are_loaded_and_counted(tiny, capsys):
     first = new_run(tiny, "first")
-    driver.train(first, [])
+    driver.train(first)
     second = new_run(tiny, "second", base_lr="1e-30", max_iter="1")
-    driver.train(second, [], [first.weights])
+    driver.train(second, task=Task(weights=(first.weights,)))
     layers = len(blobs(first.weights))
     line = f"{first.weights}: {layers} layer(s) loaded: conv1 (3), conv2 ("
     assert line in capsys.readouterr().out

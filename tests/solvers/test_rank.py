@@ -9,9 +9,9 @@ import pytest
 
 from prototxt_gen.experiment import read_experiment
 from solvers import rank as module
-from solvers.rank import Rank
-from solvers.run import Run, make_run
-from solvers.weights import Fit
+from solvers.engines import Local
+from solvers.rank import Task
+from solvers.run import Run, open_run
 
 pytestmark = pytest.mark.caffe
 
@@ -25,8 +25,8 @@ class Parent:
     def send(self, message: tuple) -> None:
         self.sent.append(message)
 
-    def recv(self) -> bytes:
-        return b"id of rank 0"
+    def recv(self) -> bytes | bool:
+        return False if self.sent and self.sent[-1][0] == "sync" else b"id of rank 0"
 
 
 class FakeCaffe:
@@ -55,6 +55,10 @@ class FakeCaffe:
         net = SimpleNamespace(
             outputs=["land_loss", "road_loss"],
             blobs={"land_loss": loss, "road_loss": loss},
+            params={},
+            layers=[],
+            before_forward=lambda call: None,
+            after_forward=lambda call: None,
             after_backward=lambda nccl: self.calls.append(("after_backward",)),
             save=lambda path: Path(path).write_text("weights"),
         )
@@ -81,10 +85,11 @@ def train(
     tiny: Path, monkeypatch, number: int, layer_wise_reduce: bool = True
 ) -> tuple[FakeCaffe, Parent, Run]:
     tiny.write_text(tiny.read_text().replace("batch_size = 4", "batch_size = 8"))
-    run = make_run(read_experiment(tiny), tiny.parent / "run", ranks=2, gpu=True)
+    run = open_run(read_experiment(tiny), tiny.parent / "run", ranks=2, gpu=True)
     caffe, parent = FakeCaffe(layer_wise_reduce), Parent()
     monkeypatch.setattr(module, "import_caffe", lambda verbose: caffe)
-    module._train(run, Rank(number, 2, gpu=number + 4, weights=(), fit=Fit.PART), parent)
+    monkeypatch.setattr(module, "_snapshot", lambda *_: None)
+    module._train(run, Task(gpu=number + 4), Local(number, 2, parent), parent)
     return caffe, parent, run
 
 
@@ -119,11 +124,13 @@ def test_layers_are_summed_one_by_one_only_where_the_solver_says_so(tiny, monkey
 def test_only_rank_0_gives_the_id_reports_and_saves(tiny, monkeypatch):
     _, parent, run = train(tiny, monkeypatch, 0)
     assert parent.sent[0] == ("uid", b"id of rank 0")
-    assert [message[0] for message in parent.sent] == ["uid", "ready", *["step"] * 6, "done"]
+    each, with_snapshot = ["step", "sync"], ["step", "sync", "snapshot"]
+    kinds = [message[0] for message in parent.sent]
+    assert kinds == ["uid", "ready", *each * 3, *with_snapshot, *each, *with_snapshot, "done"]
     assert run.weights.read_text() == "weights"
 
 
-def test_another_rank_says_no_more_than_that_it_is_ready(tiny, monkeypatch):
+def test_another_rank_only_keeps_in_step(tiny, monkeypatch):
     _, parent, run = train(tiny, monkeypatch, 1)
-    assert parent.sent == [("ready",)]
+    assert parent.sent == [("sync", iteration) for iteration in range(1, 7)]
     assert not run.weights.exists()

@@ -6,7 +6,7 @@ import pytest
 
 from prototxt_gen.errors import DataError, ExperimentError, OutputError, WeightsError
 from prototxt_gen.experiment import read_experiment
-from solvers.run import check_data, gpu_numbers, make_run
+from solvers.run import check_data, gpu_numbers, open_run
 
 pytestmark = pytest.mark.caffe
 
@@ -37,7 +37,7 @@ def test_a_missing_database_is_refused_with_the_command_that_makes_it(tiny, tmp_
 
 
 def test_a_run_folder_holds_what_trains(tiny, tmp_path):
-    make_run(read_experiment(tiny), tmp_path / "run", ranks=1, gpu=False)
+    open_run(read_experiment(tiny), tmp_path / "run", ranks=1, gpu=False)
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
         "deploy.prototxt",
         "deploy_folded.prototxt",
@@ -54,13 +54,13 @@ def test_a_run_folder_holds_what_trains(tiny, tmp_path):
 def test_each_rank_of_a_gpu_run_takes_its_share_of_the_batch(tiny, tmp_path):
     text = tiny.read_text().replace("batch_size = 4", "batch_size = 16")
     tiny.write_text(text)
-    run = make_run(read_experiment(tiny), tmp_path / "run", ranks=2, gpu=True)
+    run = open_run(read_experiment(tiny), tmp_path / "run", ranks=2, gpu=True)
     assert "iter_size: 2" in run.solver.read_text()  # 16 = 2 ranks x 2 passes x 2 tasks x 2 images
     assert "solver_mode: GPU" in run.solver.read_text()
     with pytest.raises(
         ExperimentError, match=r"batch_size 16 is no multiple of 3 ranks x 2 tasks x 2 .* = 12"
     ):
-        make_run(read_experiment(tiny), tmp_path / "other", 3, True)
+        open_run(read_experiment(tiny), tmp_path / "other", 3, True)
     assert not (tmp_path / "other").exists()
 
 
@@ -68,7 +68,7 @@ def test_an_existing_run_is_kept(tiny, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "weights.caffemodel").write_text("a week of training")
     with pytest.raises(OutputError, match="exists already; give --overwrite"):
-        make_run(read_experiment(tiny), tmp_path / "run", 1, False)
+        open_run(read_experiment(tiny), tmp_path / "run", 1, False)
     assert (tmp_path / "run" / "weights.caffemodel").read_text() == "a week of training"
 
 
@@ -79,7 +79,7 @@ def test_weights_that_do_not_fit_leave_no_folder(tiny, tmp_path):
     net.layer.add(name="conv1").blobs.add(data=[0.0] * 9408).shape.dim.extend((64, 3, 7, 7))
     (tmp_path / "other.caffemodel").write_bytes(net.SerializeToString())
     with pytest.raises(WeightsError, match="layer conv1 has the shapes 64x3x7x7, the net 4x3x7x7"):
-        make_run(read_experiment(tiny), tmp_path / "run", 1, False, [tmp_path / "other.caffemodel"])
+        open_run(read_experiment(tiny), tmp_path / "run", 1, False, [tmp_path / "other.caffemodel"])
     assert not (tmp_path / "run").exists()
 
 

@@ -1,0 +1,113 @@
+"""How ranks work together: alone, over NCCL on one machine's GPUs, or over MPI.
+
+An engine gives a rank its number, makes all ranks begin with rank 0's weights, averages the gradients of
+each update, and lets the ranks agree to stop at the same iteration.
+"""
+
+import os
+from multiprocessing.connection import Connection
+from typing import Protocol
+
+# What mpirun tells its processes: Open MPI, then MPICH and its kin.
+RANK = ("OMPI_COMM_WORLD_RANK", "PMI_RANK")
+SIZE = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
+ON_THIS_MACHINE = ("OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID")
+
+
+def mpi_place() -> tuple[int, int] | None:
+    """Return (number, count) of a process that mpirun has started, else None; MPI itself is not begun."""
+    number, count = _variable(RANK), _variable(SIZE)
+    return None if number is None or count is None else (number, count)
+
+
+def number_on_this_machine() -> int:
+    """Return which of mpirun's processes on this machine this one is."""
+    return _variable(ON_THIS_MACHINE) or 0
+
+
+def _variable(names: tuple[str, ...]) -> int | None:
+    return next((int(os.environ[name]) for name in names if name in os.environ), None)
+
+
+class Engine(Protocol):
+    """What the training loop needs of its ranks."""
+
+    number: int
+    count: int
+
+    def join(self, caffe, solver) -> object:
+        """Begin with rank 0's weights, average gradients from now on; keep the result while stepping."""
+
+    def agree(self, stop: bool) -> bool:
+        """Return True in all ranks if `stop` is True in any; called once per iteration."""
+
+
+class Local:
+    """Ranks of one machine that a parent has spawned: one alone, or one per GPU over NCCL."""
+
+    def __init__(self, number: int, count: int, parent: Connection) -> None:
+        self.number, self.count, self._parent = number, count, parent
+
+    def join(self, caffe, solver) -> object:
+        """Sum gradients over NCCL. Rank 0 makes the id, as bytes; the parent hands it to the others."""
+        if self.count == 1:
+            return None
+        if self.number == 0:
+            uid = caffe.NCCL.new_uid()
+            self._parent.send(("uid", uid))
+        else:
+            uid = self._parent.recv()
+        return _join_nccl(caffe, solver, uid)
+
+    def agree(self, stop: bool) -> bool:
+        """Return `stop`: the parent has told all its ranks the same."""
+        return stop
+
+
+class Mpi:
+    """Ranks that mpirun has started, on one machine or several; NCCL on GPUs, else sums over MPI."""
+
+    def __init__(self, gpu: bool) -> None:
+        from mpi4py import MPI
+
+        self._mpi, self._comm, self._gpu = MPI, MPI.COMM_WORLD, gpu
+        self.number, self.count = self._comm.rank, self._comm.size
+        self._comm.Barrier()  # rank 0 begins once the run's folder is there: so do the others
+
+    def join(self, caffe, solver) -> object:
+        """Pass the NCCL id over MPI, or average gradients over MPI itself."""
+        if self._gpu:
+            uid = caffe.NCCL.new_uid() if self.number == 0 else None
+            return _join_nccl(caffe, solver, self._comm.bcast(uid))
+        for blobs in solver.net.params.values():
+            for blob in blobs:
+                self._comm.Bcast(blob.data)
+        learnt = [blobs for name, blobs in solver.net.params.items() if not _is_statistics(name)]
+
+        def average() -> None:
+            for blobs in learnt:
+                for blob in blobs:
+                    self._comm.Allreduce(self._mpi.IN_PLACE, blob.diff)
+                    blob.diff[...] /= self.count
+
+        solver.add_callback(lambda: None, average)
+        return average
+
+    def agree(self, stop: bool) -> bool:
+        """Return True in all ranks if any wants to stop."""
+        return self._comm.allreduce(stop, op=self._mpi.LOR)
+
+
+def _is_statistics(layer: str) -> bool:
+    """Tell BatchNorm's layers: their blobs are not learnt, and their gradients are never touched."""
+    return layer.endswith("/bn")
+
+
+def _join_nccl(caffe, solver, uid: bytes) -> object:
+    """Return the NCCL object: Caffe keeps a bare pointer to it, so it must live while the solver steps."""
+    nccl = caffe.NCCL(solver, uid)
+    nccl.bcast()
+    solver.add_callback(nccl)
+    if solver.param.layer_wise_reduce:
+        solver.net.after_backward(nccl)
+    return nccl

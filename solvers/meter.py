@@ -1,0 +1,53 @@
+"""What one update's forward passes say: the mean loss per task, and the time spent waiting for data."""
+
+import time
+from dataclasses import dataclass
+
+LOSS = "_loss"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Mean loss of each task over the passes of an update, and the seconds that Data layers took."""
+
+    task: dict[str, float]
+    data_wait: float
+
+
+class Meter:
+    """Listens to a caffe.Net's forward passes; `take` reads what has come together and begins anew.
+
+    A Data layer hands over a batch that was read ahead: the time it takes is time spent waiting.
+    """
+
+    def __init__(self, net) -> None:
+        self._net = net
+        self._losses = [name for name in net.outputs if name.endswith(LOSS)]
+        self._data = {i for i, layer in enumerate(net.layers) if layer.type == "Data"}
+        self._last = len(net.layers) - 1
+        self._clear()
+        net.before_forward(self._before)
+        net.after_forward(self._after)
+
+    def _clear(self) -> None:
+        self._passes, self._wait = 0, 0.0
+        self._sums = dict.fromkeys(self._losses, 0.0)
+
+    def _before(self, layer: int) -> None:
+        if layer in self._data:
+            self._since = time.monotonic()
+
+    def _after(self, layer: int) -> None:
+        if layer in self._data:
+            self._wait += time.monotonic() - self._since
+        if layer == self._last:
+            self._passes += 1
+            for name in self._losses:
+                self._sums[name] += float(self._net.blobs[name].data)
+
+    def take(self) -> Reading:
+        """Return the reading since the last call."""
+        passes = max(self._passes, 1)
+        reading = Reading({n.removesuffix(LOSS): s / passes for n, s in self._sums.items()}, self._wait)
+        self._clear()
+        return reading

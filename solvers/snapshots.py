@@ -1,0 +1,168 @@
+"""Snapshots of a run: whole or not there at all, checked by checksums, the newest and the best kept.
+
+runs/<name>/snapshots/iter_00000400/ holds weights.caffemodel, solver.solverstate and manifest.json. It
+is put together under a hidden name, synced to the disk, and renamed; the manifest is written last.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from prototxt_gen.caffe_proto import caffe_pb2
+from prototxt_gen.errors import RunError
+
+WEIGHTS, STATE, MANIFEST = "weights.caffemodel", "solver.solverstate", "manifest.json"
+PREFIX = "iter_"
+STAGED = ".caffe"  # where Caffe writes: <snapshots>/.caffe_iter_N.caffemodel and .solverstate
+ROOM = 1.2  # free space wanted, in snapshots
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One snapshot on the disk."""
+
+    folder: Path
+    iteration: int
+    ranks: int
+    score: float | None  # mIoU of the validation at this iteration, if there was one
+
+    @property
+    def weights(self) -> Path:
+        """Weights, BatchNorm's statistics included."""
+        return self.folder / WEIGHTS
+
+    @property
+    def state(self) -> Path:
+        """Iteration and momentum."""
+        return self.folder / STATE
+
+
+def write(solver, folder: Path, ranks: int, score: float | None = None) -> Snapshot:
+    """Write a snapshot of a caffe solver whose prefix is `folder`/.caffe; RunError if the disk is full.
+
+    Caffe writes in place and does not notice a full disk: so the room is checked before, and what was
+    written is read again after. An older snapshot is never touched.
+    """
+    iteration = solver.iter
+    _check_room(solver, folder)
+    clean(folder)
+    solver.snapshot()
+    written = folder / f"{STAGED}_iter_{iteration}"
+    staged = folder / f".{PREFIX}{iteration:08d}"
+    try:
+        staged.mkdir()
+        os.replace(written.with_suffix(".caffemodel"), staged / WEIGHTS)
+        _write_state(written.with_suffix(".solverstate"), staged / STATE, iteration)
+        manifest = {"iteration": iteration, "ranks": ranks, "score": score}
+        manifest["sha256"] = {name: _sha256(staged / name) for name in (WEIGHTS, STATE)}
+        (staged / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        for path in (*staged.iterdir(), staged):
+            _sync(path)
+        final = folder / f"{PREFIX}{iteration:08d}"
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(staged, final)
+        _sync(folder)
+    except OSError as error:
+        clean(folder)
+        raise RunError(
+            folder,
+            f"the snapshot at iteration {iteration} cannot be written ({error.strerror})",
+            "make room on the disk, then go on with --resume",
+        ) from error
+    return Snapshot(final, iteration, ranks, score)
+
+
+def _check_room(solver, folder: Path) -> None:
+    values = sum(blob.count for blobs in solver.net.params.values() for blob in blobs)
+    needed, free = int(ROOM * 2 * 4 * values), shutil.disk_usage(folder).free
+    if free < needed:
+        raise RunError(
+            folder,
+            f"{free / 1e6:.0f} MB are free, a snapshot needs {needed / 1e6:.0f} MB (iteration {solver.iter})",
+            "make room on the disk, then go on with --resume",
+        )
+
+
+def _write_state(written: Path, path: Path, iteration: int) -> None:
+    """Copy Caffe's state without the path of the weights in it: so a run's folder can be moved."""
+    from google.protobuf.message import DecodeError
+
+    try:
+        state = caffe_pb2().SolverState.FromString(written.read_bytes())
+    except DecodeError as error:
+        raise OSError(28, "the state that Caffe wrote is cut off") from error
+    if state.iter != iteration or not state.history:
+        raise OSError(28, "the state that Caffe wrote is cut off")
+    state.ClearField("learned_net")
+    path.write_bytes(state.SerializeToString())
+    written.unlink()
+
+
+def newest(folder: Path, say: Callable[[str], None]) -> Snapshot | None:
+    """Return the newest whole snapshot; `say` names each broken one that is passed over."""
+    for path in sorted(folder.glob(f"{PREFIX}*"), reverse=True):
+        try:
+            return read(path)
+        except RunError as error:
+            say(f"passed over: {error}")
+    return None
+
+
+def read(path: Path) -> Snapshot:
+    """Return the snapshot in a folder; RunError if a file of it is missing or has another checksum."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        for name, checksum in manifest["sha256"].items():
+            if _sha256(path / name) != checksum:
+                raise RunError(
+                    path / name, "does not have the checksum of its manifest", "take an older snapshot"
+                )
+        return Snapshot(path, manifest["iteration"], manifest["ranks"], manifest["score"])
+    except OSError as error:
+        raise RunError(path, f"is not whole ({error.strerror})", "take an older snapshot") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(path / MANIFEST, f"is broken ({error})", "take an older snapshot") from error
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Remove all but the newest `keep` snapshots and the one with the best score."""
+    paths = sorted(folder.glob(f"{PREFIX}*"))
+    scores = {path: _score(path) for path in paths}
+    best = max(
+        (path for path in paths if scores[path] is not None), key=lambda path: scores[path], default=None
+    )
+    for path in paths[: max(0, len(paths) - keep)]:
+        if path != best:
+            hidden = path.with_name(f".old_{path.name}")
+            os.replace(path, hidden)
+            shutil.rmtree(hidden, ignore_errors=True)
+
+
+def clean(folder: Path) -> None:
+    """Remove what an interrupted write or removal has left."""
+    for path in folder.glob(".*"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _score(path: Path) -> float | None:
+    try:
+        return json.loads((path / MANIFEST).read_text(encoding="utf-8"))["score"]
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
