@@ -102,7 +102,9 @@ def test_training_moves_the_weights_by_far_more_than_that_tolerance(even, tmp_pa
     train(even, "four", 1, *FROZEN)
     even.write_text(even.read_text().replace("max_iter = 4", "max_iter = 1"))
     train(even, "one", 1, *FROZEN)
-    four, one = (read_caffemodel(tmp_path / run / "weights.caffemodel")["conv1"][0] for run in ("four", "one"))
+    four, one = (
+        read_caffemodel(tmp_path / run / "weights.caffemodel")["conv1"][0] for run in ("four", "one")
+    )
     assert np.abs(four - one).max() > 1e-3
 
 

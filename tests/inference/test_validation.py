@@ -1,0 +1,51 @@
+"""Validation while training scores the weights as they are, and leaves them alone."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from inference.validation import Validation
+from prototxt_gen.caffe_proto import caffe_pb2
+from prototxt_gen.experiment import read_experiment
+
+pytestmark = pytest.mark.caffe
+
+
+def test_scores_in_the_log_are_those_of_predicting_the_records(tiny, tmp_path, run_tool):
+    """Against the prediction tools: each record's middle as an image, its map scored as a folder."""
+    import lmdb
+
+    text = tiny.read_text().replace('source = "land_lmdb"', 'source = "land_lmdb"\nvalidation = "land_lmdb"')
+    tiny.write_text(text.replace("snapshot = 4", "snapshot = 4\nvalidate_every = 3"))
+    assert run_tool("train.py", tiny, "--cpu", cwd=tmp_path).returncode == 0
+    lines = map(json.loads, (tmp_path / "runs" / "tiny" / "log.jsonl").read_text().splitlines())
+    logged = {line["iteration"]: line["validation"] for line in lines if "validation" in line}
+    assert set(logged) == {3, 6}
+
+    from data_prep.classes import TASKS, colours_from_labels
+
+    with lmdb.open(str(tmp_path / "land_lmdb"), readonly=True, lock=False) as env, env.begin() as reading:
+        for number, (_, value) in enumerate(reading.cursor()):
+            datum = caffe_pb2().Datum.FromString(value)
+            record = np.frombuffer(datum.data, np.uint8).reshape(4, 37, 37)[:, 2:35, 2:35]
+            colours = colours_from_labels(record[3], TASKS["land"])
+            (tmp_path / "scenes").mkdir(exist_ok=True)
+            cv2.imwrite(str(tmp_path / "scenes" / f"{number}_sat.png"), record[:3].transpose(1, 2, 0))
+            cv2.imwrite(str(tmp_path / "scenes" / f"{number}_mask.png"), colours[..., ::-1])
+    run = tmp_path / "runs" / "tiny"
+    files = ("--deploy", run / "deploy.prototxt", "--weights", run / "weights.caffemodel")
+    (run / "weights.json").unlink()  # its classes have numbers for names
+    done = run_tool("predict.py", *files, "--out", tmp_path / "maps", tmp_path / "scenes")
+    assert done.returncode == 0, done.stderr
+    score = tmp_path / "score.json"
+    done = run_tool(
+        "evaluate.py", "--truth", tmp_path / "scenes", "--pred", tmp_path / "maps", "--json", score
+    )
+    assert done.returncode == 0, done.stderr
+    assert logged[6]["miou"] == pytest.approx(json.loads(score.read_text())["miou"], abs=1e-6)
+
+
+def test_an_experiment_that_asks_for_none_gets_none(tiny):
+    assert Validation.of(read_experiment(tiny)) is None

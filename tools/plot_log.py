@@ -1,0 +1,32 @@
+"""Draw loss, learning rate and validation mIoU of one or several runs."""
+
+import argparse
+from pathlib import Path
+
+import cli
+
+
+def main() -> None:
+    """Read the logs and draw them into one picture."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "runs", type=Path, nargs="+", metavar="RUN", help="folders of runs, or their log.jsonl"
+    )
+    parser.add_argument("--names", nargs="+", help="names for the legend (default: the folders' names)")
+    parser.add_argument("--out", type=Path, required=True, help="picture to write (.png, .svg, .pdf)")
+    cli.add_overwrite(parser)
+    args = parser.parse_args()
+
+    from prototxt_gen.errors import DFCNetError
+    from solvers.curves import draw, read_log
+
+    names = args.names or [run.parent.name if run.suffix == ".jsonl" else run.name for run in args.runs]
+    if len(set(names)) != len(args.runs):
+        fact = f"{len(set(names))} different names for {len(args.runs)} runs"
+        raise DFCNetError("--names", fact, "give each run a name of its own")
+    draw(dict(zip(names, map(read_log, args.runs), strict=True)), args.out, args.overwrite)
+    print(args.out)
+
+
+if __name__ == "__main__":
+    cli.run(main)
