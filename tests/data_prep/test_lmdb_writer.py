@@ -8,10 +8,10 @@ import lmdb
 import numpy as np
 import pytest
 
-from data_prep import lmdb_writer
+from data_prep import growing_lmdb
 from data_prep.lmdb_writer import read_manifest, write_database
 from data_prep.records import Recipe, make_record
-from data_prep.scenes import find_scenes
+from data_prep.scenes import ScenePixels, find_scenes
 from prototxt_gen.caffe_proto import caffe_pb2
 from prototxt_gen.errors import DataError, OutputError
 
@@ -49,7 +49,9 @@ def test_every_record_is_there_once_and_as_make_record_made_it(tmp_path, scenes)
         image = cv2.imread(str(tmp_path / "scenes" / f"{id}_sat.png"))
         labels = cv2.imread(str(tmp_path / "scenes" / f"{id}_mask.png"), cv2.IMREAD_GRAYSCALE) // 255
         assert (datum.channels, datum.height, datum.width, datum.encoded) == (4, 40, 40, False)
-        assert datum.data == make_record(image, labels, id, int(variant), RECIPE).tobytes()
+        assert (
+            datum.data == make_record(ScenePixels(image, labels, "", ""), id, int(variant), RECIPE).tobytes()
+        )
 
 
 def test_scenes_are_shuffled_by_the_seed(tmp_path, scenes):
@@ -62,7 +64,7 @@ def test_scenes_are_shuffled_by_the_seed(tmp_path, scenes):
 
 
 def test_the_same_seed_gives_the_same_bytes(tmp_path, scenes, monkeypatch):
-    monkeypatch.setattr(lmdb_writer, "COMMIT_BYTES", 20000)  # several transactions
+    monkeypatch.setattr(growing_lmdb, "COMMIT_BYTES", 20000)  # several transactions
     for name in ("one", "two"):
         write_database(scenes, RECIPE, tmp_path / name)
     for file in ("data.mdb", "manifest.json"):
@@ -129,7 +131,7 @@ def test_a_full_disk_is_a_named_error(tmp_path, scenes, monkeypatch):
     def full(*_):
         raise lmdb.DiskError("mdb_put: No space left on device")
 
-    monkeypatch.setattr(lmdb_writer._Writer, "put", full)
+    monkeypatch.setattr(growing_lmdb.GrowingLMDB, "put", full)
     with pytest.raises(OutputError, match=r"db: cannot be written \(mdb_put: No space left"):
         write_database(scenes, RECIPE, tmp_path / "db")
     assert [path.name for path in tmp_path.iterdir()] == ["scenes"]
