@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from data_prep.decoding import file_checksum
 from data_prep.leave_out import read_leave_out
-from data_prep.manifest import file_checksum
 from data_prep.scenes import Scene, find_scenes
 from data_prep.splits import hold_out as held_out
 from data_prep.splits import read_split

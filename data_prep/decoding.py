@@ -4,6 +4,7 @@ OpenCV fills what is missing and at most lets the codec print a warning on stder
 structure is checked before decoding, and what the codec says while decoding counts.
 """
 
+import hashlib
 import os
 import struct
 import tempfile
@@ -141,3 +142,9 @@ def read_bytes(path: Path) -> bytes:
         raise DataError(
             path, f"cannot be read ({error.strerror})", "check the path and its rights"
         ) from error
+
+
+def file_checksum(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

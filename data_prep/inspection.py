@@ -11,7 +11,8 @@ from tqdm import tqdm
 
 from data_prep.classes import IGNORE, TASKS, Task, check_labels, colours_from_labels
 from data_prep.datums import from_datum
-from data_prep.manifest import DATA, Database, file_checksum, label_names, read_manifest
+from data_prep.decoding import file_checksum
+from data_prep.manifest import DATA, Database, label_names, read_manifest
 from prototxt_gen.errors import DataError, OutputError
 from prototxt_gen.files import staged_file
 

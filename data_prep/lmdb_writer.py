@@ -142,6 +142,6 @@ def _check_disk(scenes: Sequence[Scene], recipe: Recipe, make: Callable, out: Pa
     size = file_size(len(scenes) * recipe.variants, value)
     free = shutil.disk_usage(Path(out).resolve().parent).free
     if size * SPARE > free:
-        fact = f"needs about {size / 1e9:.3g} GB, {free / 1e9:.3g} GB are free"
+        fact = f"needs about {size / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free"
         raise OutputError(out, fact, "choose another disk, fewer --variants or --encode png")
-    return f"{out}: about {size / 1e6:,.1f} MB to write, {free / 1e9:,.1f} GB are free"
+    return f"{out}: about {size / 1e6:,.1f} MB to write, {free / 1e6:,.1f} MB are free"

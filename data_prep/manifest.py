@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from data_prep.classes import TASKS
+from data_prep.decoding import file_checksum
 from data_prep.records import Recipe
 from prototxt_gen.errors import DataError
 
@@ -80,12 +81,6 @@ def read_manifest(database: Path) -> dict:
     if missing:
         raise DataError(path, f"lacks {', '.join(sorted(missing))}", "build the database again")
     return manifest
-
-
-def file_checksum(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @cache

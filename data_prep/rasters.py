@@ -1,6 +1,7 @@
 """GeoTIFF scenes of any size, read in windows: an 8-bit image and a raster of integers for its labels."""
 
-import hashlib
+import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from rasterio.enums import ColorInterp
-from rasterio.errors import RasterioError, RasterioIOError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 from rasterio.windows import Window
 
+from data_prep.decoding import file_checksum
 from data_prep.label_values import LabelValues
 from data_prep.scenes import size_mismatch
 from prototxt_gen.errors import DataError
@@ -27,6 +29,8 @@ SETTINGS = {
     "GDAL_PAM_ENABLED": "NO",
     "GTIFF_IGNORE_READ_ERRORS": "NO",
 }
+# What GDAL says becomes an error here, or is no matter: not lines on stderr.
+logging.getLogger("rasterio").addHandler(logging.NullHandler())
 SAME_PLACE = 0.5  # pixels by which two rasters of one place may differ
 
 
@@ -46,12 +50,12 @@ class RasterPixels:
     @cached_property
     def image_sha256(self) -> str:
         """The image file's SHA-256."""
-        return _checksum(self.image)
+        return file_checksum(Path(self.image.name))
 
     @cached_property
     def mask_sha256(self) -> str:
         """The mask file's SHA-256."""
-        return _checksum(self.mask)
+        return file_checksum(Path(self.mask.name))
 
     def read_image(self, rows: slice, columns: slice) -> np.ndarray:
         """Return a window of the image, uint8 (h, w, 3), BGR; grey gives three equal channels."""
@@ -87,7 +91,8 @@ def open_raster(image: Path, mask: Path, values: LabelValues) -> Iterator[Raster
 def _open(path: Path) -> Iterator[rasterio.DatasetReader]:
     try:
         # The driver is fixed: GDAL would take a text file of another format and follow paths in it.
-        dataset = rasterio.open(path, driver="GTiff")
+        with warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning):
+            dataset = rasterio.open(path, driver="GTiff")
     except (RasterioError, ValueError) as error:
         raise DataError(
             path, f"is no GeoTIFF ({_one_line(error)})", "fetch or export the file again"
@@ -117,7 +122,7 @@ def _check_place(image: rasterio.DatasetReader, mask: rasterio.DatasetReader) ->
     if image.crs is None or mask.crs is None:
         return
     corners = [(0, 0), (image.width, 0), (0, image.height)]
-    moved = [~image.transform * (mask.transform * corner) for corner in corners]
+    moved = [~image.transform @ (mask.transform @ corner) for corner in corners]
     away = max(
         abs(a - b) for one, other in zip(moved, corners, strict=True) for a, b in zip(one, other, strict=True)
     )
@@ -148,8 +153,3 @@ def _damaged(dataset: rasterio.DatasetReader, error: Exception) -> DataError:
 def _one_line(error: Exception) -> str:
     cause = error.__cause__ if isinstance(error, RasterioIOError) and error.__cause__ else error
     return " ".join(str(cause).split())
-
-
-def _checksum(dataset: rasterio.DatasetReader) -> str:
-    with open(dataset.name, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -64,17 +64,19 @@ def find_scenes(folders: Iterable[Path], leave_out: Collection[str] = ()) -> lis
     file that is none or, by a symbolic link, lies outside its folder.
     """
     scenes: dict[str, Scene] = {}
-    for scene in survey(folders, leave_out):
-        if isinstance(scene, DataError):
-            raise scene
-        scenes[scene.id] = scene
+    for id, found in survey(folders, leave_out):
+        if isinstance(found, DataError):
+            raise found
+        scenes[id] = found
     if not scenes:
         raise DataError("--leave-out", "leaves no scene", "leave fewer ids out")
     return [scenes[id] for id in sorted(scenes)]
 
 
-def survey(folders: Iterable[Path], leave_out: Collection[str] = ()) -> Iterator["Scene | DataError"]:
-    """Yield for each scene of `folders` the Scene, or the error that keeps it from being one.
+def survey(
+    folders: Iterable[Path], leave_out: Collection[str] = ()
+) -> Iterator[tuple[str, Scene | DataError]]:
+    """Yield for each id in `folders` the Scene, or the error that keeps it from being one.
 
     Raises DataError for a folder that is missing or holds no scene at all.
     """
@@ -85,17 +87,9 @@ def survey(folders: Iterable[Path], leave_out: Collection[str] = ()) -> Iterator
             if id in leave_out:
                 continue
             try:
-                yield _pair(folder, id, images.get(id, []), masks.get(id, []), known)
+                yield id, _pair(folder, id, images.get(id, []), masks.get(id, []), known)
             except DataError as error:
-                yield error
-
-
-def scene_id_of(name: str) -> str:
-    """Return the id in a file's name: what stands before one of the known endings."""
-    for ending in (*IMAGE_ENDINGS, RASTER_ENDING, MASK_ENDING, LABELS_ENDING):
-        if name.endswith(ending):
-            return name.removesuffix(ending)
-    return name
+                yield id, error
 
 
 def _listing(folder: Path) -> tuple[dict[str, list[str]], dict[str, list[str]]]:

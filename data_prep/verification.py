@@ -13,7 +13,7 @@ from tqdm import tqdm
 from data_prep.classes import TASKS, Task, check_labels
 from data_prep.label_values import LabelValues
 from data_prep.manifest import class_shares, label_names
-from data_prep.scenes import Scene, open_scene, scene_id_of, survey
+from data_prep.scenes import Scene, open_scene, survey
 from data_prep.workers import check_workers, ordered
 from prototxt_gen.errors import DataError
 
@@ -124,9 +124,9 @@ def verify(
     """
     check_workers(workers)
     scenes, problems, checked = [], [], []
-    for found in survey(folders, leave_out):
+    for id, found in survey(folders, leave_out):
         if isinstance(found, DataError):
-            problems.append(_problem(scene_id_of(Path(found.where).name), found))
+            problems.append(_problem(id, found))
         else:
             scenes.append(found)
     make = partial(_check, task=TASKS[task], values=values)

@@ -128,7 +128,7 @@ def test_a_survey_goes_on_after_a_problem(tmp_path):
     for id in "123":
         add_scene(tmp_path, id)
     lose_mask(tmp_path)
-    kinds = [type(found).__name__ for found in survey([tmp_path])]
+    kinds = [type(found).__name__ for _, found in survey([tmp_path])]
     assert kinds == ["Scene", "DataError", "Scene"]
 
 
