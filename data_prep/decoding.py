@@ -4,6 +4,7 @@ OpenCV fills what is missing and at most lets the codec print a warning on stder
 structure is checked before decoding, and what the codec says while decoding counts.
 """
 
+import hashlib
 import os
 import struct
 import tempfile
@@ -19,6 +20,7 @@ from prototxt_gen.errors import DataError
 
 MAX_PIXELS = 1 << 28  # 16384 x 16384: more is a broken header or needs a tiled reader
 JPEG_START, PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # by colour type; a palette becomes RGB
 FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # the SOFn of JPEG
 COMPLAINTS = ("corrupt", "premature", "incomplete", "error", "unsupported", "invalid")
 REMEDY = "fetch or export the file again"
@@ -93,7 +95,7 @@ def _check_png(data: bytes, where: object) -> tuple[int, int]:
             raise DataError(where, f"is damaged (checksum of the chunk at byte {at})", REMEDY)
         if kind == b"IHDR" and length == 13:
             width, height, depth, colour = struct.unpack_from(">IIBB", data, at + 8)
-            size = _check_header(height, width, depth, {4: 2, 6: 4}.get(colour, 3), where)
+            size = _check_header(height, width, depth, PNG_CHANNELS.get(colour, 0), where)
         at = end + 4
     if size is None:
         raise DataError(where, "is damaged (no header chunk)", REMEDY)
@@ -103,7 +105,7 @@ def _check_png(data: bytes, where: object) -> tuple[int, int]:
 def _check_header(height: int, width: int, depth: int, channels: int, where: object) -> tuple[int, int]:
     """Refuse, before any memory is taken, what the header says cannot be used."""
     if depth > 8 or channels not in (1, 3):
-        remedy = "convert it to 8-bit RGB without alpha"
+        remedy = "convert it to 8-bit RGB without alpha (CMYK, 16 bits and alpha are refused)"
         raise DataError(where, f"has {channels} channels of {depth} bits", remedy)
     if not 0 < height * width <= MAX_PIXELS:
         raise DataError(
@@ -140,3 +142,9 @@ def read_bytes(path: Path) -> bytes:
         raise DataError(
             path, f"cannot be read ({error.strerror})", "check the path and its rights"
         ) from error
+
+
+def file_checksum(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

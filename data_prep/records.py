@@ -5,18 +5,32 @@ has some margin for that, and carries the label as its fourth channel so that bo
 """
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 import numpy as np
 
-from data_prep.classes import IGNORE, TASKS, Task, check_labels
-from data_prep.scenes import ScenePixels
+from data_prep.classes import IGNORE, TASKS
 from prototxt_gen.errors import DataError
 from prototxt_gen.sides import is_side, neighbours
 
 MEAN_BGR = (104, 117, 124)  # 103.94, 116.78, 123.68 rounded: padding is zero once the net subtracts the mean
+ENCODINGS = ("raw", "png")
+CANDIDATES = 8  # places that a class-aware choice looks at
+COARSE = 64  # it counts that many pixels of that many rows
+
+
+class Pixels(Protocol):
+    """A scene to cut from: ScenePixels, or RasterPixels that read only what is asked for."""
+
+    shape: tuple[int, int]
+
+    def read_image(self, rows: slice, columns: slice) -> np.ndarray:
+        """Return a window of the image, uint8 (h, w, 3), BGR."""
+
+    def read_labels(self, rows: slice, columns: slice) -> np.ndarray:
+        """Return a window of the labels, uint8 (h, w)."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +42,9 @@ class Recipe:
     margin: int  # record side = crop + margin, pixels
     variants: int  # records per scene
     seed: int
+    encode: str = "raw"  # how the Datum holds the pixels
+    rotate: bool = False  # by a random multiple of 90 degrees
+    class_aware: bool = False  # of some places, take the one with most pixels of a class drawn at random
 
     def __post_init__(self) -> None:
         """Check the values, as options of the command line."""
@@ -36,6 +53,8 @@ class Recipe:
         for name, least in (("margin", 0), ("variants", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise DataError(f"--{name}", f"is {getattr(self, name)}", f"give {least} or more")
+        if self.encode not in ENCODINGS:
+            raise DataError("--encode", f"is {self.encode!r}", f"give one of {', '.join(ENCODINGS)}")
 
     @property
     def side(self) -> int:
@@ -50,38 +69,47 @@ def record_rng(seed: int, scene_id: str, variant: int) -> np.random.Generator:
     return np.random.default_rng([seed, variant, *words])
 
 
-def scene_records(pixels: ScenePixels, scene_id: str, recipe: Recipe) -> Iterator[np.ndarray]:
-    """Yield the records of a scene, uint8 (4, side, side), for variant 0, 1, ...; it is decoded only once."""
-    for variant in range(recipe.variants):
-        yield make_record(pixels.image, pixels.labels, scene_id, variant, recipe)
-
-
-def make_record(
-    image: np.ndarray, labels: np.ndarray, scene_id: str, variant: int, recipe: Recipe
-) -> np.ndarray:
+def make_record(pixels: Pixels, scene_id: str, variant: int, recipe: Recipe) -> np.ndarray:
     """Cut one record: uint8 (4, side, side), channels B, G, R, label.
 
-    `image` is uint8 (H, W, 3) BGR, `labels` uint8 (H, W). The scale is uniform in the task's range
-    (paper section 3.2), the place uniform over all that fit. A scene smaller than the window is
-    padded: mean colour in the image, IGNORE in the label.
+    The scale is uniform in the task's range (paper section 3.2), the place uniform over all that fit.
+    A scene smaller than the window is padded: mean colour in the image, IGNORE in the label.
     """
     task = TASKS[recipe.task]
     rng = record_rng(recipe.seed, scene_id, variant)
     # Cutting before resizing touches only the pixels that are needed: a quarter of a large scene.
     window = max(1, round(recipe.side / rng.uniform(*task.resize)))
-    rows, columns = (_place(rng, length, window, recipe.side) for length in labels.shape)
+    rows, columns = _choose(rng, pixels, window, recipe)
     record = np.empty((4, recipe.side, recipe.side), np.uint8)
-    record[:3] = np.array(MEAN_BGR, np.uint8)[:, None, None]
-    record[3] = IGNORE
     size = (columns.target.stop - columns.target.start, rows.target.stop - rows.target.start)
+    if size != (recipe.side, recipe.side):
+        record[:3] = np.array(MEAN_BGR, np.uint8)[:, None, None]
+        record[3] = IGNORE
     filter_ = cv2.INTER_AREA if window > recipe.side else cv2.INTER_LINEAR
-    part = cv2.resize(image[rows.source, columns.source], size, interpolation=filter_)
-    record[:3, rows.target, columns.target] = part.transpose(2, 0, 1)
+    part = cv2.resize(pixels.read_image(rows.source, columns.source), size, interpolation=filter_)
+    for channel, plane in enumerate(cv2.split(part)):
+        record[channel, rows.target, columns.target] = plane
     # NEAREST_EXACT samples at pixel centres as AREA and LINEAR do; NEAREST would shift the labels.
     record[3, rows.target, columns.target] = cv2.resize(
-        labels[rows.source, columns.source], size, interpolation=cv2.INTER_NEAREST_EXACT
+        pixels.read_labels(rows.source, columns.source), size, interpolation=cv2.INTER_NEAREST_EXACT
     )
+    if recipe.rotate:
+        record = np.ascontiguousarray(np.rot90(record, rng.integers(4), axes=(1, 2)))
     return record
+
+
+def _choose(rng: np.random.Generator, pixels: Pixels, window: int, recipe: Recipe) -> tuple["_Span", "_Span"]:
+    """Draw the place of a window of `window` pixels: spans of rows and of columns."""
+    places = [
+        tuple(_place(rng, length, window, recipe.side) for length in pixels.shape)
+        for _ in range(CANDIDATES if recipe.class_aware else 1)
+    ]
+    if not recipe.class_aware:
+        return places[0]
+    wanted = rng.integers(len(TASKS[recipe.task].classes))
+    step = max(1, window // COARSE)
+    coarse = [pixels.read_labels(rows.source, columns.source)[::step, ::step] for rows, columns in places]
+    return places[int(np.argmax([np.count_nonzero(labels == wanted) for labels in coarse]))]
 
 
 @dataclass(frozen=True)
@@ -101,8 +129,3 @@ def _place(rng: np.random.Generator, length: int, window: int, side: int) -> _Sp
     if target.start == target.stop:  # a scene thinner than half a record pixel still gets one
         target = slice(min(target.start, side - 1), min(target.start, side - 1) + 1)
     return _Span(slice(first, last), target)
-
-
-def count_labels(record: np.ndarray, task: Task, where: object) -> np.ndarray:
-    """Count a record's pixels per class and, last, IGNORE; raise DataError for any other label."""
-    return check_labels(record[3], task, where)

@@ -1,7 +1,8 @@
-"""DeepGlobe folders: pairs of `<id>_sat.jpg` and `<id>_mask.png`, found, split by id, read strictly."""
+"""Folders of scenes: pairs of `<id>_sat.jpg` and `<id>_mask.png`, or of GeoTIFFs, found and read strictly."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +11,12 @@ import numpy as np
 
 from data_prep.classes import Task, labels_from_mask
 from data_prep.decoding import decode, read_bytes
+from data_prep.label_values import LabelValues
 from prototxt_gen.errors import DataError
 
 IMAGE_ENDINGS = ("_sat.jpg", "_sat.jpeg", "_sat.png")
 MASK_ENDING = "_mask.png"
-PARTS = ("train", "test")
+RASTER_ENDING, LABELS_ENDING = "_sat.tif", "_mask.tif"  # GeoTIFF: image, and integers that a file maps
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,11 @@ class Scene:
     id: str
     image: Path
     mask: Path
+
+    @property
+    def is_raster(self) -> bool:
+        """Whether it is a pair of GeoTIFFs."""
+        return self.image.name.endswith(RASTER_ENDING)
 
 
 @dataclass(frozen=True)
@@ -35,56 +42,130 @@ class ScenePixels:
     image_sha256: str
     mask_sha256: str
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.labels.shape
 
-def find_scenes(folders: Iterable[Path]) -> list[Scene]:
-    """Pair the images and masks of `folders`; return the scenes sorted by id as text.
+    def read_image(self, rows: slice, columns: slice) -> np.ndarray:
+        """Return a window of the image, uint8 (h, w, 3), BGR."""
+        return self.image[rows, columns]
 
-    Raises DataError for a missing or empty folder, an image without mask or a mask without image, and
-    an id that occurs twice (a scene's records are a function of its id).
+    def read_labels(self, rows: slice, columns: slice) -> np.ndarray:
+        """Return a window of the labels, uint8 (h, w)."""
+        return self.labels[rows, columns]
+
+
+def find_scenes(folders: Iterable[Path], leave_out: Collection[str] = ()) -> list[Scene]:
+    """Return the scenes of `folders`, but those of `leave_out`, sorted by id as text.
+
+    Raises DataError for a missing or empty folder, an image without mask or a mask without image, an
+    id that occurs twice (a scene's records are a function of its id), a name that makes no id, and a
+    file that is none or, by a symbolic link, lies outside its folder.
     """
     scenes: dict[str, Scene] = {}
-    for folder in map(Path, folders):
-        for scene in _pairs(folder):
-            if scene.id in scenes:
-                fact = f"scene {scene.id} is also {scenes[scene.id].image}"
-                raise DataError(scene.image, fact, "leave one of the two out")
-            scenes[scene.id] = scene
+    for id, found in survey(folders, leave_out):
+        if isinstance(found, DataError):
+            raise found
+        scenes[id] = found
+    if not scenes:
+        raise DataError("--leave-out", "leaves no scene", "leave fewer ids out")
     return [scenes[id] for id in sorted(scenes)]
 
 
-def _pairs(folder: Path) -> list[Scene]:
+def survey(
+    folders: Iterable[Path], leave_out: Collection[str] = ()
+) -> Iterator[tuple[str, Scene | DataError]]:
+    """Yield for each id in `folders` the Scene, or the error that keeps it from being one.
+
+    Raises DataError for a folder that is missing or holds no scene at all.
+    """
+    known: dict[str, Path] = {}
+    for folder in map(Path, folders):
+        images, masks = _listing(folder)
+        for id in sorted(images.keys() | masks.keys()):
+            if id in leave_out:
+                continue
+            try:
+                yield id, _pair(folder, id, images.get(id, []), masks.get(id, []), known)
+            except DataError as error:
+                yield id, error
+
+
+def _listing(folder: Path) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Return the names of the images and of the masks in a folder by id."""
     if not folder.is_dir():
         raise DataError(folder, "is no folder", "give a folder of <id>_sat.jpg and <id>_mask.png")
     names = sorted(path.name for path in folder.iterdir())
-    images = [(name.removesuffix(end), name) for name in names for end in IMAGE_ENDINGS if name.endswith(end)]
-    masks = {name.removesuffix(MASK_ENDING) for name in names if name.endswith(MASK_ENDING)}
-    if not images:
+    found = []
+    for endings in ((*IMAGE_ENDINGS, RASTER_ENDING), (MASK_ENDING, LABELS_ENDING)):
+        by_id: dict[str, list[str]] = {}
+        for name in names:
+            for ending in endings:
+                if name.endswith(ending):
+                    by_id.setdefault(name.removesuffix(ending), []).append(name)
+        found.append(by_id)
+    if not found[0]:
         raise DataError(folder, f"holds no *_sat.jpg among {len(names)} files", "give a folder of scenes")
-    for id, name in images:
-        if id not in masks:
-            raise DataError(
-                folder / name, f"has no mask {id}{MASK_ENDING}", "add the mask or remove the image"
-            )
-    for id in sorted(masks - {id for id, _ in images}):
-        raise DataError(folder / (id + MASK_ENDING), "has no image", f"add {id}_sat.jpg or remove the mask")
-    return [Scene(id, folder / name, folder / (id + MASK_ENDING)) for id, name in images]
+    return found[0], found[1]
 
 
-def split(scenes: list[Scene], hold_out: int, part: str) -> list[Scene]:
-    """Return the train or test part: of the ids sorted as text, every `hold_out`-th goes to test.
+def _pair(folder: Path, id: str, images: list[str], masks: list[str], known: dict[str, Path]) -> Scene:
+    """Return the one scene of an id; raise DataError for anything wrong with its names."""
+    for name in images + masks:
+        _check_file(folder, name, id)
+    if not images:
+        raise DataError(folder / masks[0], "has no image", f"add {id}_sat.jpg or remove the mask")
+    path = folder / images[0]
+    twin = folder / images[1] if len(images) > 1 else path
+    if twin != path or id in known:
+        other = path if twin != path else known[id]
+        raise DataError(twin, f"scene {id} is also {other}", "leave one of the two out")
+    known[id] = path
+    mask = id + (LABELS_ENDING if path.name.endswith(RASTER_ENDING) else MASK_ENDING)
+    if mask not in masks:
+        raise DataError(path, f"has no mask {mask}", "add the mask or remove the image")
+    return Scene(id, path, folder / mask)
 
-    Whole scenes are split, never crops of one scene. Raises DataError if the part is empty.
+
+def _check_file(folder: Path, name: str, id: str) -> None:
+    """Raise DataError for a name that makes no id, and for what is no file of this folder."""
+    path = folder / name
+    if not is_id(id):
+        remedy = "rename it: printable characters, no space around them, no # in front"
+        raise DataError(printable(path), "makes no scene id", remedy)
+    if path.is_symlink() and folder.resolve() not in path.resolve().parents:
+        raise DataError(path, f"links to {path.resolve()}, outside its folder", "put the file itself there")
+    if not path.is_file():
+        raise DataError(path, "is no regular file", "put an image there")
+
+
+def is_id(text: str) -> bool:
+    """Tell whether a name can stand in a key, in a list with an id a line, and in an error of one line."""
+    return bool(text) and text.isprintable() and text == text.strip() and not text.startswith("#")
+
+
+def printable(text: object) -> str:
+    """Return a text with backslashes in place of what cannot be printed, as new lines and broken UTF-8."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+
+
+@contextmanager
+def open_scene(scene: Scene, task: Task, values: LabelValues | None = None) -> Iterator:
+    """Yield a scene's pixels: decoded ScenePixels, or RasterPixels that read a GeoTIFF window by window.
+
+    `values` maps the numbers in GeoTIFF masks to labels. Raises DataError, naming the file, for
+    anything wrong with the scene.
     """
-    if hold_out < 2:
-        raise DataError("--hold-out", f"is {hold_out}", "give 2 or more: every K-th scene is held out")
-    if part not in PARTS:
-        raise DataError("--part", f"is {part!r}", f"give one of {', '.join(PARTS)}")
-    ordered = sorted(scenes, key=lambda scene: scene.id)
-    chosen = [s for number, s in enumerate(ordered, 1) if (number % hold_out == 0) == (part == "test")]
-    if not chosen:
-        fact = f"{hold_out} leaves no {part} scene of {len(scenes)}"
-        raise DataError("--hold-out", fact, "give a smaller number or more scenes")
-    return chosen
+    if not scene.is_raster:
+        yield read_scene(scene, task)
+        return
+    from data_prep.rasters import open_raster
+
+    if values is None:
+        raise DataError(scene.mask, "holds numbers", "say by --mapping which class each of them is")
+    with open_raster(scene.image, scene.mask, values) as pixels:
+        yield pixels
 
 
 def read_scene(scene: Scene, task: Task) -> ScenePixels:
@@ -92,8 +173,13 @@ def read_scene(scene: Scene, task: Task) -> ScenePixels:
     image_bytes, mask_bytes = read_bytes(scene.image), read_bytes(scene.mask)
     image, mask = decode(image_bytes, scene.image), decode(mask_bytes, scene.mask)
     if image.shape != mask.shape:
-        sizes = "{1}x{0}, its image {3}x{2}".format(*mask.shape[:2], *image.shape[:2])
-        raise DataError(scene.mask, f"is {sizes}", "use the mask that belongs to the image")
+        raise size_mismatch(scene.mask, mask.shape, image.shape)
     labels = labels_from_mask(cv2.cvtColor(mask, cv2.COLOR_BGR2RGB), task, scene.mask)
     sums = (hashlib.sha256(data).hexdigest() for data in (image_bytes, mask_bytes))
     return ScenePixels(image, labels, *sums)
+
+
+def size_mismatch(mask: Path, size: tuple[int, ...], image_size: tuple[int, ...]) -> DataError:
+    """Return the error of a mask that is not as large as its image; sizes are (height, width, ...)."""
+    sizes = "{1}x{0}, its image {3}x{2}".format(*size[:2], *image_size[:2])
+    return DataError(mask, f"is {sizes}", "use the mask that belongs to the image")

@@ -1,23 +1,24 @@
 #!/usr/bin/env python
-"""Build an LMDB for training: resized crops of DeepGlobe scenes as 4-channel records (B, G, R, label)."""
+"""Build an LMDB for training: resized crops of scenes as 4-channel records (B, G, R, label)."""
 
 import argparse
 from pathlib import Path
 
 from cli import add_overwrite, run
+from data_options import add_leave_out, add_mapping, add_task, add_workers
 
 
 def parse_arguments() -> argparse.Namespace:
     """Return the command line's arguments."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("task", choices=["land", "road"], help="land cover (6 classes) or road (2)")
+    add_task(parser)
     parser.add_argument(
         "--images",
         type=Path,
         nargs="+",
         required=True,
         metavar="DIR",
-        help="folders of <id>_sat.jpg and <id>_mask.png",
+        help="folders of <id>_sat.jpg and <id>_mask.png, or of <id>_sat.tif and <id>_mask.tif",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DB", help="the database, a new folder")
     parser.add_argument("--crop", type=int, required=True, metavar="N", help="the net's input size, 32k + 1")
@@ -31,14 +32,33 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--variants", type=int, default=1, metavar="K", help="records per scene (default 1)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of all random draws (default 0)")
     parser.add_argument(
+        "--encode",
+        choices=["raw", "png"],
+        default="raw",
+        help="pixels as they are, or PNG: half the size, ten times the work (default raw)",
+    )
+    parser.add_argument(
+        "--rotate", action="store_true", help="turn each record by a random multiple of 90 degrees"
+    )
+    parser.add_argument(
+        "--class-aware",
+        action="store_true",
+        help="of 8 random places take the one with most pixels of a class drawn at random",
+    )
+    add_mapping(parser)
+    add_leave_out(parser)
+    parts = parser.add_mutually_exclusive_group()
+    parts.add_argument("--split", type=Path, metavar="JSON", help="take one part of a split_data.py file")
+    parts.add_argument(
         "--hold-out", type=int, metavar="K", help="keep every K-th scene, by id sorted as text, for testing"
     )
     parser.add_argument(
         "--part",
         choices=["train", "test"],
         default="train",
-        help="with --hold-out: which part (default train)",
+        help="with --split or --hold-out: which part (default train)",
     )
+    add_workers(parser)
     add_overwrite(parser)
     return parser.parse_args()
 
@@ -46,22 +66,40 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Find, split, cut, write, and print a short summary."""
     args = parse_arguments()
+    from data_prep.choice import choose_scenes
+    from data_prep.classes import TASKS
+    from data_prep.label_values import read_label_values
     from data_prep.lmdb_writer import write_database
     from data_prep.records import Recipe
-    from data_prep.scenes import find_scenes, split
 
-    recipe = Recipe(args.task, args.crop, args.margin, args.variants, args.seed)
-    scenes = find_scenes(args.images)
-    noted = None
-    if args.hold_out is not None:
-        scenes = split(scenes, args.hold_out, args.part)
-        noted = {"hold_out": args.hold_out, "part": args.part}
-    database = write_database(scenes, recipe, args.out, args.overwrite, noted)
-    shares = ", ".join(f"{name} {100 * share:.3g} %" for name, share in database.shares.items())
+    recipe = Recipe(
+        args.task,
+        args.crop,
+        args.margin,
+        args.variants,
+        args.seed,
+        args.encode,
+        args.rotate,
+        args.class_aware,
+    )
+    scenes, noted = choose_scenes(
+        args.images, args.task, args.part, hold_out=args.hold_out, split=args.split, leave_out=args.leave_out
+    )
+    values = args.mapping and read_label_values(args.mapping, TASKS[args.task])
+    database = write_database(
+        scenes,
+        recipe,
+        args.out,
+        args.overwrite,
+        noted,
+        workers=args.workers,
+        values=values,
+        tell=lambda line: print(line, flush=True),
+    )
     print(
         f"{args.out}: {database.records} records of {len(scenes)} scenes, {recipe.side}x{recipe.side} pixels"
     )
-    print(f"{args.out}: {database.size / 1e6:.1f} MB; {shares}")
+    print(f"{args.out}: {database.size / 1e6:.1f} MB; {database.share_line}")
 
 
 if __name__ == "__main__":

@@ -19,11 +19,15 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--task", choices=("land", "road"), default="land", help="default: land")
     parser.add_argument("--tile", type=int, help="side of a tile, 32k+1 pixels (default: the prototxt's)")
     parser.add_argument("--overlap", type=int, help="pixels that neighbours share (default: tile / 4)")
-    parser.add_argument(
+    parts = parser.add_mutually_exclusive_group()
+    parts.add_argument(
         "--hold-out",
         type=int,
         metavar="K",
         help="only the scenes that build_lmdb.py --hold-out K left for testing",
+    )
+    parts.add_argument(
+        "--split", type=Path, metavar="JSON", help="only the scenes of the test part of a split_data.py file"
     )
     cli.add_overwrite(parser)
     return parser.parse_args()
@@ -33,7 +37,7 @@ def main() -> None:
     """Predict the maps and print one line of summary."""
     arguments = parse()
     from data_prep.classes import TASKS
-    from data_prep.scenes import split
+    from data_prep.splits import hold_out, read_split
     from inference.folders import find_images
     from inference.loading import load_predictor
     from inference.mapping import map_scenes, refuse_existing_maps
@@ -41,7 +45,9 @@ def main() -> None:
     task = TASKS[arguments.task]
     scenes = find_images(arguments.inputs)
     if arguments.hold_out is not None:
-        scenes = split(scenes, arguments.hold_out, "test")
+        scenes = hold_out(scenes, arguments.hold_out, "test")
+    if arguments.split is not None:
+        scenes = read_split(arguments.split, task.name).pick(scenes, "test", arguments.split)
     refuse_existing_maps(scenes, arguments.out, arguments.overwrite)
     predictor = load_predictor(
         arguments.deploy,

@@ -2,16 +2,18 @@
 
 import hashlib
 import json
+import shutil
+from dataclasses import replace
 
 import cv2
 import lmdb
 import numpy as np
 import pytest
 
-from data_prep import lmdb_writer
+from data_prep import growing_lmdb, lmdb_writer
 from data_prep.lmdb_writer import read_manifest, write_database
 from data_prep.records import Recipe, make_record
-from data_prep.scenes import find_scenes
+from data_prep.scenes import ScenePixels, find_scenes
 from prototxt_gen.caffe_proto import caffe_pb2
 from prototxt_gen.errors import DataError, OutputError
 
@@ -49,7 +51,9 @@ def test_every_record_is_there_once_and_as_make_record_made_it(tmp_path, scenes)
         image = cv2.imread(str(tmp_path / "scenes" / f"{id}_sat.png"))
         labels = cv2.imread(str(tmp_path / "scenes" / f"{id}_mask.png"), cv2.IMREAD_GRAYSCALE) // 255
         assert (datum.channels, datum.height, datum.width, datum.encoded) == (4, 40, 40, False)
-        assert datum.data == make_record(image, labels, id, int(variant), RECIPE).tobytes()
+        assert (
+            datum.data == make_record(ScenePixels(image, labels, "", ""), id, int(variant), RECIPE).tobytes()
+        )
 
 
 def test_scenes_are_shuffled_by_the_seed(tmp_path, scenes):
@@ -62,11 +66,58 @@ def test_scenes_are_shuffled_by_the_seed(tmp_path, scenes):
 
 
 def test_the_same_seed_gives_the_same_bytes(tmp_path, scenes, monkeypatch):
-    monkeypatch.setattr(lmdb_writer, "COMMIT_BYTES", 20000)  # several transactions
+    monkeypatch.setattr(growing_lmdb, "COMMIT_BYTES", 20000)  # several transactions
     for name in ("one", "two"):
         write_database(scenes, RECIPE, tmp_path / name)
     for file in ("data.mdb", "manifest.json"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+@pytest.mark.parametrize("encode", ["raw", "png"])
+def test_the_bytes_do_not_depend_on_the_number_of_workers(tmp_path, scenes, monkeypatch, encode):
+    monkeypatch.setattr(growing_lmdb, "COMMIT_BYTES", 50000)
+    monkeypatch.setattr(lmdb_writer, "JOB_RECORDS", 3)  # a scene is made in several jobs
+    recipe = replace(RECIPE, variants=7, encode=encode, rotate=True, class_aware=True)
+    files = []
+    for workers in (1, 2, 4):
+        write_database(scenes, recipe, tmp_path / f"db{workers}", workers=workers)
+        files.append([path.read_bytes() for path in sorted((tmp_path / f"db{workers}").iterdir())])
+    assert files[0] == files[1] == files[2]
+
+
+def test_png_records_hold_the_same_pixels_as_raw_ones(tmp_path, scenes):
+    for encode in ("raw", "png"):
+        write_database(scenes, replace(RECIPE, encode=encode), tmp_path / encode)
+    raw, png = entries(tmp_path / "raw"), entries(tmp_path / "png")
+    assert list(raw) == list(png)
+    for key in raw:
+        datum = caffe_pb2().Datum.FromString(png[key])
+        picture = cv2.imdecode(np.frombuffer(datum.data, np.uint8), cv2.IMREAD_UNCHANGED)
+        assert datum.encoded
+        assert picture.transpose(2, 0, 1).tobytes() == caffe_pb2().Datum.FromString(raw[key]).data
+
+
+def test_the_size_is_told_before_the_work(tmp_path, scenes):
+    lines = []
+    database = write_database(scenes, RECIPE, tmp_path / "db", tell=lines.append)
+    [line] = lines
+    assert f"about {database.size / 1e6:,.1f} MB to write" in line
+
+
+def test_a_disk_without_room_is_named_before_the_work(tmp_path, scenes, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10000))
+    with pytest.raises(OutputError, match=r"db: needs about 0\.1 MB, 0\.0 MB are free"):
+        write_database(scenes, RECIPE, tmp_path / "db")
+    assert [path.name for path in tmp_path.iterdir()] == ["scenes"]
+
+
+def test_the_manifest_names_code_and_libraries(tmp_path, scenes):
+    write_database(scenes, RECIPE, tmp_path / "db")
+    manifest = read_manifest(tmp_path / "db")
+    assert len(manifest["code_sha256"]) == 64
+    assert manifest["versions"]["opencv-python-headless"].startswith(cv2.__version__)
+    assert (manifest["encode"], manifest["rotate"], manifest["class_aware"]) == ("raw", False, False)
 
 
 def test_the_manifest_says_what_is_inside(tmp_path, scenes):
@@ -129,17 +180,18 @@ def test_a_full_disk_is_a_named_error(tmp_path, scenes, monkeypatch):
     def full(*_):
         raise lmdb.DiskError("mdb_put: No space left on device")
 
-    monkeypatch.setattr(lmdb_writer._Writer, "put", full)
+    monkeypatch.setattr(growing_lmdb.GrowingLMDB, "put", full)
     with pytest.raises(OutputError, match=r"db: cannot be written \(mdb_put: No space left"):
         write_database(scenes, RECIPE, tmp_path / "db")
     assert [path.name for path in tmp_path.iterdir()] == ["scenes"]
 
 
-def test_caffe_reads_it_with_image_and_label_together(tmp_path, scenes):
+@pytest.mark.parametrize("encode", ["raw", "png"])
+def test_caffe_reads_it_with_image_and_label_together(tmp_path, scenes, encode):
     """Caffe's Data layer crops the record's four channels at one place."""
     import caffe
 
-    write_database(scenes, RECIPE, tmp_path / "db")
+    write_database(scenes, replace(RECIPE, encode=encode), tmp_path / "db")
     net_file = tmp_path / "net.prototxt"
     net_file.write_text(f"""
         layer {{ name: "data" type: "Data" top: "data"
@@ -148,6 +200,7 @@ def test_caffe_reads_it_with_image_and_label_together(tmp_path, scenes):
     """)
     net = caffe.Net(str(net_file), caffe.TEST)
     net.forward()
-    records = [caffe_pb2().Datum.FromString(value).data for value in entries(tmp_path / "db").values()]
+    write_database(scenes, RECIPE, tmp_path / "raw")
+    records = [caffe_pb2().Datum.FromString(value).data for value in entries(tmp_path / "raw").values()]
     expected = np.array([np.frombuffer(data, np.uint8).reshape(4, 40, 40) for data in records])
     assert (net.blobs["data"].data == expected[:, :, 3:36, 3:36]).all()  # TEST crops the centre

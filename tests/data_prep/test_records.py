@@ -1,13 +1,13 @@
 """Records: image and label stay together, labels are never mixed, draws depend on (seed, id, variant)."""
 
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 
 import numpy as np
 import pytest
 
-from data_prep.classes import TASKS
-from data_prep.records import MEAN_BGR, Recipe, count_labels, make_record, record_rng, scene_records
+from data_prep.records import MEAN_BGR, Recipe, make_record, record_rng
 from data_prep.scenes import ScenePixels
 from prototxt_gen.errors import DataError
 
@@ -15,23 +15,27 @@ RNG = np.random.default_rng(0)
 LAND = Recipe("land", crop=65, margin=16, variants=3, seed=5)
 
 
-def coded_scene(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+def scene(image: np.ndarray, labels: np.ndarray) -> ScenePixels:
+    return ScenePixels(image, labels, "", "")
+
+
+def coded_scene(height: int, width: int) -> ScenePixels:
     """Return a scene whose blue channel says which label (0 or 5) a pixel has, in blocks of 20."""
     blocks = RNG.integers(0, 2, (height // 20 + 1, width // 20 + 1))
     labels = np.kron(blocks, np.ones((20, 20), int))[:height, :width].astype(np.uint8) * 5
     image = np.dstack([labels * 40, np.full_like(labels, 30), np.full_like(labels, 60)])
-    return image, labels
+    return scene(image, labels)
 
 
 def test_a_record_has_the_stated_shape_and_type():
-    record = make_record(*coded_scene(200, 300), "id", 0, LAND)
+    record = make_record(coded_scene(200, 300), "id", 0, LAND)
     assert record.shape == (4, 81, 81)
     assert record.dtype == np.uint8
 
 
 @pytest.mark.parametrize("variant", range(8))
 def test_image_and_label_stay_together(variant):
-    record = make_record(*coded_scene(220, 300), "id", variant, LAND)
+    record = make_record(coded_scene(220, 300), "id", variant, LAND)
     blue, label = record[0].astype(int), record[3]
     settled = (blue < 20) | (blue > 180)  # away from the mixed colours of borders
     assert settled.mean() > 0.7
@@ -46,13 +50,13 @@ def test_no_label_arises_that_the_source_does_not_have(task):
     recipe = Recipe(task, 33, 0, 1, 1)
     labels = RNG.choice(np.array([0, 1, 255], np.uint8), (90, 90))
     for variant in range(30):
-        record = make_record(np.zeros((90, 90, 3), np.uint8), labels, "x", variant, recipe)
+        record = make_record(scene(np.zeros((90, 90, 3), np.uint8), labels), "x", variant, recipe)
         assert set(np.unique(record[3])) <= {0, 1, 255}
 
 
 def test_a_small_scene_is_padded_with_the_mean_colour_and_ignored():
     image = np.zeros((30, 500, 3), np.uint8)
-    record = make_record(image, np.ones((30, 500), np.uint8), "x", 0, LAND)
+    record = make_record(scene(image, np.ones((30, 500), np.uint8)), "x", 0, LAND)
     padded = record[3] == 255
     assert padded.all(axis=1).any()
     assert (padded.all(axis=1) | (record[3] == 1).all(axis=1)).all()
@@ -72,7 +76,7 @@ def test_scales_fill_the_papers_range(task, low, high):
     recipe = Recipe(task, 65, 0, 1, 2)
     scales = []
     for variant in range(200):
-        column = make_record(image, labels, "x", variant, recipe)[0, :, 0].astype(float)
+        column = make_record(scene(image, labels), "x", variant, recipe)[0, :, 0].astype(float)
         scales.append(50 / (column[57] - column[7]))  # pixels of the record per pixel of the scene
     assert low * 0.95 < min(scales) < low * 1.08
     assert high * 0.92 < max(scales) < high * 1.06
@@ -81,23 +85,22 @@ def test_scales_fill_the_papers_range(task, low, high):
 def test_crops_reach_every_edge_of_the_scene():
     labels = np.zeros((120, 160), np.uint8)
     labels[0], labels[-1], labels[:, 0], labels[:, -1] = 1, 2, 3, 4
+    pixels = scene(np.zeros((120, 160, 3), np.uint8), labels)
     seen = {
         int(value)
         for variant in range(400)
-        for value in np.unique(make_record(np.zeros((120, 160, 3), np.uint8), labels, "x", variant, LAND)[3])
+        for value in np.unique(make_record(pixels, "x", variant, LAND)[3])
     }
     assert seen == {0, 1, 2, 3, 4}
 
 
 def test_a_record_depends_on_seed_id_and_variant_alone():
-    image, labels = coded_scene(300, 300)
-    first = make_record(image, labels, "a", 1, LAND)
-    list(scene_records(ScenePixels(image, labels, "", ""), "b", LAND))  # draws for others in between
-    assert (make_record(image, labels, "a", 1, LAND) == first).all()
-    assert (list(scene_records(ScenePixels(image, labels, "", ""), "a", LAND))[1] == first).all()
-    for other in (("b", 1, 5), ("a", 2, 5), ("a", 1, 6)):
-        recipe = Recipe("land", 65, 16, 3, other[2])
-        assert (make_record(image, labels, *other[:2], recipe) != first).any()
+    pixels = coded_scene(300, 300)
+    first = make_record(pixels, "a", 1, LAND)
+    make_record(pixels, "b", 0, LAND)  # draws for another in between
+    assert (make_record(pixels, "a", 1, LAND) == first).all()
+    for id, variant, seed in (("b", 1, 5), ("a", 2, 5), ("a", 1, 6)):
+        assert (make_record(pixels, id, variant, replace(LAND, seed=seed)) != first).any()
 
 
 def test_draws_are_the_same_on_every_machine():
@@ -105,17 +108,34 @@ def test_draws_are_the_same_on_every_machine():
 
 
 def test_another_process_makes_the_same_record():
-    image, labels = coded_scene(200, 200)
+    pixels = coded_scene(200, 200)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as workers:
-        record = workers.submit(make_record, image, labels, "a", 1, LAND).result()
-    assert (record == make_record(image, labels, "a", 1, LAND)).all()
+        record = workers.submit(make_record, pixels, "a", 1, LAND).result()
+    assert (record == make_record(pixels, "a", 1, LAND)).all()
 
 
-def test_labels_outside_the_classes_are_found():
-    record = np.zeros((4, 33, 33), np.uint8)
-    record[3, 0, 0] = 6
-    with pytest.raises(DataError, match="a variant 0: label 6"):
-        count_labels(record, TASKS["land"], "a variant 0")
+def test_rotation_turns_all_four_channels_together_in_all_four_ways():
+    pixels = coded_scene(200, 200)
+    turns = set()
+    for variant in range(24):
+        plain = make_record(pixels, "a", variant, LAND)
+        turned = make_record(pixels, "a", variant, replace(LAND, rotate=True))
+        same = [k for k in range(4) if all((np.rot90(plain[c], k) == turned[c]).all() for c in range(4))]
+        turns.update(same)
+        assert same
+    assert turns == {0, 1, 2, 3}
+
+
+def test_a_class_aware_choice_finds_a_rare_class_more_often():
+    labels = np.zeros((400, 400), np.uint8)
+    labels[170:230, 170:230] = 1  # 2 % of the scene
+    pixels = scene(np.zeros((400, 400, 3), np.uint8), labels)
+    share = {}
+    for aware in (False, True):
+        recipe = Recipe("road", 33, 0, 1, 3, class_aware=aware)
+        share[aware] = np.mean([(make_record(pixels, "x", k, recipe)[3] == 1).mean() for k in range(300)])
+    assert 0.01 < share[False] < 0.035
+    assert share[True] > 2.5 * share[False]
 
 
 @pytest.mark.parametrize(
@@ -126,7 +146,7 @@ def test_a_crop_that_is_not_32k_plus_1_is_refused(crop, near):
         Recipe("land", crop, 0, 1, 0)
 
 
-@pytest.mark.parametrize("wrong", [{"margin": -1}, {"variants": 0}, {"seed": -1}])
+@pytest.mark.parametrize("wrong", [{"margin": -1}, {"variants": 0}, {"seed": -1}, {"encode": "gif"}])
 def test_other_numbers_out_of_range_are_refused(wrong):
     with pytest.raises(DataError, match=f"--{next(iter(wrong))}"):
         Recipe(**({"task": "land", "crop": 33, "margin": 0, "variants": 1, "seed": 0} | wrong))

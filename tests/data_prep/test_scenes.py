@@ -1,6 +1,7 @@
 """Scenes are paired by name, split by id, and read or refused whole."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import cv2
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from data_prep.classes import TASKS
-from data_prep.scenes import Scene, find_scenes, read_scene, split
+from data_prep.scenes import Scene, find_scenes, is_id, read_scene, survey
 from prototxt_gen.errors import DataError
 
 ROAD = TASKS["road"]
@@ -92,25 +93,46 @@ def test_a_mask_of_another_size_is_refused(tmp_path):
         read_scene(find_scenes([tmp_path])[0], ROAD)
 
 
-def scenes_of(ids: list[str]) -> list[Scene]:
-    return [Scene(id, Path(id), Path(id)) for id in ids]
+def test_files_that_leave_the_folder_by_a_link_are_refused(tmp_path):
+    add_scene(tmp_path / "outside", "9")
+    add_scene(tmp_path / "a", "1")
+    (tmp_path / "a" / "9_mask.png").symlink_to(tmp_path / "outside" / "9_mask.png")
+    (tmp_path / "a" / "9_sat.jpg").symlink_to("1_sat.jpg")  # a link that stays inside is harmless
+    with pytest.raises(DataError, match=r"9_mask\.png: links to .*outside"):
+        find_scenes([tmp_path / "a"])
+    assert [scene.id for scene in find_scenes([tmp_path / "a"], leave_out={"9"})] == ["1"]
+    (tmp_path / "linked").symlink_to(tmp_path / "outside")  # the folder itself may be a link
+    assert [scene.id for scene in find_scenes([tmp_path / "linked"])] == ["9"]
 
 
-def test_every_third_id_as_text_is_held_out():
-    scenes = scenes_of(["1", "2", "3", "10", "20", "30", "4"])  # as text: 1 10 2 20 3 30 4
-    assert [s.id for s in split(scenes, 3, "test")] == ["2", "30"]
-    assert [s.id for s in split(scenes, 3, "train")] == ["1", "10", "20", "3", "4"]
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path):
+    add_scene(tmp_path, "1")
+    (tmp_path / "1_sat.jpg").unlink()
+    os.mkfifo(tmp_path / "1_sat.jpg")
+    with pytest.raises(DataError, match=r"1_sat\.jpg: is no regular file"):
+        find_scenes([tmp_path])
 
 
-def test_parts_do_not_depend_on_the_order_and_share_no_id():
-    ids = [str(n) for n in range(50)]
-    train, test = (split(scenes_of(ids), 5, part) for part in ("train", "test"))
-    assert split(scenes_of(ids[::-1]), 5, "test") == test
-    assert {s.id for s in train}.isdisjoint(s.id for s in test)
-    assert len(train) + len(test) == 50
+@pytest.mark.parametrize("id", [" 1", "#1", "a\nb", "\x1b[2J", os.fsdecode(b"caf\xe9"), ""])
+def test_names_that_make_no_id_are_refused_in_one_printable_line(tmp_path, id):
+    assert not is_id(id)
+    add_scene(tmp_path, "1")
+    for ending in ("_sat.jpg", "_mask.png"):
+        (tmp_path / f"1{ending}").rename(tmp_path / f"{id}{ending}")
+    with pytest.raises(DataError, match="makes no scene id") as caught:
+        find_scenes([tmp_path])
+    assert str(caught.value).isprintable()
 
 
-@pytest.mark.parametrize(("hold_out", "part"), [(1, "train"), (0, "test"), (9, "test")])
-def test_a_part_without_scenes_is_an_error(hold_out, part):
-    with pytest.raises(DataError, match="--hold-out"):
-        split(scenes_of(["1", "2", "3"]), hold_out, part)
+def test_a_survey_goes_on_after_a_problem(tmp_path):
+    for id in "123":
+        add_scene(tmp_path, id)
+    lose_mask(tmp_path)
+    kinds = [type(found).__name__ for _, found in survey([tmp_path])]
+    assert kinds == ["Scene", "DataError", "Scene"]
+
+
+def test_leaving_everything_out_is_an_error(tmp_path):
+    add_scene(tmp_path, "1")
+    with pytest.raises(DataError, match="--leave-out: leaves no scene"):
+        find_scenes([tmp_path], {"1"})

@@ -1,0 +1,53 @@
+"""Records as Caffe's Datum messages, raw or as a PNG of four channels, and back."""
+
+import cv2
+import numpy as np
+
+from prototxt_gen.caffe_proto import caffe_pb2
+from prototxt_gen.errors import DataError
+
+PNG_OPTIONS = (cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_FILTERED)  # 6 % smaller, as fast
+OVERHEAD = 64  # bytes of a Datum beside its pixels, at most
+
+
+def to_datum(record: np.ndarray, encode: str) -> bytes:
+    """Serialise a record, uint8 (4, side, side), as a Datum; `encode` is "raw" or "png"."""
+    channels, height, width = record.shape
+    datum = caffe_pb2().Datum(channels=channels, height=height, width=width)
+    if encode == "png":
+        # Caffe's Data layer decodes four channels as they are, if force_color is off.
+        datum.data = cv2.imencode(".png", np.ascontiguousarray(record.transpose(1, 2, 0)), PNG_OPTIONS)[
+            1
+        ].tobytes()
+        datum.encoded = True
+    else:
+        datum.data = record.tobytes()
+    return datum.SerializeToString(deterministic=True)
+
+
+def largest_datum(side: int) -> int:
+    """Return how many bytes a Datum of a record can take: PNG adds a little where nothing compresses."""
+    return 4 * side**2 * 257 // 256 + 64 * side + (64 << 10) + OVERHEAD
+
+
+def from_datum(data: bytes, where: object) -> np.ndarray:
+    """Return the record in a serialised Datum, uint8 (4, height, width); DataError where there is none."""
+    from google.protobuf.message import DecodeError
+
+    remedy = "build the database again"
+    try:
+        datum = caffe_pb2().Datum.FromString(data)
+    except DecodeError as error:
+        raise DataError(where, "is no Datum", remedy) from error
+    if datum.encoded:
+        picture = cv2.imdecode(np.frombuffer(datum.data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if picture is None or picture.ndim != 3 or picture.dtype != np.uint8:
+            raise DataError(where, "holds a picture that cannot be decoded", remedy)
+        record = picture.transpose(2, 0, 1)
+    elif len(datum.data) == datum.channels * datum.height * datum.width:
+        record = np.frombuffer(datum.data, np.uint8).reshape(datum.channels, datum.height, datum.width)
+    else:
+        raise DataError(where, f"holds {len(datum.data)} bytes", remedy)
+    if record.shape != (datum.channels, datum.height, datum.width):
+        raise DataError(where, f"has shape {record.shape} in its picture", remedy)
+    return record

@@ -1,0 +1,137 @@
+"""Checks a database against its manifest, and draws a sheet of its crops with the labels over them."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import lmdb
+import numpy as np
+from tqdm import tqdm
+
+from data_prep.classes import IGNORE, TASKS, Task, check_labels, colours_from_labels
+from data_prep.datums import from_datum
+from data_prep.decoding import file_checksum
+from data_prep.manifest import DATA, Database, label_names, read_manifest
+from prototxt_gen.errors import DataError, OutputError
+from prototxt_gen.files import staged_file
+
+NEEDED = ("task", "side", "records", "pixels", "encode", "variants", "data_mdb_sha256", "inputs")
+REMEDY = "build the database again"
+CELL = 256  # pixels a crop is wide on the sheet
+COLUMNS = 4  # pairs of a crop and the same with its labels
+OPACITY = 0.45  # of the labels
+
+
+def check_database(path: Path) -> Database:
+    """Check file, keys, shapes, labels and counts of a database against its manifest.
+
+    Raises DataError, naming the key, at the first thing that is not as the manifest says.
+    """
+    manifest = _read_whole_manifest(path)
+    task = TASKS[manifest["task"]]
+    expected_keys = {
+        f"{entry['id']}_{k}" for entry in manifest["inputs"] for k in range(manifest["variants"])
+    }
+    counts = np.zeros(len(label_names(task.name)), np.int64)
+    seen = set()
+    with _records(path) as (total, records):
+        if total != manifest["records"]:
+            raise DataError(path, f"holds {total} records, its manifest says {manifest['records']}", REMEDY)
+        for number, (key, value) in enumerate(
+            tqdm(records, total=total, unit="record", desc="inspect", disable=None)
+        ):
+            where = f"{path}: record {key}"
+            if key[:9] != f"{number:08d}_" or key[9:] not in expected_keys or key[9:] in seen:
+                raise DataError(where, "has a key that is none of the manifest's", REMEDY)
+            seen.add(key[9:])
+            counts += _check_record(from_datum(value, where), manifest["side"], task, where)
+    pixels = dict(zip(label_names(task.name), map(int, counts), strict=True))
+    if pixels != manifest["pixels"]:
+        raise DataError(path, f"holds {pixels}, its manifest says {manifest['pixels']}", REMEDY)
+    return Database(total, pixels, (path / DATA).stat().st_size)
+
+
+def _read_whole_manifest(path: Path) -> dict:
+    """Return the manifest; raise DataError where it lacks something, or the file's checksum is another."""
+    manifest = read_manifest(path)
+    missing = [name for name in NEEDED if name not in manifest]
+    if missing or manifest["task"] not in TASKS:
+        fact = f"lacks {', '.join(missing)}" if missing else f"is of the task {manifest['task']!r}"
+        raise DataError(path / "manifest.json", fact, REMEDY)
+    # Before LMDB maps it: a damaged file could end the process.
+    try:
+        checksum = file_checksum(path / DATA)
+    except OSError as error:
+        raise DataError(path / DATA, f"cannot be read ({error.strerror})", REMEDY) from error
+    if checksum != manifest["data_mdb_sha256"]:
+        raise DataError(path / DATA, "is not the file that the manifest describes (checksum)", REMEDY)
+    return manifest
+
+
+def _check_record(record: np.ndarray, side: int, task: Task, where: str) -> np.ndarray:
+    if record.shape != (4, side, side):
+        raise DataError(where, f"has shape {record.shape}, not (4, {side}, {side})", REMEDY)
+    return check_labels(record[3], task, where)
+
+
+@contextmanager
+def _records(path: Path) -> Iterator[tuple[int, Iterator[tuple[str, bytes]]]]:
+    """Yield the number of records, and an iterator over them in the order of their keys."""
+    try:
+        with lmdb.open(str(path), readonly=True, lock=False) as database, database.begin() as reading:
+            entries = ((bytes(key).decode(errors="replace"), value) for key, value in reading.cursor())
+            yield reading.stat()["entries"], entries
+    except lmdb.Error as error:
+        raise DataError(path, f"is no LMDB ({error})", REMEDY) from error
+
+
+def contact_sheet(path: Path, count: int) -> np.ndarray:
+    """Draw `count` crops, spread over the database, each beside itself with labels: uint8 (H, W, 3), BGR.
+
+    Ignored pixels are hatched. Raises DataError if `count` is less than 1.
+    """
+    if count < 1:
+        raise DataError("--crops", f"is {count}", "give 1 or more")
+    task = TASKS[read_manifest(path)["task"]]
+    with _records(path) as (total, records):
+        chosen = {(2 * k + 1) * total // (2 * min(count, total)) for k in range(min(count, total))}
+        cells = [
+            _cell(from_datum(value, f"{path}: record {key}"), key, task)
+            for number, (key, value) in enumerate(records)
+            if number in chosen
+        ]
+    return _grid(cells)
+
+
+def write_sheet(path: Path, sheet: np.ndarray, overwrite: bool = False) -> None:
+    """Write a sheet as PNG, in one step."""
+    if path.suffix.lower() != ".png":
+        raise OutputError(path, f"has the extension {path.suffix!r}", "use .png")
+    with staged_file(path, overwrite) as staged:
+        staged.write_bytes(cv2.imencode(".png", sheet)[1].tobytes())
+
+
+def _cell(record: np.ndarray, key: str, task: Task) -> np.ndarray:
+    """Draw one crop and, right of it, the same under its labels; the key stands above."""
+    image = np.ascontiguousarray(record[:3].transpose(1, 2, 0))
+    labels = np.ascontiguousarray(record[3])
+    colours = cv2.cvtColor(colours_from_labels(labels, task), cv2.COLOR_RGB2BGR)
+    over = cv2.addWeighted(image, 1 - OPACITY, colours, OPACITY, 0)
+    rows, columns = np.indices(labels.shape, sparse=True)
+    hatched = (labels == IGNORE) & ((rows + columns) // max(labels.shape[0] // 32, 1) % 2 == 0)
+    over[hatched] = (0, 0, 160)
+    pair = [cv2.resize(half, (CELL, CELL), interpolation=cv2.INTER_AREA) for half in (image, over)]
+    title = np.full((22, 2 * CELL, 3), 255, np.uint8)
+    plain = key.encode("ascii", "replace").decode()  # OpenCV's font has no other letters
+    cv2.putText(title, plain, (4, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (40, 40, 40), 1, cv2.LINE_AA)
+    return cv2.copyMakeBorder(
+        np.vstack([title, np.hstack(pair)]), 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=(255, 255, 255)
+    )
+
+
+def _grid(cells: Sequence[np.ndarray]) -> np.ndarray:
+    columns = min(COLUMNS, len(cells))
+    missing = -len(cells) % columns
+    cells = [*cells, *[np.full_like(cells[0], 255)] * missing]
+    return np.vstack([np.hstack(cells[at : at + columns]) for at in range(0, len(cells), columns)])

@@ -1,0 +1,84 @@
+"""The mapping file: which class each number of a label raster is (TOML).
+
+[values]
+1 = "urban"
+2 = "agriculture"
+40 = "agriculture"
+99 = "ignore"
+"""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data_prep.classes import IGNORE, Task
+from data_prep.decoding import read_bytes
+from prototxt_gen.errors import DataError
+
+IGNORE_NAME = "ignore"
+
+
+@dataclass(frozen=True)
+class LabelValues:
+    """Numbers of a label raster and their labels: `labels[k]` is the label of `numbers[k]`, both sorted."""
+
+    path: Path
+    numbers: tuple[int, ...]
+    labels: tuple[int, ...]
+
+    def names(self, task: Task) -> dict[str, str]:
+        """Return the mapping as the file has it: number -> class name or "ignore"."""
+        known = dict(enumerate(task.classes)) | {IGNORE: IGNORE_NAME}
+        return {str(number): known[label] for number, label in zip(self.numbers, self.labels, strict=True)}
+
+    def apply(self, values: np.ndarray, nodata: np.ndarray, where: object) -> np.ndarray:
+        """Turn integers (H, W) into labels, uint8 (H, W); IGNORE where `nodata`, bool (H, W), is true.
+
+        Raises DataError, naming `where`, for a number that the file does not have.
+        """
+        numbers = np.array(self.numbers, np.int64)
+        wide = values.astype(np.int64, casting="safe")
+        at = np.searchsorted(numbers, wide).clip(max=len(numbers) - 1)
+        strange = (numbers[at] != wide) & ~nodata
+        if strange.any():
+            value = int(wide[strange][0])
+            fact = f"holds {value} ({strange.sum()} pixels of no known number)"
+            raise DataError(where, fact, f'add {value} = "<class>" or "{IGNORE_NAME}" to {self.path}')
+        return np.where(nodata, np.uint8(IGNORE), np.array(self.labels, np.uint8)[at])
+
+
+def read_label_values(path: Path, task: Task) -> LabelValues:
+    """Read a mapping file; raise DataError for a key that is no integer or a value that is no class."""
+    try:
+        table = tomllib.loads(read_bytes(Path(path)).decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DataError(path, f"is no TOML ({error})", 'write lines as 1 = "urban" under [values]') from error
+    values = table.pop("values", None)
+    if table or not isinstance(values, dict) or not values:
+        fact = (
+            f"has the keys {', '.join(sorted(table)) or 'none'} beside [values]"
+            if table
+            else "has no [values]"
+        )
+        raise DataError(path, fact, 'write lines as 1 = "urban" under [values], nothing else')
+    names = {name: label for label, name in enumerate(task.classes)} | {IGNORE_NAME: IGNORE}
+    pairs = {}
+    for key, name in values.items():
+        if not isinstance(name, str) or name not in names:
+            raise DataError(path, f"{key} = {name!r} is no class", f"give one of {', '.join(names)}")
+        pairs[_number(path, key)] = names[name]
+    if len(pairs) < len(values):
+        raise DataError(path, "has a number twice", "write each number once, as 7 and not 07")
+    return LabelValues(Path(path), tuple(sorted(pairs)), tuple(pairs[number] for number in sorted(pairs)))
+
+
+def _number(path: Path, key: str) -> int:
+    try:
+        number = int(key)
+    except ValueError:
+        number = None
+    if number is None or not -(2**31) <= number < 2**32:
+        raise DataError(path, f"key {key!r} is no integer of 32 bits", "give the numbers of the raster")
+    return number

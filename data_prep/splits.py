@@ -1,0 +1,139 @@
+"""Which scenes train and which test: by a seeded hash of the id, or every K-th id. Scenes, never crops."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from data_prep.decoding import read_bytes
+from prototxt_gen.errors import DataError
+from prototxt_gen.files import write_text
+
+PARTS = ("train", "test")
+PAPER_TRAIN = {"land": 600, "road": 5000}  # section 3.2: 600 of 803 land scenes, 5,000 of 6,226 road scenes
+
+
+class HasId(Protocol):
+    """Anything that belongs to one scene."""
+
+    id: str
+
+
+T = TypeVar("T", bound=HasId)
+
+
+@dataclass(frozen=True)
+class Split:
+    """The parts of a task's scenes: an id trains if its hash is below `threshold`, of 2^64.
+
+    So an id's part depends on nothing but itself, the seed and the threshold.
+    """
+
+    task: str
+    seed: int
+    threshold: int
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+
+    def extended(self, ids: Iterable[str]) -> "Split":
+        """Return this split with further ids; the old ones keep their part."""
+        everything = {*self.train, *self.test, *ids}
+        return _split(self.task, self.seed, self.threshold, everything)
+
+    def pick(self, scenes: Sequence[T], part: str, where: object) -> list[T]:
+        """Return the scenes of one part; raise DataError for a scene in no part, and if none is left."""
+        known = {*self.train, *self.test}
+        for scene in scenes:
+            if scene.id not in known:
+                fact = f"lacks scene {scene.id}"
+                raise DataError(where, fact, "add it with split_data.py --extend, or leave it out")
+        ids = set(getattr(self, part))
+        chosen = [scene for scene in scenes if scene.id in ids]
+        if not chosen:
+            raise DataError(
+                where, f"has no {part} scene among the {len(scenes)} given", "choose another part"
+            )
+        return chosen
+
+    def require(
+        self, scenes: Iterable[HasId], part: str, where: object, leave_out: Iterable[str] = ()
+    ) -> None:
+        """Raise DataError if a scene of `part` is neither among `scenes` nor left out on purpose."""
+        missing = sorted({*getattr(self, part)} - {scene.id for scene in scenes} - {*leave_out})
+        if missing:
+            fact = f"has {len(missing)} {part} scenes that the folders lack, as {missing[0]}"
+            raise DataError(where, fact, "give all folders, or name them in --leave-out")
+
+
+def hash_id(seed: int, id: str) -> int:
+    """Return an integer of 0..2^64-1, the same everywhere: the first 8 bytes of SHA-256 of `<seed>:<id>`."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{id}".encode()).digest()[:8])
+
+
+def make_split(task: str, ids: Iterable[str], train: int, seed: int) -> Split:
+    """Split `ids` so that exactly `train` of them are for training, those of the smallest hashes.
+
+    Raises DataError if that leaves nothing for one of the parts.
+    """
+    ids = set(ids)
+    if seed < 0:
+        raise DataError("--seed", f"is {seed}", "give 0 or more")
+    if not 0 < train < len(ids):
+        fact = f"{train} of {len(ids)} scenes leave nothing for one of the parts"
+        raise DataError("--train", fact, f"give 1 to {len(ids) - 1}")
+    return _split(task, seed, sorted(hash_id(seed, id) for id in ids)[train], ids)
+
+
+def _split(task: str, seed: int, threshold: int, ids: set[str]) -> Split:
+    train = {id for id in ids if hash_id(seed, id) < threshold}
+    return Split(task, seed, threshold, tuple(sorted(train)), tuple(sorted(ids - train)))
+
+
+def write_split(path: Path, split: Split, overwrite: bool = False) -> None:
+    """Write a split file (JSON)."""
+    write_text(path, json.dumps({"format": 1, **asdict(split)}, indent=1) + "\n", overwrite)
+
+
+def read_split(path: Path, task: str) -> Split:
+    """Read a split file of `task`; raise DataError where it is none, or contradicts itself."""
+    remedy = "make it again with tools/split_data.py"
+    try:
+        table = json.loads(read_bytes(Path(path)))
+        split = Split(
+            str(table["task"]),
+            int(table["seed"]),
+            int(table["threshold"]),
+            *(tuple(map(str, table[part])) for part in PARTS),
+        )
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise DataError(path, f"is no split file ({error!r})", remedy) from error
+    if split.task != task:
+        raise DataError(path, f"splits {split.task} scenes", f"give a split of {task}")
+    both = sorted({*split.train} & {*split.test})
+    if both:
+        raise DataError(path, f"has scene {both[0]} in both parts", remedy)
+    wrong = [
+        id for part in PARTS for id in getattr(split, part) if id not in getattr(split.extended([]), part)
+    ]
+    if wrong:
+        raise DataError(path, f"has scene {wrong[0]} in the part where its hash does not put it", remedy)
+    return split
+
+
+def hold_out(scenes: Sequence[T], every: int, part: str) -> list[T]:
+    """Return the train or test part: of the ids sorted as text, every `every`-th goes to test.
+
+    Raises DataError if the part is empty.
+    """
+    if every < 2:
+        raise DataError("--hold-out", f"is {every}", "give 2 or more: every K-th scene is held out")
+    if part not in PARTS:
+        raise DataError("--part", f"is {part!r}", f"give one of {', '.join(PARTS)}")
+    ordered = sorted(scenes, key=lambda scene: scene.id)
+    chosen = [s for number, s in enumerate(ordered, 1) if (number % every == 0) == (part == "test")]
+    if not chosen:
+        fact = f"{every} leaves no {part} scene of {len(scenes)}"
+        raise DataError("--hold-out", fact, "give a smaller number or more scenes")
+    return chosen

@@ -1,0 +1,170 @@
+"""Checks every scene of a data set: pairs, whole files, sizes, colours; twins; what each class's share is."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from data_prep.classes import TASKS, Task, check_labels
+from data_prep.label_values import LabelValues
+from data_prep.manifest import class_shares, label_names
+from data_prep.scenes import Scene, open_scene, survey
+from data_prep.workers import check_workers, ordered
+from prototxt_gen.errors import DataError
+
+WINDOW = 4096  # pixels a side that are read at once
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A sound scene: its size, pixels per label, and the SHA-256 of its image's pixels."""
+
+    scene: Scene
+    height: int
+    width: int
+    counts: np.ndarray
+    content: str
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a scene cannot be used, and what to do about it."""
+
+    id: str
+    file: str
+    fact: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a check found."""
+
+    task: str
+    checked: list[Checked]
+    problems: list[Problem]
+
+    @property
+    def usable(self) -> bool:
+        """Whether the data set can be used as it is."""
+        return bool(self.checked) and not self.problems
+
+    @property
+    def pixels(self) -> dict[str, int]:
+        """Pixels of each class and of `ignored` in all sound scenes."""
+        names = label_names(self.task)
+        counts = sum((one.counts for one in self.checked), np.zeros(len(names), np.int64))
+        return dict(zip(names, map(int, counts), strict=True))
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many sound scenes have which size, commonest first."""
+        return dict(Counter(f"{one.width}x{one.height}" for one in self.checked).most_common())
+
+    @property
+    def bad_ids(self) -> list[tuple[str, str]]:
+        """Ids to leave out, each with its first problem."""
+        reasons: dict[str, str] = {}
+        for problem in self.problems:
+            reasons.setdefault(problem.id, f"{problem.file}: {problem.fact}")
+        return sorted(reasons.items())
+
+    def as_json(self) -> dict:
+        """Return the report as an object for JSON."""
+        return {
+            "format": 1,
+            "task": self.task,
+            "usable": self.usable,
+            "sound_scenes": len(self.checked),
+            "sizes": self.sizes,
+            "pixels": self.pixels,
+            "shares": class_shares(self.pixels),
+            "problems": [vars(problem) for problem in self.problems],
+            "scenes": [
+                {
+                    "id": one.scene.id,
+                    "image": str(one.scene.image),
+                    "mask": str(one.scene.mask),
+                    "width": one.width,
+                    "height": one.height,
+                    "content_sha256": one.content,
+                }
+                for one in self.checked
+            ],
+        }
+
+    def as_text(self) -> str:
+        """Return the report as a table to read."""
+        pixels, shares = self.pixels, class_shares(self.pixels)
+        lines = [f"{'class':12} {'pixels':>15} {'share':>8}"]
+        lines += [f"{name:12} {pixels[name]:15,} {100 * shares[name]:7.3f}%" for name in pixels]
+        lines += [f"{size:>12} {count:6} scenes" for size, count in self.sizes.items()]
+        lines += [f"{problem.file}: {problem.fact}; {problem.remedy}" for problem in self.problems]
+        verdict = "usable" if self.usable else f"not usable as it is: {len(self.problems)} problems"
+        lines.append(f"{len(self.checked)} sound {self.task} scenes; {verdict}")
+        return "\n".join(lines)
+
+
+def verify(
+    folders: Sequence[Path],
+    task: str,
+    *,
+    workers: int = 1,
+    values: LabelValues | None = None,
+    leave_out: Collection[str] = (),
+) -> Report:
+    """Check every scene of `folders`; problems of scenes go into the report.
+
+    Raises DataError only where there is nothing to check: a folder that is missing or holds no scene.
+    """
+    check_workers(workers)
+    scenes, problems, checked = [], [], []
+    for id, found in survey(folders, leave_out):
+        if isinstance(found, DataError):
+            problems.append(_problem(id, found))
+        else:
+            scenes.append(found)
+    make = partial(_check, task=TASKS[task], values=values)
+    results = ordered(make, scenes, workers)
+    for result, _ in tqdm(results, total=len(scenes), unit="scene", desc="verify", disable=None):
+        (checked if isinstance(result, Checked) else problems).append(result)
+    sound, twins = _part_twins(checked)
+    return Report(task, sound, sorted(problems + twins, key=lambda problem: problem.id))
+
+
+def _check(scene: Scene, task: Task, values: LabelValues | None) -> Iterator[tuple[Checked | Problem, bytes]]:
+    """Read one scene whole; yield what was found, as a result without bytes."""
+    try:
+        with open_scene(scene, task, values) as pixels:
+            height, width = pixels.shape
+            content = hashlib.sha256(f"{height} {width} ".encode())
+            counts = np.zeros(len(task.classes) + 1, np.int64)
+            for top in range(0, height, WINDOW):
+                for left in range(0, width, WINDOW):
+                    window = slice(top, min(top + WINDOW, height)), slice(left, min(left + WINDOW, width))
+                    content.update(np.ascontiguousarray(pixels.read_image(*window)))
+                    counts += check_labels(pixels.read_labels(*window), task, scene.mask)
+        yield Checked(scene, height, width, counts, content.hexdigest()), b""
+    except DataError as error:
+        yield _problem(scene.id, error), b""
+
+
+def _problem(id: str, error: DataError) -> Problem:
+    return Problem(id, error.where, error.fact, error.remedy)
+
+
+def _part_twins(checked: list[Checked]) -> tuple[list[Checked], list[Problem]]:
+    """Set apart the scenes whose image has the pixels of an earlier one: a split could part the two."""
+    first: dict[str, Checked] = {}
+    twins = []
+    for one in sorted(checked, key=lambda one: one.scene.id):
+        other = first.setdefault(one.content, one)
+        if other is not one:
+            fact = f"shows the same pixels as {other.scene.image}"
+            twins.append(Problem(one.scene.id, str(one.scene.image), fact, "leave one of the two out"))
+    return list(first.values()), twins

@@ -1,0 +1,190 @@
+"""Worker processes whose results arrive in the order of their jobs, however many workers there are.
+
+Processes, not threads: decoding listens on file descriptor 2. Pipes and an anonymous memory file, not
+multiprocessing's queues and shared memory: those need /dev/shm, which containers leave out or keep small.
+"""
+
+import mmap
+import os
+import signal
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from multiprocessing import get_context, resource_tracker
+from multiprocessing.connection import Connection
+from typing import Any
+
+import cv2
+
+from prototxt_gen.errors import DataError, DFCNetError
+
+AHEAD = 3  # jobs a worker has or waits for, so that one slow job does not stop the others
+PATIENCE = 2  # seconds that a worker has to leave by itself
+
+# What a job yields: a small object, pickled through a pipe, and bytes, copied through shared memory.
+Result = tuple[Any, bytes | memoryview]
+
+
+def ordered(
+    make: Callable[[Any], Iterator[Result]],
+    jobs: Sequence,
+    workers: int,
+    slots: int = 1,
+    slot_bytes: int = 0,
+) -> Iterator[Result]:
+    """Yield what `make(job)` yields, job by job in the order of `jobs`; bytes are valid until the next one.
+
+    `make` is a function that can be pickled. With one worker it runs in this process. Otherwise each
+    worker holds at most `slots` results of at most `slot_bytes` bytes that have not been taken: it waits
+    when they are full, so memory stays flat. An error of a job is raised where its result would come.
+    """
+    count = min(workers, len(jobs))
+    if count <= 1:
+        for job in jobs:
+            yield from make(job)
+        return
+    with ExitStack() as stack:
+        team = [stack.enter_context(closing(_Worker(slots, slot_bytes))) for _ in range(count)]
+        _start(team, make)
+        yield from _collect(team, iter(jobs))
+
+
+def check_workers(workers: int) -> int:
+    """Return `workers`; raise DataError if it is less than 1."""
+    if workers < 1:
+        raise DataError("--workers", f"is {workers}", "give 1 or more")
+    return workers
+
+
+def _collect(team: list["_Worker"], jobs: Iterator) -> Iterator[Result]:
+    """Hand out the jobs, and take the results of the first job, then of the second ..."""
+    owners = deque(worker for _ in range(AHEAD) for worker in team if worker.take(jobs))
+    while owners:
+        worker = owners.popleft()
+        yield from worker.results()
+        if worker.take(jobs):
+            owners.append(worker)
+
+
+def _start(team: list["_Worker"], make: Callable) -> None:
+    """Start the processes; they inherit a blocked Ctrl-C: only this process answers to it."""
+    resource_tracker.ensure_running()  # its start unblocks the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        for worker in team:
+            worker.start(make)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Worker:
+    """One worker as its parent sees it: a process, a pipe to it, and the memory it fills."""
+
+    def __init__(self, slots: int, slot_bytes: int) -> None:
+        self.slots, self.slot_bytes = slots, slot_bytes
+        self.file = os.memfd_create("dfcnet-results")
+        os.truncate(self.file, max(slots * slot_bytes, 1))  # a page is taken when it is first written
+        self.memory = memoryview(mmap.mmap(self.file, 0))
+        self.pipe, self.process = None, None
+
+    def start(self, make: Callable) -> None:
+        context = get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        path = f"/proc/{os.getpid()}/fd/{self.file}"
+        arguments = (make, theirs, path, self.slots, self.slot_bytes)
+        self.process = context.Process(target=_work, args=arguments, daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def take(self, jobs: Iterator) -> bool:
+        """Send the next job, if there is one."""
+        for job in jobs:
+            try:
+                self.pipe.send(("job", job))
+            except OSError:
+                raise self._died() from None
+            return True
+        return False
+
+    def results(self) -> Iterator[Result]:
+        """Yield the results of this worker's next job."""
+        try:
+            while (message := self.pipe.recv()) is not None:
+                if isinstance(message, Exception):
+                    raise message
+                info, slot, length = message
+                begin = slot * self.slot_bytes
+                yield info, self.memory[begin : begin + length]
+                self.pipe.send(("free", slot))
+        except (EOFError, ConnectionError):
+            raise self._died() from None
+
+    def _died(self) -> DataError:
+        self.process.join(PATIENCE)
+        fact = f"a worker process died (exit code {self.process.exitcode})"
+        return DataError("--workers", fact, "if memory ran out, give fewer")
+
+    def close(self) -> None:
+        os.close(self.file)
+        if self.process is None or self.process.pid is None:
+            return
+        self.pipe.close()  # an idle worker leaves at the end of the pipe
+        self.process.join(PATIENCE)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+
+
+def _work(make: Callable, pipe: Connection, path: str, slots: int, slot_bytes: int) -> None:
+    """Run jobs until the parent closes the pipe, or is gone."""
+    cv2.setNumThreads(1)  # the processes are the parallelism
+    try:
+        with open(path, "r+b") as file:
+            memory = memoryview(mmap.mmap(file.fileno(), 0))
+        inbox = _Inbox(pipe, slots)
+        while True:
+            _do(make, inbox, memory, slot_bytes)
+    except (EOFError, OSError):
+        return
+
+
+def _do(make: Callable, inbox: "_Inbox", memory: memoryview, slot_bytes: int) -> None:
+    """Run one job; an error goes to the parent in place of its results."""
+    job = inbox.job()
+    outcome = None
+    try:
+        for info, data in make(job):
+            slot = inbox.slot()
+            begin = slot * slot_bytes
+            if len(data) > slot_bytes:
+                raise ValueError(f"{len(data)} bytes for a slot of {slot_bytes}")
+            memory[begin : begin + len(data)] = data
+            inbox.pipe.send((info, slot, len(data)))
+    except (EOFError, ConnectionError):
+        raise
+    except DFCNetError as error:
+        outcome = error
+    except Exception:
+        outcome = RuntimeError(f"in a worker process\n{traceback.format_exc()}")
+    inbox.pipe.send(outcome)
+
+
+class _Inbox:
+    """The worker's end of the pipe: jobs, and slots that the parent has emptied."""
+
+    def __init__(self, pipe: Connection, slots: int) -> None:
+        self.pipe = pipe
+        self.waiting = {"job": deque(), "free": deque(range(slots))}
+
+    def job(self) -> Any:
+        return self._next("job")
+
+    def slot(self) -> int:
+        return self._next("free")
+
+    def _next(self, kind: str) -> Any:
+        while not self.waiting[kind]:
+            arrived, what = self.pipe.recv()
+            self.waiting[arrived].append(what)
+        return self.waiting[kind].popleft()

@@ -1,0 +1,30 @@
+"""Arguments that the commands on data sets share."""
+
+import os
+from argparse import ArgumentParser
+from pathlib import Path
+
+
+def add_task(parser: ArgumentParser) -> None:
+    """Add the task."""
+    parser.add_argument("task", choices=["land", "road"], help="land cover (6 classes) or road (2)")
+
+
+def add_leave_out(parser: ArgumentParser) -> None:
+    """Add `--leave-out`: a list that verify_data.py --fix-list writes."""
+    parser.add_argument("--leave-out", type=Path, metavar="FILE", help="scene ids to leave out, one a line")
+
+
+def add_mapping(parser: ArgumentParser) -> None:
+    """Add `--mapping`: the numbers of GeoTIFF masks."""
+    parser.add_argument(
+        "--mapping", type=Path, metavar="TOML", help="which class each number in *_mask.tif is"
+    )
+
+
+def add_workers(parser: ArgumentParser) -> None:
+    """Add `--workers`: all cores that this process may use."""
+    cores = len(os.sched_getaffinity(0))
+    parser.add_argument(
+        "--workers", type=int, default=cores, metavar="N", help="processes; the result does not depend on it"
+    )

@@ -1,0 +1,36 @@
+#!/usr/bin/env python
+"""Check a database against its manifest: file, keys, shapes, labels, counts; draw a sheet of its crops."""
+
+import argparse
+from pathlib import Path
+
+from cli import add_overwrite, run
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Return the command line's arguments."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("database", type=Path, metavar="DB", help="a database of build_lmdb.py")
+    parser.add_argument("--sheet", type=Path, metavar="PNG", help="draw crops with their labels over them")
+    parser.add_argument("--crops", type=int, default=16, metavar="N", help="on the sheet (default 16)")
+    add_overwrite(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Check, draw, and print a short summary."""
+    args = parse_arguments()
+    from data_prep.inspection import check_database, contact_sheet, write_sheet
+    from prototxt_gen.files import refuse_existing
+
+    if args.sheet is not None:
+        refuse_existing(args.sheet, args.overwrite)
+    database = check_database(args.database)
+    if args.sheet is not None:
+        write_sheet(args.sheet, contact_sheet(args.database, args.crops), args.overwrite)
+    print(f"{args.database}: {database.records} records, {database.size / 1e6:.1f} MB, as its manifest says")
+    print(f"{args.database}: {database.share_line}")
+
+
+if __name__ == "__main__":
+    run(main)

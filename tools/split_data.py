@@ -1,0 +1,53 @@
+#!/usr/bin/env python
+"""Split a data set into train and test by a seeded hash of the scene ids; other commands read the file."""
+
+import argparse
+from pathlib import Path
+
+from cli import add_overwrite, run
+from data_options import add_leave_out, add_task
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Return the command line's arguments."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_task(parser)
+    parser.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="folders of images and masks")
+    parser.add_argument("--out", type=Path, required=True, metavar="JSON", help="the split file")
+    parser.add_argument(
+        "--train", type=int, metavar="N", help="scenes to train on (default: the paper's 600 land, 5000 road)"
+    )
+    parser.add_argument("--seed", type=int, metavar="S", help="of the hash (default 0)")
+    parser.add_argument(
+        "--extend",
+        type=Path,
+        metavar="JSON",
+        help="keep this split, and let its hash place the scenes it lacks",
+    )
+    add_leave_out(parser)
+    add_overwrite(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Split, write, and print how many scenes are where."""
+    args = parse_arguments()
+    from data_prep.leave_out import read_leave_out
+    from data_prep.scenes import find_scenes
+    from data_prep.splits import PAPER_TRAIN, make_split, read_split, write_split
+    from prototxt_gen.errors import DataError
+
+    ids = [scene.id for scene in find_scenes(args.folders, read_leave_out(args.leave_out))]
+    if args.extend is None:
+        train = PAPER_TRAIN[args.task] if args.train is None else args.train
+        split = make_split(args.task, ids, train, args.seed or 0)
+    elif args.train is not None or args.seed is not None:
+        raise DataError("--extend", "comes with --train or --seed", "leave them out: the split file has them")
+    else:
+        split = read_split(args.extend, args.task).extended(ids)
+    write_split(args.out, split, args.overwrite)
+    print(f"{args.out}: {len(split.train)} train and {len(split.test)} test scenes, seed {split.seed}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,53 @@
+#!/usr/bin/env python
+"""Check every scene of a data set before it is used; exit code 0: usable, 1: not as it is."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from cli import add_overwrite, run
+from data_options import add_leave_out, add_mapping, add_task, add_workers
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Return the command line's arguments."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_task(parser)
+    parser.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="folders of images and masks")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the report, with all scenes, as JSON"
+    )
+    parser.add_argument("--fix-list", type=Path, metavar="FILE", help="write the ids that must be left out")
+    add_leave_out(parser)
+    add_mapping(parser)
+    add_workers(parser)
+    add_overwrite(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Check, write the two files, and print the table."""
+    args = parse_arguments()
+    from data_prep.classes import TASKS
+    from data_prep.label_values import read_label_values
+    from data_prep.leave_out import read_leave_out, write_leave_out
+    from data_prep.verification import verify
+    from prototxt_gen.files import refuse_existing, write_text
+
+    for path in (args.json, args.fix_list):
+        if path is not None:
+            refuse_existing(path, args.overwrite)
+    values = args.mapping and read_label_values(args.mapping, TASKS[args.task])
+    left_out = read_leave_out(args.leave_out)
+    report = verify(args.folders, args.task, workers=args.workers, values=values, leave_out=left_out)
+    if args.json is not None:
+        write_text(args.json, json.dumps(report.as_json(), indent=1) + "\n", args.overwrite)
+    if args.fix_list is not None:
+        write_leave_out(args.fix_list, report.bad_ids, args.overwrite)
+    print(report.as_text())
+    sys.exit(0 if report.usable else 1)
+
+
+if __name__ == "__main__":
+    run(main)
