@@ -1,6 +1,6 @@
 # make demo   the main job on a small embedded default: scenes, databases, nets, training, maps, score
 # make test   all tests
-# make real   the same way on the real scenes that DFCNET_DATA points to (about 40 minutes on 2 cores)
+# make real   the same way on the real scenes that DFCNET_DATA points to (about half an hour on 2 cores)
 # make nets   the committed prototxts of the paper's experiments, emitted again
 # make caffe  BVLC Caffe and the Python environment alone: the set-up that the others do first
 

@@ -203,7 +203,8 @@ def read_experiment(path: Path, settings: Sequence[str] = ()) -> Experiment:
     try:
         return Experiment(name=path.stem, **table)
     except ValidationError as error:
-        raise ExperimentError(path, *_explain(error)) from error
+        where = f"{path} with --set {' '.join(settings)}" if settings else path
+        raise ExperimentError(where, *_explain(error)) from error
     except TypeError as error:
         raise ExperimentError(
             path, "gives the key name", "leave it out: the file's name is the name"
@@ -232,5 +233,5 @@ def _explain(error: ValidationError) -> tuple[str, str]:
     if first["type"] == "missing":
         return f"key {key} is missing", "add it; solvers/dfcnet.toml shows all keys"
     if first["type"] == "value_error":
-        return f"{key + ': ' if key else ''}{first['ctx']['error']}", "correct the experiment file"
+        return f"{key + ': ' if key else ''}{first['ctx']['error']}", "correct the setting"
     return f"{key} = {first['input']!r}", first["msg"][0].lower() + first["msg"][1:]

@@ -1,9 +1,17 @@
 """What the commands share: the checkout on sys.path, common arguments, errors in one line."""
 
+import importlib.util
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+if importlib.util.find_spec("pydantic") is None:
+    print(
+        f"{sys.executable}: lacks this project's packages; use .venv/bin/python (`make venv`)",
+        file=sys.stderr,
+    )
+    sys.exit(2)
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))

@@ -38,7 +38,7 @@ def test_plain_caffe_train_takes_them_from_the_root(tmp_path, name):
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        env={**os.environ, "GLOG_minloglevel": "0"},
+        env={**os.environ, "GLOG_minloglevel": "0", "GLOG_log_dir": str(tmp_path)},
         check=False,
     )
     assert f"Creating training net from net file: solvers/{name}/train.prototxt" in done.stderr

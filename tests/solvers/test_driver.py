@@ -57,7 +57,8 @@ def test_it_gives_the_weights_of_the_plain_caffe_tool(tiny, tmp_path):
     with plain.solver.open("a") as solver:
         solver.write("snapshot: 4\n")
     tool = Path(importlib.util.find_spec("caffe").origin).parents[2] / "bin" / "caffe"
-    subprocess.run([tool, "train", "-solver", plain.solver], check=True, capture_output=True)
+    environment = os.environ | {"GLOG_log_dir": str(tmp_path)}
+    subprocess.run([tool, "train", "-solver", plain.solver], check=True, capture_output=True, env=environment)
     expected = blobs(plain.snapshots / ".caffe_iter_6.caffemodel")
     trained = blobs(ours.weights)
     assert trained.keys() == expected.keys()
