@@ -1,20 +1,23 @@
 """What the commands share: the checkout on sys.path, common arguments, errors in one line."""
 
-import importlib.util
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-if importlib.util.find_spec("pydantic") is None:
-    print(
-        f"{sys.executable}: lacks this project's packages; use .venv/bin/python (`make venv`)",
-        file=sys.stderr,
-    )
-    sys.exit(2)
-
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+
+def _name_a_missing_package(kind: type, error: BaseException, trace: object) -> None:
+    """Say in a line, where a package is missing, which Python has it."""
+    if kind is ModuleNotFoundError:
+        print(f"{sys.executable}: {error}; use .venv/bin/python (`make venv` makes it)", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = _name_a_missing_package
 
 
 def add_overwrite(parser) -> None:
