@@ -1,6 +1,7 @@
 # make demo   the main job on a small embedded default: scenes, databases, nets, training, maps, score
 # make test   all tests
 # make real   the same way on the real scenes that DFCNET_DATA points to (about half an hour on 2 cores)
+# make bench  speed and memory of data preparation, against decoding alone and a plain loop (5 minutes)
 # make nets   the committed prototxts of the paper's experiments, emitted again
 # make caffe  BVLC Caffe and the Python environment alone: the set-up that the others do first
 
@@ -11,7 +12,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: demo real test caffe venv lint nets
+.PHONY: demo real test bench caffe venv lint nets
 
 # What differs between the two runs: folders of scenes, records per scene, and how many times better than
 # always predicting the commonest class the maps must be.
@@ -41,6 +42,9 @@ real:
 
 test: caffe
 	@$(PY) -m pytest
+
+bench: caffe
+	@for script in benchmarks/*.py; do $(PY) "$$script"; done
 
 lint: venv
 	@$(PY) -m ruff check .

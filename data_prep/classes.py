@@ -15,6 +15,7 @@ NEAR = 32  # a colour this near to a corner of the RGB cube means that corner
 FAR = 64  # a channel farther than this from 0 and from 255 means neither
 FAR_SHARE = 0.2  # compression blurs borders: up to a tenth of a busy mask, measured at JPEG quality 75
 FAR_PATCH = 9  # but borders are thin: a square of so many blurred pixels a side is a foreign colour
+CHUNK = 1 << 15  # words that stay in a core's cache
 INDEX_LIKE = 16  # a mask whose largest value is smaller holds class numbers, not colours
 
 
@@ -93,27 +94,38 @@ def check_labels(labels: np.ndarray, task: Task, where: object) -> np.ndarray:
 
     Raises DataError for any other label: Caffe's SoftmaxWithLoss reads outside its memory there.
     """
-    counts = np.bincount(labels.ravel(), minlength=256)
-    stray = np.flatnonzero(counts[len(task.classes) : IGNORE])
-    if stray.size:
-        value = int(stray[0]) + len(task.classes)
+    known = (*range(len(task.classes)), IGNORE)
+    counts = [cv2.countNonZero(cv2.compare(labels, label, cv2.CMP_EQ)) for label in known]
+    if sum(counts) != labels.size:
+        value = int(np.setdiff1d(labels, known)[0])
         raise DataError(where, f"label {value} is no class of {task.name}", "make the labels again")
-    return np.append(counts[: len(task.classes)], counts[IGNORE])
+    return np.array(counts, np.int64)
 
 
 def _corner_number(colours: np.ndarray) -> np.ndarray:
     """Return 4R + 2G + B, uint8 (H, W), of colours (H, W, 3) thresholded at 128."""
-    bits = cv2.threshold(colours, THRESHOLD - 1, 1, cv2.THRESH_BINARY)[1]
-    return cv2.transform(bits, np.float32([[4, 2, 1]]))
+    red, green, blue = cv2.split(colours)  # the highest bit says whether a value is 128 or more
+    red >>= 5
+    red &= 4
+    green >>= 6
+    green &= 2
+    blue >>= 7
+    red |= green
+    red |= blue
+    return red
 
 
 def _is_pure(mask: np.ndarray) -> bool:
     """Tell whether every value is 0 or 255, as in DeepGlobe's PNGs; eight values at a time."""
     flat = np.ascontiguousarray(mask).ravel()
     words = flat[: flat.size // 8 * 8].view(np.uint64)
-    low = words & np.uint64(0x0101010101010101)
-    low *= np.uint64(255)
-    return bool((low == words).all() and np.isin(flat[words.size * 8 :], (0, 255)).all())
+    for begin in range(0, words.size, CHUNK):
+        some = words[begin : begin + CHUNK]
+        low = some & np.uint64(0x0101010101010101)
+        low *= np.uint64(255)
+        if not np.array_equal(low, some):
+            return False
+    return bool(np.isin(flat[words.size * 8 :], (0, 255)).all())
 
 
 def _corner_distance(mask: np.ndarray) -> np.ndarray:

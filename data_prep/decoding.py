@@ -6,6 +6,7 @@ structure is checked before decoding, and what the codec says while decoding cou
 
 import hashlib
 import os
+import re
 import struct
 import tempfile
 import zlib
@@ -22,6 +23,7 @@ MAX_PIXELS = 1 << 28  # 16384 x 16384: more is a broken header or needs a tiled 
 JPEG_START, PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # by colour type; a palette becomes RGB
 FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # the SOFn of JPEG
+MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 COMPLAINTS = ("corrupt", "premature", "incomplete", "error", "unsupported", "invalid")
 REMEDY = "fetch or export the file again"
 
@@ -71,14 +73,8 @@ def _check_jpeg(data: bytes, where: object) -> tuple[int, int]:
 
 def _next_marker(data: bytes, at: int) -> int:
     """Find the next marker from `at` on, skipping stuffed bytes, fill bytes and restart markers; or -1."""
-    while (at := data.find(b"\xff", at)) >= 0 and at + 1 < len(data):
-        if data[at + 1] == 0xFF:
-            at += 1
-        elif data[at + 1] == 0 or 0xD0 <= data[at + 1] <= 0xD7:
-            at += 2
-        else:
-            return at
-    return -1
+    found = MARKER.search(data, at)
+    return found.start() if found else -1
 
 
 def _check_png(data: bytes, where: object) -> tuple[int, int]:

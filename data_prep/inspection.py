@@ -14,7 +14,7 @@ from data_prep.datums import from_datum
 from data_prep.decoding import file_checksum
 from data_prep.manifest import DATA, Database, label_names, read_manifest
 from prototxt_gen.errors import DataError, OutputError
-from prototxt_gen.files import staged_file
+from prototxt_gen.files import refuse_existing, staged_file
 
 NEEDED = ("task", "side", "records", "pixels", "encode", "variants", "data_mdb_sha256", "inputs")
 REMEDY = "build the database again"
@@ -104,10 +104,16 @@ def contact_sheet(path: Path, count: int) -> np.ndarray:
     return _grid(cells)
 
 
-def write_sheet(path: Path, sheet: np.ndarray, overwrite: bool = False) -> None:
-    """Write a sheet as PNG, in one step."""
+def check_sheet(path: Path, overwrite: bool) -> None:
+    """Raise OutputError if a sheet cannot be written to `path`."""
     if path.suffix.lower() != ".png":
         raise OutputError(path, f"has the extension {path.suffix!r}", "use .png")
+    refuse_existing(path, overwrite)
+
+
+def write_sheet(path: Path, sheet: np.ndarray, overwrite: bool = False) -> None:
+    """Write a sheet as PNG, in one step."""
+    check_sheet(path, overwrite)
     with staged_file(path, overwrite) as staged:
         staged.write_bytes(cv2.imencode(".png", sheet)[1].tobytes())
 

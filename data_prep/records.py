@@ -87,8 +87,7 @@ def make_record(pixels: Pixels, scene_id: str, variant: int, recipe: Recipe) -> 
         record[3] = IGNORE
     filter_ = cv2.INTER_AREA if window > recipe.side else cv2.INTER_LINEAR
     part = cv2.resize(pixels.read_image(rows.source, columns.source), size, interpolation=filter_)
-    for channel, plane in enumerate(cv2.split(part)):
-        record[channel, rows.target, columns.target] = plane
+    cv2.split(part, [plane[rows.target, columns.target] for plane in record[:3]])
     # NEAREST_EXACT samples at pixel centres as AREA and LINEAR do; NEAREST would shift the labels.
     record[3, rows.target, columns.target] = cv2.resize(
         pixels.read_labels(rows.source, columns.source), size, interpolation=cv2.INTER_NEAREST_EXACT

@@ -20,11 +20,10 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Check, draw, and print a short summary."""
     args = parse_arguments()
-    from data_prep.inspection import check_database, contact_sheet, write_sheet
-    from prototxt_gen.files import refuse_existing
+    from data_prep.inspection import check_database, check_sheet, contact_sheet, write_sheet
 
     if args.sheet is not None:
-        refuse_existing(args.sheet, args.overwrite)
+        check_sheet(args.sheet, args.overwrite)
     database = check_database(args.database)
     if args.sheet is not None:
         write_sheet(args.sheet, contact_sheet(args.database, args.crops), args.overwrite)

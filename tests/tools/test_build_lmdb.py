@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import rasterio
 
 from tests.conftest import refused
 
@@ -152,3 +153,28 @@ def test_real_road_folders_of_two_sources_build(tmp_path):
     assert done.returncode == 0, done.stderr
     assert manifest(tmp_path)["records"] == 104 // 5
     assert 0.005 < manifest(tmp_path)["shares"]["road"] < 0.15
+
+
+@pytest.mark.caffe
+def test_geotiffs_and_a_mapping_build_the_same_anywhere(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    profile = {"driver": "GTiff", "width": 90, "height": 80, "dtype": "uint8", "tiled": True}
+    profile |= {"blockxsize": 16, "blockysize": 16}
+    for id in "ab":
+        with rasterio.open(folder / f"{id}_sat.tif", "w", count=3, **profile) as file:
+            file.write(rng.integers(0, 256, (3, 80, 90), np.uint8))
+        with rasterio.open(folder / f"{id}_mask.tif", "w", count=1, nodata=0, **profile) as file:
+            file.write(rng.choice(np.array([0, 7, 9], np.uint8), (1, 80, 90)))
+    mapping = tmp_path / "mapping.toml"
+    mapping.write_text('[values]\n7 = "forest"\n9 = "water"\n')
+    done = build(tmp_path, "--mapping", mapping, "--variants", 3, "--workers", 2)
+    assert (done.returncode, done.stderr) == (0, "")
+    shares = manifest(tmp_path)["shares"]
+    assert {name for name, share in shares.items() if share} == {"forest", "water", "ignored"}
+    assert manifest(tmp_path)["mapping"] == {"7": "forest", "9": "water"}
+    mapping.write_text('[values]\n7 = "forest"\n')
+    done = build(tmp_path, "--mapping", mapping, "--overwrite")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "a_mask.tif: holds 9" in done.stderr

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from data_prep.classes import TASKS
+from data_prep.splits import make_split, write_split
 from inference.masks import read_labels
 from prototxt_gen.model_card import ModelCard, write_card
 from tests.conftest import refused
@@ -108,3 +109,13 @@ def test_an_empty_folder_is_named(work, run_tool):
     folder, arguments, _ = work
     (folder / "empty").mkdir()
     refused(run_tool("predict.py", *arguments[:-1], folder / "empty"), "empty: holds no image")
+
+
+def test_only_the_test_part_of_a_split_where_asked(work, run_tool):
+    folder, arguments, _ = work
+    split = make_split("land", ["7", "8"], 1, 0)
+    write_split(folder / "split.json", split)
+    assert run_tool("predict.py", *arguments, "--split", folder / "split.json").returncode == 0
+    assert [path.name for path in (folder / "maps").iterdir()] == [f"{split.test[0]}_mask.png"]
+    done = run_tool("predict.py", *arguments, "--split", folder / "none.json")
+    refused(done, "none.json", "cannot be read")
