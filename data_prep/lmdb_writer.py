@@ -27,7 +27,7 @@ __all__ = ["Database", "read_manifest", "write_database"]
 
 JOB_RECORDS = 16  # variants made from one decoding: a worker's memory holds a job's records
 SLOT_BYTES = 96 << 20  # of results a worker may hold
-SAMPLES = 3  # records encoded to estimate the size
+SAMPLES = 5  # records encoded to estimate the size
 SPARE = 1.05  # free disk space asked for, as a multiple of the estimate
 
 
@@ -135,13 +135,14 @@ def _write_records(
 
 def _check_disk(scenes: Sequence[Scene], recipe: Recipe, make: Callable, out: Path) -> str:
     """Return a line that tells the size to expect; raise OutputError if the disk has no room for it."""
-    value = 4 * recipe.side**2 + OVERHEAD
+    values = [4 * recipe.side**2 + OVERHEAD]
     if recipe.encode != "raw":
         some = scenes[:: -(-len(scenes) // SAMPLES)]
-        value = np.mean([len(data) for scene in some for _, data in make((scene, range(1)))])
-    size = file_size(len(scenes) * recipe.variants, value)
+        values = [len(data) for scene in some for _, data in make((scene, range(1)))]
+    records = len(scenes) * recipe.variants
+    size, most = file_size(records, np.mean(values)), file_size(records, max(values))
     free = shutil.disk_usage(Path(out).resolve().parent).free
-    if size * SPARE > free:
+    if most * SPARE > free:
         fact = f"needs about {size / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free"
         raise OutputError(out, fact, "choose another disk, fewer --variants or --encode png")
     return f"{out}: about {size / 1e6:,.1f} MB to write, {free / 1e6:,.1f} MB are free"
