@@ -76,17 +76,19 @@ runs/demo/scenes/done: | caffe
 # The databases follow the settings above.
 runs/%/land_train_lmdb/data.mdb: Makefile
 	@echo "== LMDB of land cover"
+	rm -rf runs/$*/train    # what was trained on other records
 	$(PY) tools/build_lmdb.py land --images $($*_land) --out $(@D) --crop $($*_crop) \
 	    --variants $($*_variants) --hold-out $(hold_out) --seed 1 --overwrite
 
 runs/%/road_train_lmdb/data.mdb: Makefile
 	@echo "== LMDB of roads"
+	rm -rf runs/$*/train
 	$(PY) tools/build_lmdb.py road --images $($*_road) --out $(@D) --crop $($*_crop) \
 	    --variants $($*_variants) --seed 1 --overwrite
 
 runs/%/train/weights.caffemodel: solvers/dfcnet_%.toml runs/%/land_train_lmdb/data.mdb runs/%/road_train_lmdb/data.mdb
 	@echo "== training"
-	$(PY) tools/train.py dfcnet_$* --cpu --run $(@D) --overwrite
+	$(PY) tools/train.py dfcnet_$* --cpu --run $(@D) --resume --overwrite
 
 runs/%/score.txt: runs/%/train/weights.caffemodel
 	@echo "== maps of the held-out scenes"

@@ -11,6 +11,15 @@ from prototxt_gen.errors import ExperimentError
 from prototxt_gen.sides import is_side, neighbours
 
 TASKS = ("land", "road")  # order on the batch axis
+# Fields of Caffe's solver that are no settings here, and what they come from.
+DERIVED = {
+    "iter_size": "it follows from batch_size, ranks, tasks and images_per_pass",
+    **dict.fromkeys(("net", "train_net", "snapshot_prefix", "weights"), "the command names files"),
+    **dict.fromkeys(("solver_mode", "device_id"), "the command chooses CPU or GPUs"),
+    **dict.fromkeys(("test_iter", "test_interval", "test_net"), "validate_every scores held-out records"),
+    **dict.fromkeys(("snapshot_format", "snapshot_after_train"), "snapshots have one form"),
+    "layer_wise_reduce": "it follows from iter_size",
+}
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -228,6 +237,8 @@ def _explain(error: ValidationError) -> tuple[str, str]:
     """Return what is wrong and what to do for one finding: a misspelt key is unknown before it is missing."""
     first = min(error.errors(), key=lambda finding: finding["type"] != "extra_forbidden")
     key = ".".join(str(part) for part in first["loc"] if part != "[key]")
+    if first["type"] == "extra_forbidden" and first["loc"][0] == "solver" and first["loc"][-1] in DERIVED:
+        return f"{key} is not to be given", f"leave it out: {DERIVED[first['loc'][-1]]}"
     if first["type"] == "extra_forbidden":
         return f"unknown key {key}", "remove it, or correct its spelling"
     if first["type"] == "missing":

@@ -135,7 +135,8 @@ def open_run(
 ) -> Run:
     """Check databases and weights, then make the run's folder with its prototxts for `ranks` processes.
 
-    With `resume` a folder that is there is kept; its experiment must be this one (ExperimentError).
+    With `resume` a folder that is there is kept; its experiment must be this one (ExperimentError), or,
+    with `overwrite` too, it is replaced.
     """
     check_data(exp)
     shapes = build(exp, TRAIN).parameter_shapes()
@@ -153,8 +154,10 @@ def open_run(
         snapshots=False,
     )
     texts[EXPERIMENT] = json.dumps(_as_json(exp), indent=1) + "\n"
-    if resume and run.solver.exists():
-        _refuse_other_experiment(run)
+    other = _other_experiment(run) if resume and run.solver.exists() else None
+    if other and not overwrite:
+        raise other
+    if resume and run.solver.exists() and not other:
         write_files(run.folder, texts, class_weights(exp), overwrite=True)
     else:
         with staged_folder(run.folder, overwrite, known_by=(run.solver.name,)) as staged:
@@ -167,20 +170,21 @@ def _as_json(exp: Experiment) -> dict:
     return exp.model_dump(mode="json", exclude_none=True)
 
 
-def _refuse_other_experiment(run: Run) -> None:
-    """Raise ExperimentError, naming a setting, if the folder belongs to another experiment."""
+def _other_experiment(run: Run) -> ExperimentError | None:
+    """Return an error that names a setting, if the folder belongs to another experiment."""
     path = run.folder / EXPERIMENT
     try:
         there = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ExperimentError(path, f"cannot be read ({error})", "start anew with --overwrite") from error
+        return ExperimentError(path, f"cannot be read ({error})", "start anew with --overwrite")
     now = _as_json(run.experiment)
     for name in sorted(set(now) | set(there)):
         if now.get(name) != there.get(name):
             fact = f"was begun with {name} = {there.get(name)}, now it is {now.get(name)}"
-            raise ExperimentError(
+            return ExperimentError(
                 run.folder, fact, "resume with the same experiment, or choose another --run"
             )
+    return None
 
 
 def gpu_numbers(text: str) -> list[int]:

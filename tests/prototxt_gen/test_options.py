@@ -68,6 +68,11 @@ def test_heads_that_there_are_not_are_refused(name, heads, phase, words):
         ("tasks.land.class_weights=[0, 0, 0, 0, 0, 0]", "class_weights .* must be one for each"),
         ("tasks.land.ignore_label=5", "ignore_label 5 is one of the 6 classes"),
         ("solver.lr_policy='step'", "needs gamma and stepsize"),
+        (
+            "solver.iter_size=2",
+            "solver.iter_size is not to be given; leave it out: it follows from batch_size",
+        ),
+        ("solver.test_interval=500", "validate_every scores held-out records"),
         ("multipliers=[{layers='conv1', rl=0.1}]", "unknown key multipliers.0.rl"),
         ("model='baseline'", "model baseline trains land, tasks has land and road"),
         ("solver.batch_size=15", "batch_size 15 is no multiple of 8 ranks"),
