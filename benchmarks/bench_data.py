@@ -33,7 +33,7 @@ from data_prep.synthetic.folders import write_scenes
 from prototxt_gen.caffe_proto import caffe_pb2
 
 RECIPE = Recipe("land", crop=1025, margin=32, variants=1, seed=1)
-RECORDS = 64  # a contender's in a round
+RECORDS = 128  # a contender's in a round
 MEMORY_RECORDS = 500
 FLOOR, PLAIN, GOAL = "floor: decoding, once a record", "plain OpenCV loop", "build_lmdb, raw, 2 workers"
 GOAL_PLAIN, GOAL_FLOOR, GOAL_MEMORY = 1.7, 1.5, 1.5  # times the plain loop, times the floor, GB

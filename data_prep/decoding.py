@@ -28,8 +28,8 @@ COMPLAINTS = ("corrupt", "premature", "incomplete", "error", "unsupported", "inv
 REMEDY = "fetch or export the file again"
 
 
-def decode(data: bytes, where: object) -> np.ndarray:
-    """Decode a whole 8-bit JPEG or PNG to uint8 (H, W, 3), BGR; grey becomes three equal channels.
+def decode(data: bytes, where: object, rgb: bool = False) -> np.ndarray:
+    """Decode a whole 8-bit JPEG or PNG to uint8 (H, W, 3), BGR or `rgb`; grey becomes three equal channels.
 
     An orientation tag is not applied: masks have none. Raises DataError, naming `where`, for a file
     that is cut off or damaged, has 16 bits a channel or four channels, or is larger than 2^28 pixels.
@@ -40,7 +40,7 @@ def decode(data: bytes, where: object) -> np.ndarray:
         height, width = _check_png(data, where)
     else:
         raise DataError(where, f"starts with {data[:4]!r}, neither JPEG nor PNG", "convert it to one of them")
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    flags = (cv2.IMREAD_COLOR_RGB if rgb else cv2.IMREAD_COLOR) | cv2.IMREAD_IGNORE_ORIENTATION
     with _codec_words() as words:
         try:
             image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)

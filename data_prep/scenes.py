@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from data_prep.classes import Task, labels_from_mask
@@ -171,10 +170,10 @@ def open_scene(scene: Scene, task: Task, values: LabelValues | None = None) -> I
 def read_scene(scene: Scene, task: Task) -> ScenePixels:
     """Decode a scene strictly; raise DataError, naming the file, for anything wrong with it."""
     image_bytes, mask_bytes = read_bytes(scene.image), read_bytes(scene.mask)
-    image, mask = decode(image_bytes, scene.image), decode(mask_bytes, scene.mask)
+    image, mask = decode(image_bytes, scene.image), decode(mask_bytes, scene.mask, rgb=True)
     if image.shape != mask.shape:
         raise size_mismatch(scene.mask, mask.shape, image.shape)
-    labels = labels_from_mask(cv2.cvtColor(mask, cv2.COLOR_BGR2RGB), task, scene.mask)
+    labels = labels_from_mask(mask, task, scene.mask)
     sums = (hashlib.sha256(data).hexdigest() for data in (image_bytes, mask_bytes))
     return ScenePixels(image, labels, *sums)
 

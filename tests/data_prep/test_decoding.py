@@ -31,6 +31,7 @@ def test_whole_jpegs_decode_in_silence(capfd, options):
 
 def test_whole_pngs_decode_exactly():
     assert (decode(encoded(".png"), "a.png") == PICTURE).all()
+    assert (decode(encoded(".png"), "a.png", rgb=True) == PICTURE[..., ::-1]).all()
     grey = encoded(".png", PICTURE[..., 0])
     assert (decode(grey, "a.png") == PICTURE[..., :1]).all()
 
