@@ -7,10 +7,10 @@ from pathlib import Path
 import lmdb
 import numpy as np
 
-from data_prep.lmdb_writer import read_manifest
+from data_prep.datums import from_datum
+from data_prep.manifest import read_manifest
 from inference.metrics import confusion, scores
 from inference.predictor import preprocess
-from prototxt_gen.caffe_proto import caffe_pb2
 from prototxt_gen.experiment import Experiment
 
 
@@ -68,9 +68,7 @@ def _records(source: Path, crop: int) -> Iterator[tuple[np.ndarray, np.ndarray]]
     """Yield (image (crop, crop, 3) BGR, label (crop, crop)) of each record, cut in the middle."""
     with lmdb.open(str(source), readonly=True, lock=False) as environment, environment.begin() as reading:
         for _, value in reading.cursor():
-            datum = caffe_pb2().Datum.FromString(value)
-            shape = (datum.channels, datum.height, datum.width)
-            record = np.frombuffer(datum.data, np.uint8).reshape(shape)
-            top, left = (shape[1] - crop) // 2, (shape[2] - crop) // 2
+            record = from_datum(bytes(value), source)
+            top, left = ((size - crop) // 2 for size in record.shape[1:])
             record = record[:, top : top + crop, left : left + crop]
             yield record[:3].transpose(1, 2, 0), record[3]

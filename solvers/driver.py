@@ -17,7 +17,7 @@ from prototxt_gen.errors import ExperimentError, RunError
 from prototxt_gen.experiment import Experiment
 from solvers import snapshots
 from solvers.engines import mpi_place, number_on_this_machine
-from solvers.pycaffe import import_caffe
+from solvers.pycaffe import LOG_START, import_caffe
 from solvers.rank import Task, train_rank
 from solvers.report import Report
 from solvers.run import Run, open_run
@@ -37,8 +37,11 @@ def start(
     """Make or reopen the run's folder and train in it; return the exit code, see `train`."""
     check_devices(gpus)
     number, count = mpi_place() or (0, len(gpus) or 1)
-    if number:  # the first of mpirun's processes makes the folder
-        return train(Run(exp, folder), gpus, task, resume)
+    if mpi_place() and resume and overwrite:
+        raise ExperimentError("--resume", "and --overwrite under mpirun", "give one of the two")
+    if number:  # the first of mpirun's processes makes the folder and chooses the snapshot
+        run = Run(exp, folder)
+        return 0 if resume and run.is_done() else train(run, gpus, task)
     with alone(folder):
         run = open_run(exp, folder, count, bool(gpus), task.weights, task.fit, overwrite, resume)
     with alone(folder):  # it may be a new one
@@ -170,7 +173,8 @@ def _send(what: object, pipes: list[Connection]) -> None:
 def _death(run: Run, process) -> RunError:
     """Explain the end of a rank that said nothing: Caffe's last words are in its log."""
     log = run.caffe_log(int(process.name.split()[-1]))
-    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    text = log.read_text(errors="replace") if log.exists() else ""
+    lines = text.split(LOG_START.decode())[-1].splitlines()
     fatal = [line for line in lines if line.startswith("F")] or lines[-1:]
     how = f"signal {-process.exitcode}" if process.exitcode < 0 else f"exit code {process.exitcode}"
     words = f"; Caffe's last words: {fatal[-1].strip()}" if fatal else ""

@@ -39,7 +39,10 @@ class Engine(Protocol):
         """Begin with rank 0's weights, average gradients from now on; keep the result while stepping."""
 
     def agree(self, stop: bool) -> bool:
-        """Return True in all ranks if `stop` is True in any; called once per iteration."""
+        """Return True in all ranks if `stop` is True in any; each waits for the others."""
+
+    def share(self, what: object) -> object:
+        """Return in all ranks what rank 0 has given."""
 
 
 class Local:
@@ -62,6 +65,10 @@ class Local:
     def agree(self, stop: bool) -> bool:
         """Return `stop`: the parent has told all its ranks the same."""
         return stop
+
+    def share(self, what: object) -> object:
+        """Return `what`: the parent has told all its ranks the same."""
+        return what
 
 
 class Mpi:
@@ -96,6 +103,10 @@ class Mpi:
     def agree(self, stop: bool) -> bool:
         """Return True in all ranks if any wants to stop."""
         return self._comm.allreduce(stop, op=self._mpi.LOR)
+
+    def share(self, what: object) -> object:
+        """Return in all ranks what rank 0 has given."""
+        return self._comm.bcast(what)
 
 
 def _is_statistics(layer: str) -> bool:

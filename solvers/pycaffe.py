@@ -9,6 +9,7 @@ from typing import TextIO
 from prototxt_gen.caffe_proto import caffe_pb2
 
 GLOG_LEVEL = "GLOG_minloglevel"
+LOG_START = b"== start of a process\n"  # so that an older one's last words are not taken for this one's
 ERRORS_ONLY = "2"  # glog's level: Caffe's INFO and WARNING lines stay out of the tools' output
 AVX512 = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
 
@@ -46,6 +47,7 @@ def divert_native_log(path: Path) -> TextIO:
     sys.stderr.flush()
     former = os.fdopen(os.dup(2), "w", buffering=1)
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    os.write(log, LOG_START)
     os.dup2(log, 2)
     os.close(log)
     return former

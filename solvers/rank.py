@@ -1,15 +1,15 @@
 """One rank of a training run: a process with a solver on one GPU, or on the CPU."""
 
+import ctypes
 import math
 import multiprocessing
 import os
 import resource
 import signal
-import sys
-import threading
+import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,8 @@ from solvers.pycaffe import divert_native_log, import_caffe
 from solvers.run import Run
 from solvers.snapshots import Snapshot
 from solvers.weights import Fit, load_weights
+
+PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 Validate = Callable[[object, object], dict]  # (caffe, the solver's net) -> {"miou": ..., ...}
 
@@ -54,24 +56,25 @@ def train_rank(run: Run, task: Task, place: tuple[int, int] | None, parent: Conn
     engine = Mpi(task.gpu is not None) if place is None else Local(*place, parent)
     parent.send(("place", engine.number, engine.count))
     stderr = divert_native_log(run.caffe_log(engine.number))
+    code = 0
     try:
         _train(run, task, engine, parent)
     except DFCNetError as error:
         parent.send(("error", error))
-        sys.exit(2)
+        code = 2
     except Exception:
-        sys.stderr = stderr
-        raise
+        traceback.print_exc(file=stderr)
+        code = 1
+    if code:
+        stderr.flush()
+        os._exit(code)  # not through MPI's farewell, which waits for ranks that wait for this one
 
 
 def _end_with_parent() -> None:
-    """End this rank when its parent is gone, however it went: in a sum over GPUs it would wait for ever."""
-
-    def watch() -> None:
-        wait([multiprocessing.parent_process().sentinel])
+    """Have the kernel end this rank when its parent is gone: in a sum over ranks it would wait for ever."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != multiprocessing.parent_process().pid:  # gone already
         os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _train(run: Run, task: Task, engine: Engine, parent: Connection) -> None:
@@ -85,7 +88,10 @@ def _train(run: Run, task: Task, engine: Engine, parent: Connection) -> None:
     caffe = import_caffe(verbose=True)
     _choose_device(caffe, task.gpu, engine)
     solver = caffe.get_solver(str(run.solver))
+    task = replace(task, resume=engine.share(task.resume))
     _begin(run, task, solver, engine.count, tell)
+    if first and task.resume:
+        snapshots.drop_after(run.snapshots, solver.iter)
     joined = engine.join(caffe, solver)  # kept: Caffe holds a bare pointer to it
     meter = Meter(solver.net)
     tell("ready", solver.iter)
@@ -100,16 +106,21 @@ def _train(run: Run, task: Task, engine: Engine, parent: Connection) -> None:
         parent.send(("sync", solver.iter))
         stop = engine.agree(parent.recv())
         ended = stop or solver.iter == settings.max_iter
-        score = None
-        if task.validate and first and (settings.due(settings.validate_every, solver.iter) or ended):
-            scores = task.validate(caffe, solver.net)
-            score = scores["miou"]
-            tell("validated", solver.iter, scores)
+        saved = None
         if first and (settings.due(settings.snapshot, solver.iter) or ended):
-            _snapshot(run, solver, engine.count, score)
+            saved = _snapshot(run, solver, engine.count)
             tell("snapshot", solver.iter)
+        due = settings.due(settings.validate_every, solver.iter) or ended
+        if first and task.validate and due and not stop:
+            scores = task.validate(caffe, solver.net)
+            tell("validated", solver.iter, scores)
+            if saved:
+                snapshots.add_score(saved, scores["miou"])
+        if saved:
+            snapshots.prune(run.snapshots, settings.keep_snapshots)
         if stop:
             tell("stopped", solver.iter)
+            engine.agree(True)  # a launcher ends all ranks with the first: wait for the snapshot
             break
     if first and solver.iter == settings.max_iter:
         with staged_file(run.weights) as staged:
@@ -146,12 +157,11 @@ def _begin(run: Run, task: Task, solver, ranks: int, tell: Callable) -> None:
     tell("resumed", task.resume.folder, solver.iter)
 
 
-def _snapshot(run: Run, solver, ranks: int, score: float | None) -> None:
+def _snapshot(run: Run, solver, ranks: int) -> Snapshot:
     for name, blobs in solver.net.params.items():
         if not all(np.isfinite(blob.data).all() for blob in blobs):
             raise _no_number(run, f"the weights of layer {name} are no numbers", solver.iter)
-    snapshots.write(solver, run.snapshots, ranks, score)
-    snapshots.prune(run.snapshots, run.experiment.solver.keep_snapshots)
+    return snapshots.write(solver, run.snapshots, ranks)
 
 
 def _refuse_no_number(run: Run, iteration: int, loss: dict[str, float]) -> None:

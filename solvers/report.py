@@ -26,6 +26,8 @@ class Report:
     def __enter__(self) -> "Report":
         """Open the log and the progress bar."""
         path = os.devnull if self.quiet else self.run.log
+        if not self.quiet and self.run.log.exists():
+            _drop_cut_off_line(self.run.log)
         self.log = open(path, "a", encoding="utf-8", buffering=1)
         self.bar = tqdm(total=self.solver.max_iter, unit="it", disable=self.quiet or not sys.stderr.isatty())
         return self
@@ -111,3 +113,11 @@ class Report:
 
     def _done(self, iteration: int) -> None:
         self.say(f"{self.run.weights}: weights after {iteration} iterations")
+
+
+def _drop_cut_off_line(log: Path) -> None:
+    """Remove a last line that an interrupted write has left without its end."""
+    content = log.read_bytes()
+    if not content.endswith(b"\n"):
+        with log.open("r+b") as file:
+            file.truncate(content.rfind(b"\n") + 1)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.classes import IGNORE, TASKS
-from data_prep.lmdb_writer import read_manifest
+from data_prep.manifest import read_manifest
 from prototxt_gen.emit import class_weights, header, net_texts, solver_text, write_files
 from prototxt_gen.errors import DataError, ExperimentError
 from prototxt_gen.experiment import Experiment, Task

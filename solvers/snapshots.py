@@ -12,13 +12,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from prototxt_gen.caffe_proto import caffe_pb2
-from prototxt_gen.errors import RunError
+from prototxt_gen.caffemodel import read_caffemodel
+from prototxt_gen.errors import RunError, WeightsError
+from prototxt_gen.files import write_text
 
 WEIGHTS, STATE, MANIFEST = "weights.caffemodel", "solver.solverstate", "manifest.json"
 PREFIX = "iter_"
 STAGED = ".caffe"  # where Caffe writes: <snapshots>/.caffe_iter_N.caffemodel and .solverstate
-ROOM = 1.2  # free space wanted, in snapshots
+ROOM = 5  # free space wanted, in weights: they, up to two histories, and a copy of these
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ def write(solver, folder: Path, ranks: int, score: float | None = None) -> Snaps
     written = folder / f"{STAGED}_iter_{iteration}"
     staged = folder / f".{PREFIX}{iteration:08d}"
     try:
+        _check_weights(solver, written.with_suffix(".caffemodel"))
         staged.mkdir()
         os.replace(written.with_suffix(".caffemodel"), staged / WEIGHTS)
         _write_state(written.with_suffix(".solverstate"), staged / STATE, iteration)
@@ -78,13 +83,27 @@ def write(solver, folder: Path, ranks: int, score: float | None = None) -> Snaps
 
 def _check_room(solver, folder: Path) -> None:
     values = sum(blob.count for blobs in solver.net.params.values() for blob in blobs)
-    needed, free = int(ROOM * 2 * 4 * values), shutil.disk_usage(folder).free
+    needed, free = ROOM * 4 * values, shutil.disk_usage(folder).free
     if free < needed:
         raise RunError(
             folder,
             f"{free / 1e6:.0f} MB are free, a snapshot needs {needed / 1e6:.0f} MB (iteration {solver.iter})",
             "make room on the disk, then go on with --resume",
         )
+
+
+def _check_weights(solver, written: Path) -> None:
+    """Raise OSError if what Caffe wrote does not hold the weights of the net."""
+    try:
+        weights = read_caffemodel(written)
+    except WeightsError as error:
+        raise OSError(28, "the weights that Caffe wrote are cut off") from error
+    for name, blobs in solver.net.params.items():
+        for blob, values in zip(blobs, weights.get(name, ()), strict=False):
+            if not np.array_equal(values.ravel(), blob.data.ravel()):
+                raise OSError(5, f"layer {name} was not written as it is")
+        if len(weights.get(name, ())) != len(blobs):
+            raise OSError(28, "the weights that Caffe wrote are cut off")
 
 
 def _write_state(written: Path, path: Path, iteration: int) -> None:
@@ -128,6 +147,20 @@ def read(path: Path) -> Snapshot:
         raise RunError(path / MANIFEST, f"is broken ({error})", "take an older snapshot") from error
 
 
+def drop_after(folder: Path, iteration: int) -> None:
+    """Remove snapshots later than the one that a run goes on from: they are broken."""
+    for path in folder.glob(f"{PREFIX}*"):
+        if int(path.name.removeprefix(PREFIX)) > iteration:
+            _remove(path)
+
+
+def add_score(snapshot: Snapshot, score: float) -> None:
+    """Note the validation's mIoU in a snapshot's manifest."""
+    path = snapshot.folder / MANIFEST
+    manifest = json.loads(path.read_text(encoding="utf-8")) | {"score": score}
+    write_text(path, json.dumps(manifest, indent=1) + "\n")
+
+
 def prune(folder: Path, keep: int) -> None:
     """Remove all but the newest `keep` snapshots and the one with the best score."""
     paths = sorted(folder.glob(f"{PREFIX}*"))
@@ -137,9 +170,13 @@ def prune(folder: Path, keep: int) -> None:
     )
     for path in paths[: max(0, len(paths) - keep)]:
         if path != best:
-            hidden = path.with_name(f".old_{path.name}")
-            os.replace(path, hidden)
-            shutil.rmtree(hidden, ignore_errors=True)
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    hidden = path.with_name(f".old_{path.name}")
+    os.replace(path, hidden)
+    shutil.rmtree(hidden, ignore_errors=True)
 
 
 def clean(folder: Path) -> None:

@@ -120,6 +120,22 @@ def test_an_abort_inside_caffe_is_told_with_its_last_words(tiny):
         driver.train(run)
 
 
+def test_words_of_an_older_process_are_not_taken_for_a_ranks_last(tiny):
+    run = new_run(tiny, "run")
+    (run.folder / "caffe.log").write_text("F0101 an older process: out of memory\n")
+    (run.folder / "train.prototxt").write_text("name: 1 2 3")
+    with pytest.raises(RunError) as caught:
+        driver.train(run)
+    assert "older process" not in str(caught.value)
+
+
+def test_a_log_that_ends_in_half_a_line_is_gone_on_with(tiny):
+    run = new_run(tiny, "run")
+    run.log.write_text('{"iteration": 2, "loss": {"land": 1.0}, "lr": 1}\n{"iterat')
+    driver.train(run)
+    assert [entry["iteration"] for entry in entries(run)] == [2, 2, 4, 6]
+
+
 def test_a_killed_rank_ends_the_run(tiny):
     run = new_run(tiny, "run", max_iter="100000", snapshot="100000")
 

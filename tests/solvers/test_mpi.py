@@ -225,6 +225,14 @@ def test_one_killed_rank_of_four_ends_the_run_and_is_named(even, tmp_path):
     assert "rank 2 ended with signal 9" in out + err
 
 
+def is_process(process: Path, folder: Path, tool: bytes) -> bool:
+    try:
+        words = (process / "cmdline").read_bytes().split(b"\0")
+        return words[1:2] == [tool] and os.readlink(process / "cwd") == str(folder)
+    except OSError:
+        return False
+
+
 def is_rank(process: Path, folder: Path, number: int) -> bool:
     try:
         environment = (process / "environ").read_bytes().split(b"\0")
@@ -237,16 +245,24 @@ def is_rank(process: Path, folder: Path, number: int) -> bool:
         return False
 
 
-def test_a_signal_to_mpirun_stops_all_ranks_at_one_iteration(even, tmp_path):
-    even.write_text(even.read_text().replace("max_iter = 4", "max_iter = 1000000"))
+def test_a_signal_to_one_process_stops_all_ranks_with_a_snapshot(even, tmp_path):
+    """Not to mpirun itself: it kills its processes right after passing a signal on."""
+    text = even.read_text().replace("max_iter = 4", "max_iter = 1000000")
+    even.write_text(text.replace("snapshot = 4", "snapshot = 1000000"))
     process = mpirun(2, ROOT / "tools" / "train.py", even, "--cpu", "--run", "run", *FROZEN)
     log = tmp_path / "run" / "log.jsonl"
     while not log.exists() or "loss" not in log.read_text():
         time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
+    tool = str(ROOT / "tools" / "train.py").encode()
+    own = [
+        entry
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdigit() and is_process(entry, tmp_path, tool)
+    ]
+    os.kill(int(own[-1].name), signal.SIGTERM)
     out, err = process.communicate(timeout=60)
     assert process.returncode != 0
-    assert list((tmp_path / "run" / "snapshots").glob("iter_*/manifest.json")), out + err
+    assert len(list((tmp_path / "run" / "snapshots").glob("iter_*/manifest.json"))) == 1, out + err
 
 
 def test_a_batch_that_does_not_divide_over_the_ranks_is_refused_with_the_arithmetic(even):
@@ -254,3 +270,8 @@ def test_a_batch_that_does_not_divide_over_the_ranks_is_refused_with_the_arithme
     _, err = process.communicate(timeout=60)
     assert process.returncode != 0
     assert "batch_size 8 is no multiple of 3 ranks x 2 tasks x 1 images_per_pass = 6" in err
+
+
+def test_a_finished_run_is_resumed_by_all_ranks_in_peace(even):
+    train(even, "run", 2, *FROZEN)
+    assert "trained already" in train(even, "run", 2, "--resume")

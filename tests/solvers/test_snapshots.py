@@ -4,12 +4,14 @@ import json
 import os
 import shutil
 from collections import namedtuple
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from prototxt_gen.caffe_proto import caffe_pb2
+from prototxt_gen.caffemodel import read_caffemodel, write_caffemodel
 from prototxt_gen.errors import RunError
 from solvers import snapshots
 
@@ -20,18 +22,20 @@ class FakeSolver:
     """Writes what Caffe writes, where Caffe writes it."""
 
     def __init__(self, folder, iteration: int) -> None:
-        blob = SimpleNamespace(count=1000, data=np.ones(1000))
+        blob = SimpleNamespace(count=1000, data=np.full(1000, iteration, np.float32))
         self.iter, self.net = iteration, SimpleNamespace(params={"conv1": [blob]})
-        self.prefix, self.cut = folder / ".caffe", False
+        self.prefix, self.cut = folder / ".caffe", ""
 
     def snapshot(self) -> None:
         path = f"{self.prefix}_iter_{self.iter}"
-        with open(f"{path}.caffemodel", "wb") as file:
-            file.write(b"weights %d" % self.iter)
+        weights = {"conv1": [np.full(1000, self.iter, np.float32)]}
+        write_caffemodel(Path(f"{path}.caffemodel"), "net", weights)
+        if self.cut == "weights":
+            os.truncate(f"{path}.caffemodel", 3000)
         state = caffe_pb2().SolverState(iter=self.iter, learned_net=f"{path}.caffemodel", current_step=0)
         state.history.add(data=[1.0, 2.0])
         with open(f"{path}.solverstate", "wb") as file:
-            file.write(state.SerializeToString()[: -4 if self.cut else None])
+            file.write(state.SerializeToString()[: -4 if self.cut == "state" else None])
 
 
 def write(folder, iteration: int, score: float | None = None) -> snapshots.Snapshot:
@@ -47,7 +51,7 @@ def test_a_snapshot_holds_weights_state_and_their_checksums(tmp_path):
     assert names(tmp_path) == ["iter_00000400"]
     assert names(made.folder) == ["manifest.json", "solver.solverstate", "weights.caffemodel"]
     assert snapshots.read(made.folder) == made
-    assert made.weights.read_bytes() == b"weights 400"
+    assert read_caffemodel(made.weights)["conv1"][0][0] == 400
     state = caffe_pb2().SolverState.FromString(made.state.read_bytes())
     assert (state.iter, list(state.history[0].data)) == (400, [1.0, 2.0])
     assert not state.HasField("learned_net")  # no path in it: the folder can be moved
@@ -117,11 +121,12 @@ def test_a_disk_that_fills_up_leaves_the_older_snapshot(tmp_path, monkeypatch):
     assert snapshots.newest(tmp_path, pytest.fail).iteration == 1
 
 
-def test_a_state_that_caffe_wrote_in_part_is_noticed(tmp_path):
+@pytest.mark.parametrize("part", ["state", "weights"])
+def test_what_caffe_wrote_in_part_is_noticed(tmp_path, part):
     solver = FakeSolver(tmp_path, 3)
-    solver.cut = True
+    solver.cut = part
     with pytest.raises(
-        RunError, match=r"iteration 3 cannot be written \(the state that Caffe wrote is cut off\)"
+        RunError, match=rf"iteration 3 cannot be written \(the {part} that Caffe wrote (is|are) cut off\)"
     ):
         snapshots.write(solver, tmp_path, ranks=1)
     assert names(tmp_path) == []
@@ -131,3 +136,17 @@ def test_the_manifest_tells_iteration_ranks_and_score(tmp_path):
     manifest = json.loads((write(tmp_path, 9, 0.25).folder / "manifest.json").read_text())
     assert (manifest["iteration"], manifest["ranks"], manifest["score"]) == (9, 2, 0.25)
     assert set(manifest["sha256"]) == {"weights.caffemodel", "solver.solverstate"}
+
+
+def test_broken_snapshots_later_than_the_one_gone_on_from_are_dropped(tmp_path):
+    """Else they would count as the newest, and the whole ones would be removed for them."""
+    for iteration in (100, 200, 300):
+        write(tmp_path, iteration)
+    snapshots.drop_after(tmp_path, 200)
+    assert names(tmp_path) == ["iter_00000100", "iter_00000200"]
+
+
+def test_a_score_is_added_to_the_manifest(tmp_path):
+    made = write(tmp_path, 5)
+    snapshots.add_score(made, 0.75)
+    assert snapshots.read(made.folder).score == 0.75
