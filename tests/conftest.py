@@ -71,6 +71,10 @@ def run_tool():
     return run
 
 
+# Before a command that is to get a SIGINT: a shell's background jobs ignore it, and so do their children.
+HEED_CTRL_C = ("env", "--default-signal=INT")
+
+
 def refused(done: subprocess.CompletedProcess, *words: object) -> None:
     """Check exit code 2, nothing on stdout, and one line on stderr that holds all the words."""
     assert (done.returncode, done.stdout) == (2, ""), done.stderr

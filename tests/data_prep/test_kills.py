@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from data_prep.inspection import check_database
+from tests.conftest import HEED_CTRL_C
 
 pytestmark = pytest.mark.caffe
 TOOL = Path(__file__).parents[2] / "tools" / "build_lmdb.py"
@@ -32,7 +33,7 @@ def images(tmp_path_factory) -> Path:
 
 
 def start(images: Path, out: Path, seed: int, *more: object) -> subprocess.Popen:
-    command = [sys.executable, TOOL, "road", "--images", images, "--out", out, "--crop", 257]
+    command = [*HEED_CTRL_C, sys.executable, TOOL, "road", "--images", images, "--out", out, "--crop", 257]
     command += ["--variants", 16, "--workers", 2, "--seed", seed, *more]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     return subprocess.Popen([str(word) for word in command], start_new_session=True, **quiet)
@@ -102,4 +103,7 @@ def test_a_stop_from_outside_cleans_up(images, tmp_path, number):
     process.send_signal(number)
     assert process.wait(20) == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
     assert list(tmp_path.iterdir()) == []
+    deadline = time.monotonic() + 10
+    while members(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
     assert not members(process.pid)

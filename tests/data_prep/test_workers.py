@@ -11,6 +11,7 @@ import pytest
 
 from data_prep.workers import check_workers, ordered
 from prototxt_gen.errors import DataError
+from tests.conftest import HEED_CTRL_C
 
 ROOT = Path(__file__).parents[2]
 
@@ -97,7 +98,7 @@ try:
 except KeyboardInterrupt:
     sys.exit(130)
 """
-    command = [sys.executable, "-c", code.format(root=str(ROOT))]
+    command = [*HEED_CTRL_C, sys.executable, "-c", code.format(root=str(ROOT))]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, start_new_session=True, **pipes) as process:
         makers = {int(process.stdout.readline()) for _ in range(12)}
