@@ -60,12 +60,12 @@ class RasterPixels:
     def read_image(self, rows: slice, columns: slice) -> np.ndarray:
         """Return a window of the image, uint8 (h, w, 3), BGR; grey gives three equal channels."""
         bands = [3, 2, 1] if self.image.count >= 3 else [1, 1, 1]
-        return np.ascontiguousarray(_read(self.image, bands, rows, columns).transpose(1, 2, 0))
+        return np.ascontiguousarray(read_window(self.image, bands, rows, columns).transpose(1, 2, 0))
 
     def read_labels(self, rows: slice, columns: slice) -> np.ndarray:
         """Return a window of the labels, uint8 (h, w): IGNORE where image or mask has no data."""
-        values = _read(self.mask, 1, rows, columns)
-        valid = _valid(self.mask, rows, columns) & _valid(self.image, rows, columns)
+        values = read_window(self.mask, 1, rows, columns)
+        valid = read_valid(self.mask, rows, columns) & read_valid(self.image, rows, columns)
         return self.values.apply(values, ~valid, self.mask.name)
 
 
@@ -76,19 +76,20 @@ def open_raster(image: Path, mask: Path, values: LabelValues) -> Iterator[Raster
     The image has 8 bits and one or three bands, and maybe an alpha band; the mask one band of integers
     of at most 32 bits. Both have the same size and, where both say it, cover the same place.
     """
-    with rasterio.Env(**SETTINGS), _open(image) as pixels, _open(mask) as numbers:
+    with rasterio.Env(**SETTINGS), open_geotiff(image) as pixels, open_geotiff(mask) as numbers:
         _check_image(pixels)
         if numbers.count != 1 or np.dtype(numbers.dtypes[0]).kind not in "iu":
             fact = f"has {numbers.count} bands of {numbers.dtypes[0]}"
             raise DataError(mask, fact, "give one band of integers, of at most 32 bits")
         if numbers.shape != pixels.shape:
             raise size_mismatch(mask, numbers.shape, pixels.shape)
-        _check_place(pixels, numbers)
+        check_place(pixels, numbers)
         yield RasterPixels(pixels, numbers, values)
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[rasterio.DatasetReader]:
+def open_geotiff(path: Path) -> Iterator[rasterio.DatasetReader]:
+    """Open a GeoTIFF, in a rasterio.Env of SETTINGS; DataError for what is none, or huge at once."""
     try:
         # The driver is fixed: GDAL would take a text file of another format and follow paths in it.
         with warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning):
@@ -117,8 +118,8 @@ def _check_image(image: rasterio.DatasetReader) -> None:
         raise DataError(image.name, fact, "export it as 8-bit RGB or grey")
 
 
-def _check_place(image: rasterio.DatasetReader, mask: rasterio.DatasetReader) -> None:
-    """Raise DataError if both rasters say where they lie, and it is not one place."""
+def check_place(image: rasterio.DatasetReader, mask: rasterio.DatasetReader, what: str = "its image") -> None:
+    """Raise DataError if both rasters say where they lie, and it is not one place; `what` is the first."""
     if image.crs is None or mask.crs is None:
         return
     corners = [(0, 0), (image.width, 0), (0, image.height)]
@@ -127,21 +128,31 @@ def _check_place(image: rasterio.DatasetReader, mask: rasterio.DatasetReader) ->
         abs(a - b) for one, other in zip(moved, corners, strict=True) for a, b in zip(one, other, strict=True)
     )
     if image.crs != mask.crs or away > SAME_PLACE:
-        fact = f"lies elsewhere than its image ({mask.crs}, {away:.1f} pixels away)"
-        raise DataError(mask.name, fact, "warp it to the image's grid")
+        fact = f"lies elsewhere than {what} ({mask.crs}, {away:.1f} pixels away)"
+        raise DataError(mask.name, fact, f"warp it to the grid of {what}")
 
 
-def _read(dataset: rasterio.DatasetReader, bands: int | list[int], rows: slice, columns: slice) -> np.ndarray:
+def read_window(
+    dataset: rasterio.DatasetReader,
+    bands: int | list[int],
+    rows: slice,
+    columns: slice,
+    shape: tuple[int, int] | None = None,
+) -> np.ndarray:
+    """Return a window of bands, (h, w) or (bands, h, w), shrunk to `shape` (h, w) by nearest neighbour."""
+    size = None if shape is None or isinstance(bands, int) else (len(bands), *shape)
     try:
-        return dataset.read(bands, window=Window.from_slices(rows, columns))
+        return dataset.read(bands, window=Window.from_slices(rows, columns), out_shape=size or shape)
     except (RasterioError, ValueError, MemoryError) as error:
         raise _damaged(dataset, error) from error
 
 
-def _valid(dataset: rasterio.DatasetReader, rows: slice, columns: slice) -> np.ndarray:
+def read_valid(
+    dataset: rasterio.DatasetReader, rows: slice, columns: slice, shape: tuple[int, int] | None = None
+) -> np.ndarray:
     """Return where a dataset has data, bool (h, w): by its nodata value, mask band or alpha band."""
     try:
-        return dataset.dataset_mask(window=Window.from_slices(rows, columns)) > 0
+        return dataset.dataset_mask(window=Window.from_slices(rows, columns), out_shape=shape) > 0
     except (RasterioError, ValueError, MemoryError) as error:
         raise _damaged(dataset, error) from error
 

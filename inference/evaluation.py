@@ -1,16 +1,20 @@
-"""Folders of masks to scores, as numbers for a file and as a table for a reader."""
+"""Folders of masks to scores: of one set of maps, or of several over the same scenes."""
 
-import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
 from data_prep.classes import Task
-from inference.folders import MaskPair
-from inference.masks import read_labels
+from inference.bootstrap import Resampling
+from inference.folders import MaskPair, pair_masks
+from inference.label_files import Labels, check_same_place, open_labels
 from inference.metrics import Scores, confusion, constant_scores, scores
 from prototxt_gen.errors import DataError
+
+WINDOW = 2048  # pixels of a side compared at once
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,7 @@ class Evaluation:
     matrices: dict[str, np.ndarray]
     measured: Scores
     constant: Scores
+    resampling: Resampling = field(default_factory=Resampling)
 
     @property
     def commonest(self) -> str:
@@ -32,95 +37,76 @@ class Evaluation:
         """MIoU divided by that of always predicting the commonest class."""
         return self.measured.miou / self.constant.miou
 
+    @cached_property
+    def resampled(self) -> Scores | None:
+        """The scores of the bootstrap's draws, or None for a single scene."""
+        return self.resampling.scores(np.stack(list(self.matrices.values())))
+
+    def interval(self, score: str, label: int | None = None) -> tuple[float, float] | None:
+        """Return the bounds of a score by its name in Scores, of class `label` if it has classes.
+
+        None for a single scene.
+        """
+        if self.resampled is None:
+            return None
+        values = getattr(self.resampled, score)
+        return self.resampling.interval(values if label is None else values[:, label])
+
+    def lead(self, other: "Evaluation") -> tuple[float, tuple[float, float] | None]:
+        """Return by how much the mIoU exceeds that of `other` on the same scenes, and the bounds of that.
+
+        Both are resampled alike: what makes a scene hard for both maps drops out.
+        """
+        lead = self.measured.miou - other.measured.miou
+        if self.resampled is None or other.resampled is None:
+            return lead, None
+        return lead, self.resampling.interval(self.resampled.miou - other.resampled.miou)
+
 
 def evaluate(
     pairs: Sequence[MaskPair],
     task: Task,
     progress: Callable[[Iterable[MaskPair]], Iterable[MaskPair]] = iter,
+    resampling: Resampling | None = None,
 ) -> Evaluation:
     """Compare the masks of `pairs`: one confusion matrix over all pixels of all scenes.
 
-    Raises DataError for a mask that cannot be read, a prediction of another size than its truth, and
-    where no pixel at all is scored.
+    Raises DataError for a mask that cannot be read, a prediction of another size or place than its
+    truth, and where no pixel at all is scored.
     """
     matrices = {pair.id: _compare(pair, task) for pair in progress(pairs)}
     measured = scores(sum(matrices.values()))
     if not measured.pixels:
         raise DataError(pairs[0].truth.parent, "has unknown pixels only", "give truth with a class in it")
-    return Evaluation(task, matrices, measured, constant_scores(measured))
+    return Evaluation(task, matrices, measured, constant_scores(measured), resampling or Resampling())
+
+
+def pair_folders(truth: Path, folders: Sequence[Path], only_predicted: bool = False) -> list[list[MaskPair]]:
+    """Pair each folder of predictions with the truth; DataError where they are not of the same scenes."""
+    paired = [pair_masks(truth, folder, only_predicted) for folder in folders]
+    first = {pair.id for pair in paired[0]}
+    for folder, pairs in zip(folders[1:], paired[1:], strict=True):
+        different = sorted(first ^ {pair.id for pair in pairs})
+        if different:
+            lacking = folder if different[0] in first else folders[0]
+            remedy = "compare predictions of the same scenes"
+            raise DataError(lacking, f"has no prediction of scene {different[0]}", remedy)
+    return paired
 
 
 def _compare(pair: MaskPair, task: Task) -> np.ndarray:
-    truth, predicted = read_labels(pair.truth, task), read_labels(pair.predicted, task)
-    if truth.shape != predicted.shape:
-        sizes = "{1}x{0}, the truth {3}x{2}".format(*predicted.shape, *truth.shape)
-        raise DataError(pair.predicted, f"is {sizes}", "predict the image that belongs to the truth")
-    return confusion(truth, predicted, len(task.classes))
+    with open_labels(pair.truth, task) as truth, open_labels(pair.predicted, task) as predicted:
+        if truth.shape != predicted.shape:
+            sizes = "{1}x{0}, the truth {3}x{2}".format(*predicted.shape, *truth.shape)
+            raise DataError(pair.predicted, f"is {sizes}", "predict the image that belongs to the truth")
+        check_same_place(truth, predicted)
+        windows = _windows(truth)
+        return sum(confusion(truth.read(*w), predicted.read(*w), len(task.classes)) for w in windows)
 
 
-def table(evaluation: Evaluation) -> str:
-    """Return the scores as lines of text, in percent; an absent class has no IoU and says so."""
-    measured, constant = evaluation.measured, evaluation.constant
-    classes = evaluation.task.classes
-    rows = [
-        f"{name:<12}  {_percent(iou) if not absent else 'absent':>7}  {_percent(share):>7}"
-        for name, iou, absent, share in zip(
-            classes, measured.iou, measured.absent, measured.truth_share, strict=True
-        )
-    ]
-    absent = [name for name, gone in zip(classes, measured.absent, strict=True) if gone]
-    left_out = f" ({', '.join(absent)} left out: neither in truth nor predicted)" if absent else ""
-    always = f"always {evaluation.commonest}"
-    width = max(len(always), len("pixel accuracy"))
-    return "\n".join(
-        [
-            f"{_scenes(len(evaluation.matrices))}, {measured.pixels:,} scored pixels, {evaluation.task.name}",
-            "",
-            f"{'class':<12}  {'IoU %':>7}  {'truth %':>7}",
-            *rows,
-            "",
-            f"{'mIoU':<{width}}  {_percent(measured.miou):>6} %{left_out}",
-            f"{'pixel accuracy':<{width}}  {_percent(measured.accuracy):>6} %",
-            f"{always:<{width}}  {_percent(constant.miou):>6} % mIoU, "
-            f"{_percent(constant.accuracy)} % accuracy",
-            f"{'ratio':<{width}}  {evaluation.ratio:>6.2f} times the mIoU of always {evaluation.commonest}",
-        ]
-    )
-
-
-def _scenes(count: int) -> str:
-    return "1 scene" if count == 1 else f"{count} scenes"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2f}"
-
-
-def as_numbers(evaluation: Evaluation) -> dict:
-    """Return all scores as plain numbers for JSON: shares from 0 to 1, None for what is undefined."""
-    measured, classes = evaluation.measured, evaluation.task.classes
-    return {
-        "task": evaluation.task.name,
-        "scenes": list(evaluation.matrices),
-        "scored_pixels": measured.pixels,
-        "miou": _number(measured.miou),
-        "accuracy": _number(measured.accuracy),
-        "iou": dict(zip(classes, map(_number, measured.iou), strict=True)),
-        "truth_share": dict(zip(classes, map(_number, measured.truth_share), strict=True)),
-        "absent": [name for name, gone in zip(classes, measured.absent, strict=True) if gone],
-        "always_commonest": {
-            "class": evaluation.commonest,
-            "miou": _number(evaluation.constant.miou),
-            "accuracy": _number(evaluation.constant.accuracy),
-            "ratio": _number(evaluation.ratio),
-        },
-        "confusion": {
-            "rows_truth": list(classes),
-            "columns_predicted": [*classes, "unknown"],
-            "pixels": measured.matrix.tolist(),
-        },
-    }
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
+def _windows(labels: Labels) -> Iterator[tuple[slice, slice]]:
+    """Yield (rows, columns) of windows that cover the labels once."""
+    height, width = labels.shape
+    for top in range(0, height, WINDOW):
+        for left in range(0, width, WINDOW):
+            yield slice(top, min(top + WINDOW, height)), slice(left, min(left + WINDOW, width))

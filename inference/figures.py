@@ -28,6 +28,15 @@ def column_names(folders: Sequence[Path], names: Sequence[str] | None) -> list[s
     return list(names)
 
 
+def different_names(folders: Sequence[Path], names: Sequence[str] | None) -> list[str]:
+    """Return a name per folder as `column_names`; DataError where two are the same."""
+    found = column_names(folders, names)
+    twice = next((name for name in found if found.count(name) > 1), None)
+    if twice is not None:
+        raise DataError("--names", f"{twice} twice for the --pred folders", "give each its own name")
+    return found
+
+
 def check_output(path: Path, overwrite: bool) -> None:
     """Raise OutputError if `path` exists and may not be replaced, or is of no known format."""
     if path.suffix.lower() not in FORMATS:

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.scenes import IMAGE_ENDINGS, MASK_ENDING
+from data_prep.scenes import IMAGE_ENDINGS, LABELS_ENDING, MASK_ENDING
 from prototxt_gen.errors import DataError
 
+MASK_ENDINGS = (MASK_ENDING, LABELS_ENDING)
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
@@ -30,7 +31,7 @@ class MaskPair:
 def scene_id(path: Path) -> str:
     """Return the scene's id: the name without DeepGlobe's ending, else without its extension."""
     name = path.name
-    for ending in (*IMAGE_ENDINGS, MASK_ENDING):
+    for ending in (*IMAGE_ENDINGS, *MASK_ENDINGS):
         if name.endswith(ending):
             return name.removesuffix(ending)
     return path.stem
@@ -69,14 +70,22 @@ def _images_in(folder: Path) -> list[Path]:
 
 
 def find_masks(folder: Path) -> dict[str, Path]:
-    """Return the masks `<id>_mask.png` of a folder by id, sorted; DataError where there is none."""
+    """Return the masks `<id>_mask.png` and `<id>_mask.tif` of a folder by id, sorted.
+
+    Raises DataError where there is none, or two of one id.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(folder, "is no folder", "give a folder of <id>_mask.png")
-    paths = sorted(path for path in folder.iterdir() if path.name.endswith(MASK_ENDING))
-    if not paths:
+    found: dict[str, Path] = {}
+    for path in sorted(path for path in folder.iterdir() if path.name.endswith(MASK_ENDINGS)):
+        id = scene_id(path)
+        if id in found:
+            raise DataError(path, f"has the id {id} of {found[id].name}", "leave one of the two out")
+        found[id] = path
+    if not found:
         raise DataError(folder, f"holds no <id>{MASK_ENDING}", "give a folder of masks")
-    return {scene_id(path): path for path in paths}
+    return dict(sorted(found.items()))
 
 
 def pair_masks(truth: Path, predicted: Path, only_predicted: bool = False) -> list[MaskPair]:

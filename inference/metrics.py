@@ -1,4 +1,4 @@
-"""Scores of a map against its truth, all from one confusion matrix over all pixels of all scenes."""
+"""Scores of maps against their truth, all from one confusion matrix over all pixels of all scenes."""
 
 from dataclasses import dataclass
 
@@ -35,17 +35,26 @@ def constant_prediction(matrix: np.ndarray, label: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of one confusion matrix; shares from 0 to 1, NaN where there is nothing to divide by.
+    """Scores of a confusion matrix; shares from 0 to 1, NaN where there is nothing to divide by.
 
-    `iou` (classes,) is intersection over union, TP / (TP + FN + FP): NaN for a class that neither
-    truth nor prediction has. `miou` is its mean over the other classes (the paper's mIOU, section
-    3.3), `accuracy` the share of scored pixels that are right.
+    With TP, FP and FN the pixels of a class that are found, claimed wrongly and missed, (classes,):
+    `iou` is TP / (TP + FP + FN), NaN for a class that neither truth nor prediction has; `precision`
+    TP / (TP + FP), NaN for one never predicted; `recall` TP / (TP + FN), NaN for one without truth;
+    `f1` 2 TP / (2 TP + FP + FN). `miou` is the mean of the IoUs that are numbers (the paper's mIOU,
+    section 3.3), `accuracy` the share of scored pixels that are right, `frequency_weighted_iou` the
+    sum of the IoUs weighted by the classes' shares of the truth (Long et al., FCN, section 5).
+
+    A stack of matrices (..., classes, classes + 1) gives each score its leading axes.
     """
 
     matrix: np.ndarray
     iou: np.ndarray
+    precision: np.ndarray
+    recall: np.ndarray
+    f1: np.ndarray
     miou: float
     accuracy: float
+    frequency_weighted_iou: float
 
     @property
     def pixels(self) -> int:
@@ -69,22 +78,27 @@ class Scores:
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0)
+    return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0)[()]
 
 
 def scores(matrix: np.ndarray) -> Scores:
-    """Return the scores of a (classes, classes + 1) matrix from `confusion`, or of a sum of such."""
-    square = matrix[:, :-1]
-    hits = np.diagonal(square).astype(float)
-    union = matrix.sum(axis=1) + square.sum(axis=0) - hits
-    iou = _ratio(hits, union)
-    present = iou[~np.isnan(iou)]
-    total = matrix.sum()
+    """Return the scores of a (..., classes, classes + 1) matrix from `confusion`, or of a sum of such."""
+    square = matrix[..., :-1]
+    hits = np.diagonal(square, axis1=-2, axis2=-1).astype(float)
+    truth, claimed = matrix.sum(axis=-1), square.sum(axis=-2)
+    iou = _ratio(hits, truth + claimed - hits)
+    present = ~np.isnan(iou)
+    known = np.where(present, iou, 0)
+    total = truth.sum(axis=-1)
     return Scores(
         matrix=matrix,
         iou=iou,
-        miou=float(present.mean()) if present.size else float("nan"),
-        accuracy=float(hits.sum() / total) if total else float("nan"),
+        precision=_ratio(hits, claimed),
+        recall=_ratio(hits, truth),
+        f1=_ratio(2 * hits, truth + claimed),
+        miou=_ratio(known.sum(axis=-1), present.sum(axis=-1)),
+        accuracy=_ratio(hits.sum(axis=-1), total),
+        frequency_weighted_iou=_ratio((known * truth).sum(axis=-1), total),
     )
 
 

@@ -1,4 +1,7 @@
-"""Score predicted masks against true ones: one confusion matrix over all pixels of all scenes."""
+"""Score predicted masks against true ones: one confusion matrix over all pixels of all scenes.
+
+Several --pred folders give one table: the mIoU of each, and its lead over the first.
+"""
 
 import argparse
 import json
@@ -13,8 +16,10 @@ from tqdm import tqdm
 def parse() -> argparse.Namespace:
     """Return the arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--truth", type=Path, required=True, help="folder of true <id>_mask.png")
-    parser.add_argument("--pred", type=Path, required=True, help="folder of predicted <id>_mask.png")
+    masks = "<id>_mask.png in DeepGlobe's colours, or <id>_mask.tif with class numbers"
+    parser.add_argument("--truth", type=Path, required=True, help=f"folder of true {masks}")
+    parser.add_argument("--pred", type=Path, required=True, nargs="+", help="folders of predicted ones")
+    parser.add_argument("--names", nargs="+", help="a name per --pred folder (default: its own)")
     parser.add_argument("--task", choices=("land", "road"), default="land", help="default: land")
     parser.add_argument("--only-predicted", action="store_true", help="skip true masks without prediction")
     parser.add_argument(
@@ -23,31 +28,61 @@ def parse() -> argparse.Namespace:
         metavar="R",
         help="exit with 1 if the mIoU is less than R times that of always predicting the commonest class",
     )
+    parser.add_argument(
+        "--resamples", type=int, default=1000, help="bootstrap over scenes (default: 1000; 0: no intervals)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the resamples (default: 0)")
     parser.add_argument("--json", type=Path, help="write all numbers here")
+    parser.add_argument("--csv", type=Path, help="write a line per score and class here")
+    parser.add_argument("--figure", type=Path, help="draw the confusion matrix here (.png, .pdf, .svg)")
     cli.add_overwrite(parser)
     return parser.parse_args()
 
 
 def main() -> None:
-    """Print the scores; write them as JSON where asked."""
+    """Print the scores; write them where asked."""
     arguments = parse()
     from data_prep.classes import TASKS
-    from inference.evaluation import as_numbers, evaluate, table
-    from inference.folders import pair_masks
+    from inference import score_files, score_text
+    from inference.bootstrap import Resampling
+    from inference.evaluation import evaluate, pair_folders
+    from inference.figures import check_output, different_names
+    from inference.matrix_figure import draw_matrices
     from prototxt_gen.files import refuse_existing, write_text
 
-    if arguments.json:
-        refuse_existing(arguments.json, arguments.overwrite)
-    pairs = pair_masks(arguments.truth, arguments.pred, arguments.only_predicted)
+    for path in filter(None, (arguments.json, arguments.csv)):
+        refuse_existing(path, arguments.overwrite)
+    if arguments.figure:
+        check_output(arguments.figure, arguments.overwrite)
+    names = different_names(arguments.pred, arguments.names)
+    resampling = Resampling(arguments.resamples, seed=arguments.seed)
     progress = partial(tqdm, unit="scene", disable=None, leave=False)
-    evaluation = evaluate(pairs, TASKS[arguments.task], progress)
-    print(table(evaluation))
+    paired = pair_folders(arguments.truth, arguments.pred, arguments.only_predicted)
+    evaluations = {
+        name: evaluate(pairs, TASKS[arguments.task], progress, resampling)
+        for name, pairs in zip(names, paired, strict=True)
+    }
+    several = len(evaluations) > 1
+    only = next(iter(evaluations.values()))
+    print(score_text.comparison(evaluations) if several else score_text.table(only))
     if arguments.json:
-        numbers = json.dumps(as_numbers(evaluation), indent=2, allow_nan=False)
-        write_text(arguments.json, numbers + "\n", arguments.overwrite)
-    if arguments.at_least is not None and not evaluation.ratio >= arguments.at_least:
-        print(f"evaluate.py: ratio {evaluation.ratio:.2f} is less than {arguments.at_least}", file=sys.stderr)
-        sys.exit(1)
+        numbers = score_files.as_comparison(evaluations) if several else score_files.as_numbers(only)
+        text = json.dumps(numbers, indent=2, allow_nan=False)
+        write_text(arguments.json, text + "\n", arguments.overwrite)
+    if arguments.csv:
+        write_text(arguments.csv, score_files.as_csv(evaluations), arguments.overwrite)
+    if arguments.figure:
+        draw_matrices(evaluations, arguments.figure, arguments.overwrite)
+    _require(evaluations, arguments.at_least)
+
+
+def _require(evaluations: dict, least: float | None) -> None:
+    """Exit with 1 at the first set of maps whose ratio is less than `least`."""
+    for name, evaluation in evaluations.items():
+        if least is not None and not evaluation.ratio >= least:
+            maps = f"{name}: " if len(evaluations) > 1 else ""
+            print(f"evaluate.py: {maps}ratio {evaluation.ratio:.2f} is less than {least}", file=sys.stderr)
+            sys.exit(1)
 
 
 if __name__ == "__main__":

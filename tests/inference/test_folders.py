@@ -78,6 +78,16 @@ def test_a_folder_without_masks_is_named(tmp_path):
         find_masks(tmp_path / "nowhere")
 
 
+def test_class_rasters_are_masks_too_but_not_both_of_one_id(tmp_path):
+    folder = touch(tmp_path / "maps", "2_mask.tif", "1_mask.png", "1_sat.tif")
+    assert {id: path.name for id, path in find_masks(folder).items()} == {
+        "1": "1_mask.png",
+        "2": "2_mask.tif",
+    }
+    with pytest.raises(DataError, match=r"2_mask\.tif: has the id 2 of 2_mask\.png"):
+        find_masks(touch(folder, "2_mask.png"))
+
+
 def test_picked_ids_are_spread_evenly():
     ids = [str(number) for number in range(10)]
     assert list(pick(ids, 2)) == ["2", "7"]

@@ -23,6 +23,25 @@ def test_a_case_counted_by_hand():
     assert result.pixels == 7
 
 
+def test_precision_recall_and_f1_counted_by_hand():
+    # class 0: found 6, claimed wrongly 2, missed 4; class 1: 3, 5, 2; class 2: 1, 0, 1; class 3: no pixel
+    matrix = np.array([[6, 4, 0, 0, 0], [2, 3, 0, 0, 0], [0, 1, 1, 0, 0], [0, 0, 0, 0, 0]])
+    result = scores(matrix)
+    np.testing.assert_allclose(result.precision, [6 / 8, 3 / 8, 1, math.nan])
+    np.testing.assert_allclose(result.recall, [6 / 10, 3 / 5, 1 / 2, math.nan])
+    np.testing.assert_allclose(result.f1, [12 / 18, 6 / 13, 2 / 3, math.nan])
+    np.testing.assert_allclose(result.iou, [6 / 12, 3 / 10, 1 / 2, math.nan])
+    assert result.frequency_weighted_iou == pytest.approx((10 * 6 / 12 + 5 * 3 / 10 + 2 * 1 / 2) / 17)
+
+
+def test_a_class_never_predicted_has_no_precision_and_one_without_truth_no_recall():
+    result = scores(confusion(np.array([0, 0, 1]), np.array([0, 2, 2]), 3))
+    np.testing.assert_array_equal(result.precision, [1, math.nan, 0])
+    np.testing.assert_array_equal(result.recall, [1 / 2, 0, math.nan])
+    np.testing.assert_array_equal(result.f1, [2 / 3, 0, 0])
+    assert result.frequency_weighted_iou == pytest.approx(2 / 3 * 1 / 2)
+
+
 def test_unknown_truth_is_not_scored():
     truth = np.full((4, 4), IGNORE)
     matrix = confusion(truth, np.zeros((4, 4), int), 2)
@@ -101,3 +120,12 @@ def test_scenes_add_up():
     whole = confusion(truth, predicted, 3)
     halves = confusion(truth[:17], predicted[:17], 3) + confusion(truth[17:], predicted[17:], 3)
     np.testing.assert_array_equal(whole, halves)
+
+
+def test_a_stack_of_matrices_scores_like_each_alone():
+    stack = np.random.default_rng(0).integers(0, 3, (7, 4, 5))
+    stacked = scores(stack)
+    for at, matrix in enumerate(stack):
+        alone = scores(matrix)
+        for name in ("iou", "precision", "recall", "f1", "miou", "accuracy", "frequency_weighted_iou"):
+            np.testing.assert_array_equal(getattr(stacked, name)[at], getattr(alone, name))

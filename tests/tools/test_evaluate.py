@@ -80,3 +80,27 @@ def test_a_score_that_must_be_reached_decides_the_exit_code(folders, run_tool, r
     done = run_tool("evaluate.py", *arguments(folders), "--at-least", ratio)
     assert done.returncode == code
     assert done.stderr == ("evaluate.py: ratio 1.56 is less than 1.6\n" if code else "")
+
+
+def test_several_folders_give_one_table_and_files(folders, run_tool):
+    files = [word for kind in ("json", "csv") for word in (f"--{kind}", folders / f"s.{kind}")]
+    done = run_tool(
+        "evaluate.py", *arguments(folders), folders / "truth", *files, "--figure", folders / "s.png"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "lead: mIoU above maps" in done.stdout
+    numbers = json.loads((folders / "s.json").read_text())
+    assert numbers["maps"]["truth"]["miou"] == 1
+    assert "truth,miou,,1.0,1.0,1.0" in (folders / "s.csv").read_text().splitlines()
+    assert cv2.imread(str(folders / "s.png")).shape[1] > 1000
+
+
+def test_folders_of_one_name_need_names(folders, run_tool):
+    given = (*arguments(folders), folders / "truth" / ".." / "maps")
+    refused(run_tool("evaluate.py", *given), "--names", "maps twice")
+    assert run_tool("evaluate.py", *given, "--names", "a", "b").returncode == 0
+
+
+@pytest.mark.parametrize("option", ["resamples", "seed"])
+def test_a_wrong_bootstrap_is_refused(folders, run_tool, option):
+    refused(run_tool("evaluate.py", *arguments(folders), f"--{option}", "-1"), f"{option}: is -1")
