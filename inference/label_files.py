@@ -14,7 +14,8 @@ import numpy as np
 import rasterio
 
 from data_prep.classes import Task, check_labels
-from data_prep.rasters import SETTINGS, check_place, open_geotiff, read_valid, read_window
+from data_prep.geotiff import SETTINGS, open_geotiff, read_window, valid_window
+from data_prep.rasters import check_place
 from inference.masks import read_labels
 from prototxt_gen.errors import DataError
 
@@ -58,14 +59,14 @@ class RasterLabels:
     def read(self, rows: slice, columns: slice) -> np.ndarray:
         """Return a window of the labels; DataError for a number that is no class."""
         values = read_window(self.dataset, 1, rows, columns)
-        return self._labels(values, read_valid(self.dataset, rows, columns))
+        return self._labels(values, valid_window(self.dataset, rows, columns))
 
     def shrunk(self, longest: int) -> np.ndarray:
         """Return the labels with sides of at most `longest`, by nearest neighbour."""
         whole = (slice(0, self.shape[0]), slice(0, self.shape[1]))
         shape = shrunk_shape(self.shape, longest)
         values = read_window(self.dataset, 1, *whole, shape)
-        return self._labels(values, read_valid(self.dataset, *whole, shape))
+        return self._labels(values, valid_window(self.dataset, *whole, shape))
 
     def _labels(self, values: np.ndarray, valid: np.ndarray) -> np.ndarray:
         labels = np.where(valid, values, np.uint8(255))

@@ -1,0 +1,92 @@
+"""GeoTIFFs opened strictly and read in windows: what is damaged, or no GeoTIFF, is an error by name."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
+from rasterio.windows import Window
+
+from prototxt_gen.errors import DataError
+
+MAX_SIDE = 1 << 20  # pixels; more is a broken header
+MAX_BLOCK = 1 << 28  # bytes that must be decoded at once
+CACHE_BYTES = 64 << 20  # GDAL's own default is a share of the machine's memory
+# Only what the file itself holds: no neighbouring .aux.xml, .ovr or .msk, and nothing from the network.
+SETTINGS = {
+    "GDAL_CACHEMAX": CACHE_BYTES,
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_PAM_ENABLED": "NO",
+    "GTIFF_IGNORE_READ_ERRORS": "NO",
+}
+MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # of TIFF and BigTIFF
+# What GDAL says becomes an error here, or is no matter: not lines on stderr.
+logging.getLogger("rasterio").addHandler(logging.NullHandler())
+
+
+@contextmanager
+def open_geotiff(path: Path) -> Iterator[rasterio.DatasetReader]:
+    """Open a GeoTIFF inside `rasterio.Env(**SETTINGS)`; DataError for what is none or cannot be read."""
+    try:
+        # The driver is fixed: GDAL would take a text file of another format and follow paths in it.
+        with warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning):
+            dataset = rasterio.open(path, driver="GTiff")
+    except (RasterioError, ValueError) as error:
+        raise DataError(
+            path, f"is no GeoTIFF ({one_line(error)})", "fetch or export the file again"
+        ) from error
+    with dataset:
+        height, width = dataset.shape
+        if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
+            raise DataError(path, f"is {width}x{height} pixels", f"cut it to at most {MAX_SIDE} a side")
+        rows, columns = dataset.block_shapes[0]
+        if rows * columns * dataset.count * np.dtype(dataset.dtypes[0]).itemsize > MAX_BLOCK:
+            fact = f"is stored in blocks of {columns}x{rows} pixels"
+            raise DataError(path, fact, "export it again in tiles of 256x256 or 512x512")
+        yield dataset
+
+
+def read_window(
+    dataset: rasterio.DatasetReader,
+    bands: int | list[int],
+    rows: slice,
+    columns: slice,
+    shape: tuple[int, int] | None = None,
+) -> np.ndarray:
+    """Return a window of one band, (h, w), or of several, (bands, h, w); DataError where it is damaged.
+
+    With `shape` (h, w) it is shrunk to that by nearest neighbour, from overviews where there are any.
+    """
+    size = None if shape is None or isinstance(bands, int) else (len(bands), *shape)
+    try:
+        return dataset.read(bands, window=Window.from_slices(rows, columns), out_shape=size or shape)
+    except (RasterioError, ValueError, MemoryError) as error:
+        raise damaged(dataset, error) from error
+
+
+def valid_window(
+    dataset: rasterio.DatasetReader, rows: slice, columns: slice, shape: tuple[int, int] | None = None
+) -> np.ndarray:
+    """Return where a dataset has data, bool (h, w): by its nodata value, mask band or alpha band.
+
+    `shape` as in `read_window`.
+    """
+    try:
+        return dataset.dataset_mask(window=Window.from_slices(rows, columns), out_shape=shape) > 0
+    except (RasterioError, ValueError, MemoryError) as error:
+        raise damaged(dataset, error) from error
+
+
+def damaged(dataset: rasterio.DatasetReader, error: Exception) -> DataError:
+    """Return the error of a dataset that GDAL cannot read through."""
+    return DataError(dataset.name, f"is damaged ({one_line(error)})", "fetch or export the file again")
+
+
+def one_line(error: Exception) -> str:
+    """Return what GDAL itself says, in one line."""
+    cause = error.__cause__ if isinstance(error, RasterioIOError) and error.__cause__ else error
+    return " ".join(str(cause).split())
