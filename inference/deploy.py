@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prototxt_gen.errors import NetError
-from prototxt_gen.prototxt import read_net
+from prototxt_gen.prototxt import net_inputs, net_outputs, read_net
 from prototxt_gen.sides import is_side, neighbours
 
 INPUT = "data"
@@ -47,31 +47,15 @@ def read_deploy(path: Path) -> Deploy:
     path = Path(path)
     net = read_net(path)
     types = frozenset(layer.type for layer in net.layer)
-    return Deploy(path, _input_side(path, net), _outputs(net), types)
+    return Deploy(path, _input_side(path, net), net_outputs(net), types)
 
 
 def _input_side(path: Path, net) -> int:
-    shapes = {
-        top: list(shape.dim)
-        for layer in net.layer
-        if layer.type == "Input"
-        for top, shape in zip(layer.top, layer.input_param.shape, strict=False)
-    }
-    shapes |= {top: list(shape.dim) for top, shape in zip(net.input, net.input_shape, strict=False)}
+    shapes = net_inputs(net)
     shape = shapes.get(INPUT)
     if shape is None or len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3]:
-        found = ", ".join(f"{name} {dim}" for name, dim in shapes.items()) or "none"
+        found = ", ".join(f"{name} {list(dim)}" for name, dim in shapes.items()) or "none"
         raise NetError(
             path, f"has no input {INPUT} of shape 1 x 3 x S x S (found: {found})", "give a deploy prototxt"
         )
     return check_side(path, shape[2])
-
-
-def _outputs(net) -> tuple[str, ...]:
-    """Return the blobs that no layer reads, in the order in which they are made."""
-    waiting: dict[str, None] = {}
-    for layer in net.layer:
-        for bottom in layer.bottom:
-            waiting.pop(bottom, None)
-        waiting.update(dict.fromkeys(layer.top))
-    return tuple(waiting)

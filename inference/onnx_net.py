@@ -1,0 +1,102 @@
+"""onnxruntime and OpenVINO as something that predicts tiles: the deploy net, exported as ONNX in memory."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from inference.deploy import INPUT, Deploy, check_side
+from prototxt_gen.caffemodel import read_caffemodel
+from prototxt_gen.errors import NetError
+from prototxt_gen.onnx_export import to_onnx
+from prototxt_gen.optional import optional
+from prototxt_gen.prototxt import read_net
+
+
+class OnnxNet:
+    """A deploy net with weights that answers for one task on the CPU; see `predictor.TileNet`.
+
+    The arguments are those of `caffe_net.CaffeNet`; `threads` is how many the engine uses (None: one a
+    core). Raises NetError where the net has no output for `task` or a layer has no ONNX form,
+    WeightsError where the weights do not fit, DFCNetError where the engine is not installed.
+    """
+
+    def __init__(
+        self, deploy: Deploy, weights: Path, task: str, side: int | None = None, threads: int | None = None
+    ) -> None:
+        """Export the net, unless this process has done so, and hand it to the engine."""
+        self.output = deploy.output_for(task)
+        self.side = deploy.side if side is None else check_side("tile", side)
+        self._path = deploy.path
+        model, self.classes = exported(deploy.path, Path(weights), self.output)
+        self._open(model, threads)
+
+    def __call__(self, tiles: np.ndarray) -> np.ndarray:
+        """Return the probabilities (N, C, S, S) of `tiles` (N, 3, S, S) float32."""
+        answer = self._run(np.ascontiguousarray(tiles, np.float32))
+        if answer.shape != (len(tiles), self.classes, self.side, self.side):
+            raise NetError(
+                self._path,
+                f"answers {self.output} {answer.shape} to a tile of {self.side} x {self.side}",
+                "emit a deploy net whose output has the input's size",
+            )
+        return answer
+
+    def _open(self, model: bytes, threads: int | None) -> None:
+        raise NotImplementedError
+
+    def _run(self, tiles: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+
+class OnnxRuntimeNet(OnnxNet):
+    """The net in onnxruntime."""
+
+    def _open(self, model: bytes, threads: int | None) -> None:
+        engine = optional("onnxruntime", "onnx")
+        options = engine.SessionOptions()
+        options.log_severity_level = 3  # errors
+        options.intra_op_num_threads = threads or 0
+        for axis in ("H", "W"):  # known sizes let it plan its memory once
+            options.add_free_dimension_override_by_name(axis, self.side)
+        self._session = engine.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+    def _run(self, tiles: np.ndarray) -> np.ndarray:
+        return self._session.run([self.output], {INPUT: tiles})[0]
+
+
+class OpenVinoNet(OnnxNet):
+    """The net in OpenVINO, in float32 also where the CPU has a faster bfloat16."""
+
+    def _open(self, model: bytes, threads: int | None) -> None:
+        engine = optional("openvino", "openvino")
+        core = engine.Core()
+        net = core.read_model(model, b"")
+        net.reshape([1, 3, self.side, self.side])
+        options = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        if threads:
+            options["INFERENCE_NUM_THREADS"] = threads
+        self._request = core.compile_model(net, "CPU", options).create_infer_request()
+
+    def _run(self, tiles: np.ndarray) -> np.ndarray:
+        return np.concatenate([self._one(tile[None]) for tile in tiles])
+
+    def _one(self, tile: np.ndarray) -> np.ndarray:
+        self._request.infer({INPUT: tile})
+        return self._request.get_output_tensor(0).data.copy()
+
+
+def exported(deploy: Path, weights: Path, output: str) -> tuple[bytes, int]:
+    """Return a serialised ONNX model that computes `output`, and that output's channels.
+
+    A process exports the same files once.
+    """
+    stamps = tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in (deploy, weights))
+    return _exported(deploy, weights, output, stamps)
+
+
+@lru_cache(maxsize=4)
+def _exported(deploy: Path, weights: Path, output: str, _stamps: tuple[int, ...]) -> tuple[bytes, int]:
+    model = to_onnx(read_net(deploy), read_caffemodel(weights), weights, outputs=[output])
+    channels = model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
+    return model.SerializeToString(), channels

@@ -1,0 +1,120 @@
+"""A deploy net with its weights as an ONNX model, for engines other than Caffe.
+
+Batch and sides stay free: the sizes that Interp gives are computed inside the graph. Written from the
+prototxt and the .caffemodel alone; Caffe's native library is not loaded.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from prototxt_gen.caffemodel import Weights
+from prototxt_gen.errors import NetError
+from prototxt_gen.files import staged_file
+from prototxt_gen.model_card import ModelCard
+from prototxt_gen.onnx_graph import Graph
+from prototxt_gen.onnx_layers import CONVERTERS
+from prototxt_gen.onnx_learnt import batch_norm
+from prototxt_gen.optional import optional
+from prototxt_gen.prototxt import net_inputs, net_outputs
+
+OPSET, IR_VERSION = 18, 8  # of 2022: old enough for every engine in use
+
+
+def to_onnx(
+    net,
+    weights: Weights,
+    where: object,
+    card: ModelCard | None = None,
+    outputs: Sequence[str] | None = None,
+):
+    """Return the onnx.ModelProto of a deploy NetParameter, whose input is (N, 3, H, W) float32.
+
+    `where` names the weights' file in errors; `outputs` are the blobs to compute (default: all that no
+    layer reads). `card` goes into the model's metadata, a key for each of its fields, as JSON. Raises
+    NetError for layers without an ONNX form, WeightsError for weights of another net.
+    """
+    outputs = list(outputs or net_outputs(net))
+    layers = _needed(net, outputs)
+    graph = Graph(layers, weights, where)
+    inputs = net_inputs(net)
+    for blob, shape in inputs.items():
+        graph.input(blob, shape[1])
+    _convert(graph, layers)
+    onnx, helper = optional("onnx", "onnx"), optional("onnx.helper", "onnx")
+    ends = [
+        [
+            helper.make_tensor_value_info(
+                value, onnx.TensorProto.FLOAT, ["N", graph.channels[value], "H", "W"]
+            )
+            for value in values
+        ]
+        for values in (inputs, [graph.value(blob) for blob in outputs])
+    ]
+    made = helper.make_graph(graph.nodes, net.name or "net", *ends, graph.initializers)
+    model = helper.make_model(
+        made,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="dfcnet-caffe",
+        doc_string=_doc(card),
+    )
+    fields = card.model_dump(mode="json") if card else {}
+    helper.set_model_props(model, {key: json.dumps(value) for key, value in fields.items()})
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def write_onnx(path: Path, model, overwrite: bool = False) -> None:
+    """Write a model in one step."""
+    with staged_file(path, overwrite) as staged:
+        staged.write_bytes(model.SerializeToString())
+
+
+def read_metadata(model) -> ModelCard | None:
+    """Return the model card in a model's metadata, None where there is none."""
+    fields = {prop.key: json.loads(prop.value) for prop in model.metadata_props}
+    return ModelCard.model_validate(fields) if fields else None
+
+
+def _doc(card: ModelCard | None) -> str:
+    if card is None:
+        return "input: B, G, R, scaled as in training; sides 32k+1"
+    mean = ", ".join(f"{value:g}" for value in card.mean)
+    return f"input: (BGR - [{mean}]) * {card.scale:g}, sides 32k+1"
+
+
+def _needed(net, outputs: Sequence[str]) -> list:
+    """Return the layers, in order, that the outputs depend on; the inputs' own layers are left out."""
+    wanted, layers = set(outputs), []
+    for layer in reversed(net.layer):
+        if layer.type != "Input" and wanted.intersection(layer.top):
+            layers.append(layer)
+            wanted.update(layer.bottom)
+    unknown = wanted.difference(net_inputs(net), *(layer.top for layer in layers))
+    if unknown:
+        fact = f"no layer makes {', '.join(sorted(unknown))}"
+        raise NetError(net.name, fact, f"choose outputs of {', '.join(net_outputs(net))}")
+    return layers[::-1]
+
+
+def _convert(graph: Graph, layers: Sequence) -> None:
+    following = iter(zip(layers, [*layers[1:], None], strict=True))
+    for layer, behind in following:
+        if layer.type not in CONVERTERS:
+            fact = f"a layer of type {layer.type} has no ONNX form here"
+            raise NetError(layer.name, fact, "export the plain or the folded deploy net")
+        if layer.type == "BatchNorm" and _is_scale_of(behind, layer):
+            batch_norm(graph, layer, behind)
+            next(following)
+        else:
+            CONVERTERS[layer.type](graph, layer)
+
+
+def _is_scale_of(layer, norm) -> bool:
+    """Tell whether a layer is the Scale in place on a BatchNorm's top."""
+    return (
+        layer is not None
+        and layer.type == "Scale"
+        and list(layer.bottom) == list(norm.top) == list(layer.top)
+    )

@@ -1,0 +1,38 @@
+"""Nets with random weights, and what Caffe answers with them."""
+
+from pathlib import Path
+
+import numpy as np
+
+from prototxt_gen.caffemodel import write_caffemodel
+
+
+def random_weights(net) -> dict[str, list[np.ndarray]]:
+    """Return weights of a trained-like net: statistics far from 0 and 1, some scales negative, count 3."""
+    rng = np.random.default_rng(11)
+    weights = {}
+    for layer in net.layers:
+        if not layer.params:
+            continue
+        blobs = [rng.normal(size=shape).astype(np.float32) for shape in layer.params]
+        if layer.type == "Convolution":
+            blobs[0] /= np.sqrt(np.prod(layer.params[0][1:]))
+        elif layer.type == "BatchNorm":  # sums of 3 batches
+            blobs = [3 * blobs[0], 3 * rng.uniform(0.1, 4, layer.params[1]), np.full((1,), 3.0)]
+        weights[layer.name] = blobs
+    return weights
+
+
+def answer(tmp_path: Path, text: str, weights: dict, image: np.ndarray) -> dict[str, np.ndarray]:
+    from solvers.pycaffe import import_caffe
+    from solvers.weights import load_weights
+
+    caffe = import_caffe()
+    caffe.set_mode_cpu()
+    (tmp_path / "net.prototxt").write_text(text)
+    write_caffemodel(tmp_path / "w.caffemodel", "net", weights, overwrite=True)
+    net = caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST)
+    load_weights(net, tmp_path / "w.caffemodel")
+    net.blobs["data"].data[...] = image
+    net.forward()
+    return {name: blob.data.copy() for name, blob in net.blobs.items()}

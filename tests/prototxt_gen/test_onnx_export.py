@@ -1,0 +1,120 @@
+"""The paper's nets as ONNX answer as in Caffe, for tiles and batches of any size."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from prototxt_gen.caffe_proto import caffe_pb2
+from prototxt_gen.emit import net_text
+from prototxt_gen.errors import DFCNetError, NetError
+from prototxt_gen.experiment import read_experiment
+from prototxt_gen.fold import fold
+from prototxt_gen.model_card import ModelCard
+from prototxt_gen.models import DEPLOY, build
+from prototxt_gen.onnx_export import read_metadata, to_onnx, write_onnx
+from tests.prototxt_gen.random_net import answer, random_weights
+
+onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
+onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+pytestmark = pytest.mark.caffe
+SOLVERS = Path(__file__).parents[2] / "solvers"
+CARD = ModelCard(
+    experiment="dfcnet_demo",
+    model="dfcnet",
+    iteration=7,
+    mean=(103.94, 116.78, 123.68),
+    scale=0.017,
+    crop=65,
+    tasks={"land": ("urban", "water"), "road": ("other", "road")},
+)
+
+
+def message(net):
+    from google.protobuf import text_format
+
+    return text_format.Parse(net_text(net, ["x"]), caffe_pb2().NetParameter())
+
+
+def tiles(*shape: int) -> np.ndarray:
+    return np.random.default_rng(5).normal(0, 1.2, shape).astype(np.float32)
+
+
+def run(model, x: np.ndarray) -> dict[str, np.ndarray]:
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, {"data": x}), strict=True))
+
+
+@pytest.mark.parametrize("name", ["baseline", "classmate", "dfcnet"])
+def test_the_papers_nets_plain_and_folded_answer_as_in_caffe(tmp_path, name):
+    exp = read_experiment(SOLVERS / f"{name}.toml")
+    plain = build(exp, DEPLOY, crop=65)
+    net, weights, x = message(plain), random_weights(plain), tiles(1, 3, 65, 65)
+    expected = answer(tmp_path, net_text(plain, ["x"]), weights, x)
+    for form in ((net, weights), fold(net, weights, "w")):
+        got = run(to_onnx(*form, "w"), x)
+        assert sorted(got) == sorted(f"{task}_prob" for task in exp.task_names())
+        for blob, probabilities in got.items():
+            assert np.abs(probabilities - expected[blob]).max() < 1e-4
+            assert expected[blob].std() > 0.01  # an answer that depends on the image
+
+
+@pytest.fixture(scope="module")
+def small():
+    """Return (NetParameter, weights, exported model) of the small DFCNet."""
+    exp = read_experiment(SOLVERS / "dfcnet_demo.toml")
+    net = build(exp, DEPLOY, crop=65)
+    weights = random_weights(net)
+    return exp, weights, to_onnx(message(net), weights, "w", CARD)
+
+
+@pytest.mark.parametrize("side", [33, 65, 97, 129])
+def test_one_model_takes_all_sides_and_batches(tmp_path, small, side):
+    exp, weights, model = small
+    x = tiles(3, 3, side, side)
+    text = net_text(build(exp, DEPLOY, crop=side), ["x"])
+    got = run(model, x)["land_prob"]
+    for index in range(len(x)):
+        expected = answer(tmp_path, text, weights, x[index : index + 1])["land_prob"]
+        assert np.abs(got[index] - expected[0]).max() < 1e-4
+
+
+def test_the_model_card_is_in_the_file(tmp_path, small):
+    path = tmp_path / "net.onnx"
+    write_onnx(path, small[2])
+    read = onnx.load(str(path))
+    assert read_metadata(read) == CARD
+    assert "(BGR - [103.94, 116.78, 123.68]) * 0.017" in read.doc_string
+    in_engine = onnxruntime.InferenceSession(str(path)).get_modelmeta().custom_metadata_map
+    assert in_engine["mean"] == "[103.94, 116.78, 123.68]"
+
+
+def test_a_model_without_a_card_says_nothing_about_its_weights(small):
+    exp, weights, _ = small
+    assert read_metadata(to_onnx(message(build(exp, DEPLOY, crop=65)), weights, "w")) is None
+
+
+def test_one_output_alone_leaves_the_other_tasks_layers_out(small):
+    exp, weights, model = small
+    net = message(build(exp, DEPLOY, crop=65))
+    road = to_onnx(net, weights, "w", outputs=["road_prob"])
+    x = tiles(1, 3, 65, 65)
+    got = run(road, x)
+    assert list(got) == ["road_prob"]
+    np.testing.assert_allclose(got["road_prob"], run(model, x)["road_prob"], atol=1e-6)
+    assert not [node.name for node in road.graph.node if node.name.startswith("land")]
+    with pytest.raises(NetError, match="no layer makes sea_prob; choose outputs of land_prob, road_prob"):
+        to_onnx(net, weights, "w", outputs=["sea_prob"])
+
+
+def test_without_onnx_the_command_that_installs_it_is_named(small, monkeypatch):
+    from prototxt_gen import optional
+
+    def missing(name):
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name.partition(".")[0])
+
+    monkeypatch.setattr(optional.importlib, "import_module", missing)
+    exp, weights, _ = small
+    with pytest.raises(DFCNetError, match=r"is not installed; run `.*requirements\.py onnx"):
+        to_onnx(message(build(exp, DEPLOY, crop=65)), weights, "w")
