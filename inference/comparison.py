@@ -9,8 +9,9 @@ import numpy as np
 
 from data_prep.classes import Task
 from data_prep.scenes import IMAGE_ENDINGS
-from inference.folders import find_masks, pick
-from inference.masks import read_image, read_labels
+from inference.folders import find_images, find_masks, pick
+from inference.label_files import open_labels, shrink
+from inference.masks import read_image
 from prototxt_gen.errors import DataError
 
 LONGEST = 600  # pixels of a side kept: more than a cell of the figure shows
@@ -50,6 +51,17 @@ def choose_scenes(
     return list(pick(common, rows))
 
 
+def choose_images(images: Path, ids: Sequence[str] | None, rows: int) -> dict[str, Path]:
+    """Return the images of scenes by id: `ids` if given, else `rows` spread over the folder's."""
+    if rows < 1:
+        raise DataError("--rows", f"is {rows}", "give 1 or more")
+    found = {scene.id: scene.path for scene in find_images([images])}
+    for id in ids or []:
+        if id not in found:
+            raise DataError(images, f"has no image of scene {id}", "choose other --scenes")
+    return {id: found[id] for id in ids or pick(sorted(found), rows)}
+
+
 def read_rows(
     images: Path, truth: Path, predicted: Sequence[Path], ids: Sequence[str], task: Task
 ) -> Iterator[Row]:
@@ -61,25 +73,17 @@ def read_rows(
             raise DataError(images, f"has no image of scene {id}", "choose other --scenes")
         image = cv2.cvtColor(read_image(path), cv2.COLOR_BGR2RGB)
         maps = [_read_map(masks[id], image.shape[:2], task) for masks in folders]
-        yield Row(id, _shrunk(image, cv2.INTER_AREA), [_shrunk(m, cv2.INTER_NEAREST) for m in maps])
+        yield Row(id, shrink(image, LONGEST, cv2.INTER_AREA), maps)
 
 
 def _read_map(path: Path, shape: tuple[int, int], task: Task) -> np.ndarray:
-    labels = read_labels(path, task)
-    if labels.shape != shape:
-        sizes = "{1}x{0}, its image {3}x{2}".format(*labels.shape, *shape)
-        raise DataError(path, f"is {sizes}", "give masks of these images")
-    return labels
+    with open_labels(path, task) as labels:
+        if labels.shape != shape:
+            sizes = "{1}x{0}, its image {3}x{2}".format(*labels.shape, *shape)
+            raise DataError(path, f"is {sizes}", "give masks of these images")
+        return labels.shrunk(LONGEST)
 
 
 def _image_of(images: Path, id: str) -> Path | None:
     paths = (Path(images) / f"{id}{ending}" for ending in IMAGE_ENDINGS)
     return next((path for path in paths if path.is_file()), None)
-
-
-def _shrunk(pixels: np.ndarray, method: int) -> np.ndarray:
-    """Return `pixels` with sides of at most LONGEST."""
-    factor = LONGEST / max(pixels.shape[:2])
-    if factor >= 1:
-        return pixels
-    return cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=method)

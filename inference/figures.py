@@ -19,21 +19,28 @@ STYLE = {"font.family": "DejaVu Sans", "font.size": 8.5}
 FORMATS = (".png", ".pdf", ".svg")
 
 
-def column_names(folders: Sequence[Path], names: Sequence[str] | None) -> list[str]:
-    """Return a title per folder of predictions, `names` or the folders' own; DataError for another count."""
+def column_names(
+    folders: Sequence[Path],
+    names: Sequence[str] | None,
+    what: str = "--pred folders",
+    option: str = "--names",
+) -> list[str]:
+    """Return a title per folder, `names` or the folders' own; DataError for another count of names."""
     if names is None:
         return [Path(folder).resolve().name for folder in folders]
     if len(names) != len(folders):
-        raise DataError("--names", f"{len(names)} for {len(folders)} --pred folders", "give one for each")
+        raise DataError(option, f"{len(names)} for {len(folders)} {what}", "give one for each")
     return list(names)
 
 
-def different_names(folders: Sequence[Path], names: Sequence[str] | None) -> list[str]:
+def different_names(
+    folders: Sequence[Path], names: Sequence[str] | None, what: str = "--pred folders"
+) -> list[str]:
     """Return a name per folder as `column_names`; DataError where two are the same."""
-    found = column_names(folders, names)
+    found = column_names(folders, names, what)
     twice = next((name for name in found if found.count(name) > 1), None)
     if twice is not None:
-        raise DataError("--names", f"{twice} twice for the --pred folders", "give each its own name")
+        raise DataError("--names", f"{twice} twice for the {what}", "give each its own name")
     return found
 
 

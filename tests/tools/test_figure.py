@@ -57,6 +57,57 @@ def test_an_existing_figure_needs_overwrite(folders, run_tool):
     assert (folders / "f.png").read_bytes() == b"old"
 
 
+@pytest.fixture
+def model(folders):
+    """The arguments of a net computed by hand, its weights in a folder `first` beside a copy `second`."""
+    from tests.inference.pixel_net import make_pixel_net
+
+    for name in ("first", "second"):
+        (folders / name).mkdir()
+        make_pixel_net(folders / name)
+    return folders
+
+
+def of_models(folder, *names):
+    deploy, weights = (
+        [folder / name / file for name in names] for file in ("deploy.prototxt", "net.caffemodel")
+    )
+    return ["--deploy", *deploy, "--weights", *weights, "--images", folder, "--out", folder / "f.png"]
+
+
+@pytest.mark.caffe
+def test_features_of_two_models_stand_side_by_side(model, run_tool):
+    given = ("features", *of_models(model, "first", "second"), "--blobs", "land_score", "--rows", 1)
+    done = run_tool("figure.py", *given, "--channels", 1)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == "first: land_score, 1 times smaller than the image"
+    assert "f.png: scenes 2" in done.stdout
+    wide = cv2.imread(str(model / "f.png")).shape[1]
+    assert run_tool("figure.py", *given, "--channels", 0, "--overwrite").returncode == 0
+    assert cv2.imread(str(model / "f.png")).shape[1] < 0.7 * wide
+
+
+@pytest.mark.caffe
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (["--tile", "64"], ["side 64 is not 32k+1"]),
+        (["--channels", "-1"], ["--channels: is -1"]),
+        (["--scenes", "9"], ["no image of scene 9"]),
+        (["--names", "A"], ["--names: 1 for 2"]),
+        (["--names", "A", "A"], ["A twice"]),
+        (["--deploy", "a"], ["--deploy: 1 for 2"]),
+        (["--blobs", "none"], ["no blob none"]),
+    ],
+)
+def test_wrong_options_of_features_are_named(model, run_tool, change, words):
+    given = ("features", *of_models(model, "first", "second"), *change)
+    done = run_tool("figure.py", *given)
+    assert done.returncode == 2
+    assert all(word in done.stderr for word in words), done.stderr
+    assert not (model / "f.png").exists()
+
+
 @pytest.mark.real_data
 def test_real_scenes_are_drawn(tmp_path, run_tool):
     scenes = Path(os.environ["DFCNET_DATA"], "deepglobe", "land", "train")
