@@ -44,7 +44,7 @@ test: caffe
 	@$(PY) -m pytest
 
 bench: caffe
-	@for script in benchmarks/*.py; do $(PY) "$$script"; done
+	@for script in benchmarks/bench_*.py; do $(PY) "$$script"; done
 
 lint: venv
 	@$(PY) -m ruff check .

@@ -1,0 +1,126 @@
+"""The same net with the same weights in PyTorch, onnxruntime and OpenVINO, on the CPU.
+
+Each class takes the folder that `speed_files.write_case` has filled and the number of threads; `run`
+takes input blobs by name and returns output blobs by name. As a program: `peers.py KIND FOLDER THREADS`,
+see `serving.serve`. Nothing of this project is imported: any Python that has the engines will do.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from serving import Runner, serve
+
+Blobs = dict[str, np.ndarray]
+SGD = {"lr": 0.001, "momentum": 0.9, "weight_decay": 0.0005}  # the paper's, section 3.2
+
+
+def read_inputs(folder: Path) -> Blobs:
+    """Return a case's input blobs."""
+    with np.load(folder / "inputs.npz", allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+class PyTorchPrediction:
+    """Eager PyTorch in inference mode, its own layers, as a module's forward would call them."""
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        import torch
+        from torch_net import TorchNet
+
+        torch.set_num_threads(threads)
+        self._torch = torch
+        self._net = TorchNet(folder, training=False)
+
+    def run(self, inputs: Blobs) -> Blobs:
+        """Return the probabilities."""
+        with self._torch.inference_mode():
+            tensors = {name: self._torch.from_numpy(array) for name, array in inputs.items()}
+            return {name: tensor.numpy() for name, tensor in self._net(tensors).items()}
+
+
+class PyTorchTraining:
+    """A training step in eager PyTorch: forward, losses, backward, SGD with momentum and weight decay."""
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        import torch
+        from torch_net import TorchNet
+
+        torch.set_num_threads(threads)
+        self._torch = torch
+        self._net = TorchNet(folder, training=True)
+        self._optimizer = torch.optim.SGD(self._net.parameters(), **SGD)
+
+    def run(self, inputs: Blobs) -> Blobs:
+        """Do one step; return the losses before it."""
+        tensors = {name: self._torch.from_numpy(array) for name, array in inputs.items()}
+        losses = self._net(tensors)
+        self._optimizer.zero_grad(set_to_none=True)
+        sum(losses.values()).backward()
+        self._optimizer.step()
+        return {name: loss.detach().numpy() for name, loss in losses.items()}
+
+
+class OnnxRuntimePrediction:
+    """onnxruntime with all its optimisations, sizes known beforehand."""
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = threads
+        shape = read_inputs(folder)["data"].shape
+        for axis, size in zip("NHW", (shape[0], *shape[2:]), strict=True):
+            options.add_free_dimension_override_by_name(axis, size)
+        self._session = onnxruntime.InferenceSession(
+            str(folder / "net.onnx"), options, providers=["CPUExecutionProvider"]
+        )
+
+    def run(self, inputs: Blobs) -> Blobs:
+        """Return the probabilities."""
+        names = [output.name for output in self._session.get_outputs()]
+        return dict(zip(names, self._session.run(names, inputs), strict=True))
+
+
+class OpenVinoPrediction:
+    """OpenVINO for one tile at a time; `precision` "f32" or "bf16"."""
+
+    def __init__(self, folder: Path, threads: int, precision: str = "f32") -> None:
+        import openvino
+
+        core = openvino.Core()
+        model = core.read_model(folder / "net.onnx")
+        model.reshape({name: array.shape for name, array in read_inputs(folder).items()})
+        options = {
+            "INFERENCE_PRECISION_HINT": precision,
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads,
+        }
+        compiled = core.compile_model(model, "CPU", options)
+        self._names = [output.get_any_name() for output in compiled.outputs]
+        self._request = compiled.create_infer_request()
+
+    def run(self, inputs: Blobs) -> Blobs:
+        """Return the probabilities."""
+        self._request.infer(inputs)
+        return {name: self._request.get_tensor(name).data for name in self._names}
+
+
+KINDS: dict[str, Callable] = {
+    "pytorch": PyTorchPrediction,
+    "pytorch-training": PyTorchTraining,
+    "onnxruntime": OnnxRuntimePrediction,
+    "openvino": OpenVinoPrediction,
+    "openvino-bf16": partial(OpenVinoPrediction, precision="bf16"),
+}
+
+
+def runner(make: Callable, folder: Path, threads: int) -> Runner:
+    """Return what runs a class on its case's own inputs."""
+    return partial(make(folder, threads).run, read_inputs(folder))
+
+
+if __name__ == "__main__":
+    serve({kind: partial(runner, make) for kind, make in KINDS.items()})
