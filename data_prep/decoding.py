@@ -34,16 +34,27 @@ def decode(data: bytes, where: object, rgb: bool = False) -> np.ndarray:
     An orientation tag is not applied: masks have none. Raises DataError, naming `where`, for a file
     that is cut off or damaged, has 16 bits a channel or four channels, or is larger than 2^28 pixels.
     """
+    return _decode(data, where, cv2.IMREAD_COLOR_RGB if rgb else cv2.IMREAD_COLOR, plain=True)
+
+
+def decode_as_stored(data: bytes, where: object) -> np.ndarray:
+    """Decode as `decode`, but keep 16 bits and alpha: uint8 or uint16, (H, W), (H, W, 3) or BGRA (H, W, 4).
+
+    Grey with alpha comes as BGRA, a palette as BGR or BGRA.
+    """
+    return _decode(data, where, cv2.IMREAD_UNCHANGED, plain=False)
+
+
+def _decode(data: bytes, where: object, flags: int, plain: bool) -> np.ndarray:
     if data.startswith(JPEG_START):
         height, width = _check_jpeg(data, where)
     elif data.startswith(PNG_START):
-        height, width = _check_png(data, where)
+        height, width = _check_png(data, where, plain)
     else:
         raise DataError(where, f"starts with {data[:4]!r}, neither JPEG nor PNG", "convert it to one of them")
-    flags = (cv2.IMREAD_COLOR_RGB if rgb else cv2.IMREAD_COLOR) | cv2.IMREAD_IGNORE_ORIENTATION
     with _codec_words() as words:
         try:
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
         except cv2.error as error:
             raise DataError(where, f"is damaged ({error.err})", REMEDY) from error
     complaint = next((line for line in words if any(word in line.lower() for word in COMPLAINTS)), None)
@@ -77,7 +88,7 @@ def _next_marker(data: bytes, at: int) -> int:
     return found.start() if found else -1
 
 
-def _check_png(data: bytes, where: object) -> tuple[int, int]:
+def _check_png(data: bytes, where: object, plain: bool) -> tuple[int, int]:
     """Walk the chunks up to IEND and check their checksums; return (height, width)."""
     size, at, kind = None, len(PNG_START), b""
     while kind != b"IEND":
@@ -91,16 +102,18 @@ def _check_png(data: bytes, where: object) -> tuple[int, int]:
             raise DataError(where, f"is damaged (checksum of the chunk at byte {at})", REMEDY)
         if kind == b"IHDR" and length == 13:
             width, height, depth, colour = struct.unpack_from(">IIBB", data, at + 8)
-            size = _check_header(height, width, depth, PNG_CHANNELS.get(colour, 0), where)
+            size = _check_header(height, width, depth, PNG_CHANNELS.get(colour, 0), where, plain)
         at = end + 4
     if size is None:
         raise DataError(where, "is damaged (no header chunk)", REMEDY)
     return size
 
 
-def _check_header(height: int, width: int, depth: int, channels: int, where: object) -> tuple[int, int]:
+def _check_header(
+    height: int, width: int, depth: int, channels: int, where: object, plain: bool = True
+) -> tuple[int, int]:
     """Refuse, before any memory is taken, what the header says cannot be used."""
-    if depth > 8 or channels not in (1, 3):
+    if plain and (depth > 8 or channels not in (1, 3)):
         remedy = "convert it to 8-bit RGB without alpha (CMYK, 16 bits and alpha are refused)"
         raise DataError(where, f"has {channels} channels of {depth} bits", remedy)
     if not 0 < height * width <= MAX_PIXELS:
