@@ -1,10 +1,12 @@
 """Caffe's net as something that predicts tiles."""
 
+from copy import copy
 from pathlib import Path
 
 import numpy as np
 
 from inference.deploy import INPUT, Deploy, check_side
+from inference.memory import check_room, forward_bytes
 from prototxt_gen.errors import NetError
 
 
@@ -12,10 +14,13 @@ class CaffeNet:
     """A deploy net with weights that answers for one task; see `predictor.TileNet`.
 
     `side` is the tile's side in pixels, the prototxt's own or any other 32k+1. Raises NetError where
-    the net has no output for `task`, and WeightsError where the weights do not fit it.
+    the net has no output for `task` or a `batch` of tiles does not fit in memory, and WeightsError where
+    the weights do not fit the net.
     """
 
-    def __init__(self, deploy: Deploy, weights: Path, task: str, side: int | None = None) -> None:
+    def __init__(
+        self, deploy: Deploy, weights: Path, task: str, side: int | None = None, batch: int = 1
+    ) -> None:
         """Build the net and load the weights; nothing is computed yet."""
         self.output = deploy.output_for(task)
         self.side = deploy.side if side is None else check_side("tile", side)
@@ -32,24 +37,54 @@ class CaffeNet:
         caffe.set_mode_cpu()
         self._net = caffe.Net(str(deploy.path), caffe.TEST)
         load_weights(self._net, Path(weights))
-        self._reshape(1)
-        answer = self._net.blobs[self.output].data.shape
+        self._reshape(batch)
+        answer = tuple(self._net.blobs[self.output].shape)
         if len(answer) != 4 or answer[2:] != (self.side, self.side):
             raise NetError(
                 deploy.path,
                 f"answers {self.output} {tuple(answer)} to a tile of {self.side} x {self.side}",
                 "emit a deploy net whose output has the input's size",
             )
+        remedy = f"give a smaller --tile than {self.side} or --batch than {batch}, or fold the net"
+        check_room(deploy.path, forward_bytes(self._net), remedy)
         self.classes = answer[1]
+        self._parameters: dict[str, list[np.ndarray]] | None = None  # while there is no twin
+        self._in_net = [self]  # whose parameters the net holds; one list for all twins
+
+    def twin(self, weights: Path) -> "CaffeNet":
+        """Return a net with other weights in the same memory, which the two use in turns."""
+        from solvers.weights import load_weights
+
+        self._enter()
+        if self._parameters is None:
+            self._parameters = self._copied()
+        twin = copy(self)
+        load_weights(self._net, Path(weights))
+        twin._parameters = self._copied()
+        self._in_net[0] = twin
+        return twin
 
     def __call__(self, tiles: np.ndarray) -> np.ndarray:
         """Return the probabilities (N, C, S, S) of `tiles` (N, 3, S, S) float32."""
+        self._enter()
         self._reshape(len(tiles))
         self._net.blobs[INPUT].data[...] = tiles
         return self._net.forward()[self.output]
 
+    def _enter(self) -> None:
+        """Put the own parameters into the net, where a twin's are."""
+        if self._in_net[0] is self:
+            return
+        for name, blobs in self._net.params.items():
+            for blob, values in zip(blobs, self._parameters[name], strict=True):
+                blob.data[...] = values
+        self._in_net[0] = self
+
+    def _copied(self) -> dict[str, list[np.ndarray]]:
+        return {name: [blob.data.copy() for blob in blobs] for name, blobs in self._net.params.items()}
+
     def _reshape(self, count: int) -> None:
         shape = (count, 3, self.side, self.side)
-        if self._net.blobs[INPUT].data.shape != shape:
+        if tuple(self._net.blobs[INPUT].shape) != shape:
             self._net.blobs[INPUT].reshape(*shape)
             self._net.reshape()

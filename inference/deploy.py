@@ -4,6 +4,7 @@ Caffe ends the process at a prototxt it cannot use; read with protobuf alone, th
 line with the file's name.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,16 +13,24 @@ from prototxt_gen.prototxt import net_inputs, net_outputs, read_net
 from prototxt_gen.sides import is_side, neighbours
 
 INPUT = "data"
+# How `prototxt_gen.models` and tools/fold_bn.py say what the net is fed with.
+FED = re.compile(r"^#.*\bInput: \(BGR - \[(?P<mean>[^\]]*)\]\)(?: \* (?P<scale>[-+.0-9e]+))?,", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Deploy:
-    """A deploy net: its file, the side of its square input in pixels, its output blobs and layer types."""
+    """A deploy net: its file, the side of its square input in pixels, its output blobs and layer types.
+
+    `name` is the experiment's, empty where the file has none; `fed` is (mean in B, G, R, scale) of its
+    input as its comments say, None where they do not.
+    """
 
     path: Path
     side: int
     outputs: tuple[str, ...]
     layer_types: frozenset[str]
+    name: str = ""
+    fed: tuple[tuple[float, ...], float] | None = None
 
     def output_for(self, task: str) -> str:
         """Return the blob of `task`'s probabilities, `<task>_prob`; NetError where the net has none."""
@@ -47,7 +56,17 @@ def read_deploy(path: Path) -> Deploy:
     path = Path(path)
     net = read_net(path)
     types = frozenset(layer.type for layer in net.layer)
-    return Deploy(path, _input_side(path, net), net_outputs(net), types)
+    return Deploy(path, _input_side(path, net), net_outputs(net), types, net.name, _fed(path))
+
+
+def _fed(path: Path) -> tuple[tuple[float, ...], float] | None:
+    found = FED.search(path.read_text(encoding="utf-8", errors="replace"))
+    if found is None:
+        return None
+    try:
+        return tuple(map(float, found["mean"].split(","))), float(found["scale"] or 1)
+    except ValueError:  # somebody's own words
+        return None
 
 
 def _input_side(path: Path, net) -> int:

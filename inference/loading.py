@@ -1,12 +1,12 @@
 """Deploy net, weights and model card -> a predictor that feeds the net as it was trained."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from data_prep.classes import Task
 from inference.caffe_net import CaffeNet
-from inference.deploy import read_deploy
-from inference.predictor import Predictor
+from inference.deploy import Deploy, read_deploy
+from inference.predictor import FedNet, Predictor, TileNet
 from prototxt_gen.errors import NetError, WeightsError
 from prototxt_gen.model_card import ModelCard, card_path, read_card
 
@@ -15,23 +15,31 @@ DENSENET_SCALE = 0.017
 
 
 def input_scaling(
-    weights: Path, task: Task, warn: Callable[[str], None]
+    weights: Path, task: Task, warn: Callable[[str], None], deploy: Deploy | None = None
 ) -> tuple[tuple[float, float, float], float]:
-    """Return (mean in B, G, R, scale) for `weights`: their card's, or DenseNet's after a warning.
+    """Return (mean in B, G, R, scale) for `weights`: their card's, else the deploy net's, else DenseNet's.
 
-    Raises WeightsError where the card says that the weights have not learnt `task`, or other classes
-    or another order of them.
+    Without a card a warning says what is assumed. Raises WeightsError where the card says that the
+    weights have not learnt `task`, or other classes or another order of them, or that they belong to
+    another experiment, mean or scale than `deploy`.
     """
     card = read_card(weights)
     if card is None:
-        mean = " ".join(map(str, DENSENET_MEAN))
+        mean, scale = (deploy and deploy.fed) or (DENSENET_MEAN, DENSENET_SCALE)
+        whose = f" as {deploy.path.name} says" if deploy and deploy.fed else ""
         warn(
-            f"{weights}: no model card {card_path(weights).name}; assuming mean {mean} (B G R), "
-            f"scale {DENSENET_SCALE}, {task.name} classes {', '.join(task.classes)}"
+            f"{weights}: no model card {card_path(weights).name}; assuming {_text(mean, scale)}{whose}, "
+            f"{task.name} classes {', '.join(task.classes)}"
         )
-        return DENSENET_MEAN, DENSENET_SCALE
+        return mean, scale
     _check_classes(weights, card, task)
+    if deploy is not None:
+        _check_net(weights, card, deploy)
     return card.mean, card.scale
+
+
+def _text(mean: Sequence[float], scale: float) -> str:
+    return f"mean {' '.join(map(str, mean))} (B G R), scale {scale:g}"
 
 
 def _check_classes(weights: Path, card: ModelCard, task: Task) -> None:
@@ -45,24 +53,53 @@ def _check_classes(weights: Path, card: ModelCard, task: Task) -> None:
         raise WeightsError(card_path(weights), fact, "use weights trained on these classes in this order")
 
 
+def _check_net(weights: Path, card: ModelCard, deploy: Deploy) -> None:
+    remedy = "give the deploy net and the weights of one run"
+    if deploy.name and deploy.name != card.experiment:
+        fact = f"trained as {card.experiment}, but {deploy.path} is the net of {deploy.name}"
+        raise WeightsError(card_path(weights), fact, remedy)
+    # The prototxt gives the scale with six digits.
+    if deploy.fed and deploy.fed != (card.mean, float(f"{card.scale:g}")):
+        fact = f"trained with {_text(card.mean, card.scale)}, but {deploy.path} has {_text(*deploy.fed)}"
+        raise WeightsError(card_path(weights), fact, remedy)
+
+
+def tile_nets(
+    deploy: Deploy, weights: Sequence[Path], task: Task, side: int | None, batch: int
+) -> list[TileNet]:
+    """Return a net for each of `weights`: the one place where nets that answer tiles are made.
+
+    `side` is the tile's side (None: the prototxt's own), `batch` the most tiles of a call. Raises
+    NetError where the net has other classes than `task`.
+    """
+    first = CaffeNet(deploy, weights[0], task.name, side, batch)
+    if first.classes != len(task.classes):
+        fact = f"{first.output} has {first.classes} channels, {task.name} {len(task.classes)} classes"
+        raise NetError(deploy.path, fact, "use a deploy net of this task")
+    return [first, *(first.twin(path) for path in weights[1:])]
+
+
 def load_predictor(
     deploy: Path,
-    weights: Path,
+    weights: Path | Sequence[Path],
     task: Task,
     *,
     overlap: int | None = None,
     side: int | None = None,
+    batch: int = 1,
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
     warn: Callable[[str], None] = print,
 ) -> Predictor:
-    """Return a predictor of `task` with Caffe on the CPU.
+    """Return a predictor of `task` with Caffe on the CPU; several `weights` are averaged.
 
-    `overlap` and `side` are in pixels (None: a quarter of the tile; the prototxt's own side). `warn`
-    gets one line where something is assumed. Raises NetError or WeightsError for files that are
-    missing, broken, or do not belong together.
+    `overlap` and `side` are in pixels (None: a quarter of the tile; the prototxt's own side); the others
+    as in `Predictor`. `warn` gets one line where something is assumed. Raises NetError or WeightsError
+    for files that are missing, broken, or do not belong together.
     """
-    net = CaffeNet(read_deploy(deploy), weights, task.name, side)
-    if net.classes != len(task.classes):
-        fact = f"{net.output} has {net.classes} channels, {task.name} {len(task.classes)} classes"
-        raise NetError(deploy, fact, "use a deploy net of this task")
-    mean, scale = input_scaling(Path(weights), task, warn)
-    return Predictor(net, mean, scale, overlap)
+    paths = [Path(weights)] if isinstance(weights, str | Path) else [Path(path) for path in weights]
+    net = read_deploy(deploy)
+    fed = [input_scaling(path, task, warn, net) for path in paths]  # before Caffe is loaded
+    nets = tile_nets(net, paths, task, side, batch)
+    others = [FedNet(other, *how) for other, how in zip(nets[1:], fed[1:], strict=True)]
+    return Predictor(nets[0], *fed[0], overlap, batch, scales, flip, others)

@@ -27,8 +27,9 @@ def main() -> None:
     scale = card.scale if card else 1.0
     folded, weights = fold(net, read_caffemodel(args.weights), args.weights, scale)
     with staged_folder(args.out, args.overwrite, known_by=("weights.caffemodel",)) as staged:
-        header = f"# {args.deploy.name} without BatchNorm, by tools/fold_bn.py. Input: BGR - mean"
-        header += "" if card else ", times the scale of the net"
+        header = f"# {args.deploy.name} without BatchNorm, by tools/fold_bn.py."
+        if card:
+            header += f"\n# Input: (BGR - {list(card.mean)}), any size 32k+1"
         text = text_format.MessageToString(folded)
         (staged / "deploy.prototxt").write_text(f"{header}\n\n{text}", encoding="utf-8")
         write_caffemodel(staged / "weights.caffemodel", net.name, weights)
