@@ -1,13 +1,17 @@
-"""From an image to class probabilities: input scaling, tiles through a net, stitching."""
+"""From an image to class probabilities: input scaling, tiles through nets, scales, flips, stitching."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import cv2
 import numpy as np
 
-from inference.tiles import cut_tile, default_overlap, stitch, stitched_strips
+from inference.tiles import averaged_strips, cut_tile, default_overlap, stitched_strips, whole
 from prototxt_gen.errors import DFCNetError
+
+SCALES = (0.1, 10.0)  # beyond, nothing of the image or nothing but it is left
+CHUNK = 64  # rows of probabilities that are turned into labels at once
 
 
 class TileNet(Protocol):
@@ -30,14 +34,29 @@ def preprocess(tile: np.ndarray, mean: Sequence[float], scale: float) -> np.ndar
 
 
 @dataclass(frozen=True)
+class FedNet:
+    """A net, and the mean (B, G, R in grey levels) and scale of its input."""
+
+    net: TileNet
+    mean: Sequence[float]
+    scale: float
+
+    def __call__(self, tiles: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the probabilities (N, C, S, S) of tiles (S, S, 3) BGR in 0-255."""
+        return self.net(np.stack([preprocess(tile, self.mean, self.scale) for tile in tiles]))
+
+
+@dataclass(frozen=True)
 class Predictor:
-    """A net and how to feed it.
+    """A net and how to feed it; or several, whose probabilities are averaged.
 
     `mean` is B, G, R in grey levels. `overlap` is what neighbouring tiles share, in pixels (None: a
-    quarter of the tile); `batch` is how many tiles the net gets at once.
+    quarter of the tile); `batch` is how many tiles the net gets at once. The answers at each of
+    `scales`, with `flip` also those to the mirrored image, and those of the nets in `others` (of the
+    same side and classes) are averaged with equal weights, as in the paper's test (section 3.3).
 
-    An image is (H, W, 3) BGR, 0-255; anything with `shape` that gives an array for a slice will do,
-    so a scene on disk need not be in memory.
+    An image is (H, W, 3) BGR, 0-255; anything with `shape` that gives an array for a slice of rows
+    will do, so a scene on disk need not be in memory.
     """
 
     net: TileNet
@@ -45,41 +64,89 @@ class Predictor:
     scale: float
     overlap: int | None = None
     batch: int = 1
+    scales: Sequence[float] = (1.0,)
+    flip: bool = False
+    others: Sequence[FedNet] = ()
 
     def __post_init__(self) -> None:
-        """Refuse an overlap that leaves no step between tiles, with DFCNetError."""
-        if not 0 <= self._overlap() < self.net.side:
+        """Refuse, with DFCNetError, an overlap that leaves no step between tiles, and wrong numbers."""
+        if not 0 <= self.shared < self.net.side:
             raise DFCNetError(
                 "overlap",
                 f"{self.overlap} pixels do not fit tiles of {self.net.side}",
                 f"choose 0 to {self.net.side - 1}",
             )
+        if self.batch < 1:
+            raise DFCNetError("batch", f"is {self.batch}", "give 1 or more tiles")
+        for scale in self.scales:
+            if not SCALES[0] <= scale <= SCALES[1]:
+                raise DFCNetError("scales", f"{scale:g} is out of range", "give numbers from 0.1 to 10")
+        if not self.scales or len(set(self.scales)) < len(self.scales):
+            numbers = " ".join(f"{scale:g}" for scale in self.scales) or "empty"
+            raise DFCNetError("scales", f"are {numbers}", "give each scale once")
+
+    @property
+    def shared(self) -> int:
+        """What neighbouring tiles share, in pixels of a tile."""
+        return default_overlap(self.net.side) if self.overlap is None else self.overlap
 
     def strips(self, image: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (top, probabilities (C, h, W) float32) from top to bottom; see `tiles.stitched_strips`."""
-        return stitched_strips(image.shape[:2], self.net.side, self._overlap(), self._answers(image))
+        return averaged_strips([self._strips_at(scale, image) for scale in self.scales])
 
     def probabilities(self, image: np.ndarray) -> np.ndarray:
         """Return the probabilities of each pixel, (C, H, W) float32; they sum to 1 over C."""
-        return stitch(image.shape[:2], self.net.side, self._overlap(), self._answers(image))
+        return whole(image.shape[:2], self.strips(image))
 
     def labels(self, image: np.ndarray) -> np.ndarray:
         """Return the likeliest class of each pixel, (H, W) uint8; only a strip of probabilities is kept."""
         labels = np.empty(image.shape[:2], np.uint8)
         for top, strip in self.strips(image):
-            labels[top : top + strip.shape[1]] = strip.argmax(axis=0)
+            for row in range(0, strip.shape[1], CHUNK):
+                part = strip[:, row : row + CHUNK].argmax(axis=0)
+                labels[top + row : top + row + len(part)] = part
         return labels
 
-    def _overlap(self) -> int:
-        return default_overlap(self.net.side) if self.overlap is None else self.overlap
+    def _strips_at(self, scale: float, image: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Predict at one scale: windows of side / scale pixels are resized to the net's side, and back.
 
-    def _answers(self, image: np.ndarray):
+        So tiles are cut, answered and stitched in the image's own pixels, whatever the scale.
+        """
+        side = max(1, round(self.net.side / scale))
+        overlap = min(round(self.shared / scale), side - 1)
+
         def answers(top: int, lefts: Sequence[int]) -> Iterator[np.ndarray]:
+            band = image[top : top + side]
             for first in range(0, len(lefts), self.batch):
-                tiles = [self._tile(image, top, left) for left in lefts[first : first + self.batch]]
-                yield from self.net(np.stack(tiles))
+                tiles = [cut_tile(band, 0, left, side) for left in lefts[first : first + self.batch]]
+                for answer in self._average([resized(tile, self.net.side) for tile in tiles]):
+                    yield resized(answer.transpose(1, 2, 0), side).transpose(2, 0, 1)
 
-        return answers
+        return stitched_strips(image.shape[:2], side, overlap, answers)
 
-    def _tile(self, image: np.ndarray, top: int, left: int) -> np.ndarray:
-        return preprocess(cut_tile(image, top, left, self.net.side), self.mean, self.scale)
+    def _average(self, tiles: list[np.ndarray]) -> np.ndarray:
+        """Return the probabilities (N, C, S, S) of tiles (S, S, 3), averaged over nets and flips."""
+        nets = [FedNet(self.net, self.mean, self.scale), *self.others]
+        if len(nets) == 1 and not self.flip:
+            return nets[0](tiles)
+        total = 0
+        for net in nets:
+            total = total + net(tiles)
+            if self.flip:
+                total += net([tile[:, ::-1] for tile in tiles])[..., ::-1]
+        return total / (len(nets) * (1 + self.flip))
+
+
+def resized(pixels: np.ndarray, side: int) -> np.ndarray:
+    """Return (side, side, C) of a square (S, S, C): area averages where it shrinks, else bilinear.
+
+    As data preparation resizes: centres of pixels are aligned, and sums over C stay what they are.
+    """
+    if pixels.shape[0] == side:
+        return pixels
+    method = cv2.INTER_AREA if side < pixels.shape[0] else cv2.INTER_LINEAR
+    planes = [
+        cv2.resize(np.ascontiguousarray(plane, np.float32), (side, side), interpolation=method)
+        for plane in np.moveaxis(pixels, -1, 0)
+    ]
+    return np.stack(planes, axis=-1)

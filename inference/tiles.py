@@ -3,7 +3,7 @@
 Tiles lie on a product grid and the weights are a product of a row and a column profile. So the sum
 of weights over a pixel is a product too: the profiles are divided by their sums once, and no map of
 weights is kept. Memory: C * S * W floats for the strip under work, where S is the tile's side and W
-the scene's width; `stitch` adds the C * H * W floats of the result.
+the scene's width.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -66,30 +66,64 @@ def stitched_strips(
     """Yield (top, strip) from top to bottom, each strip (C, h, W) float32, as soon as no tile adds to it.
 
     `shape` is the scene's (H, W) in pixels. `answers(top, lefts)` gives a row of tiles, each
-    (C, side, side); what sticks out of the scene is dropped unread. The strips cover each row once.
+    (C, side, side); what sticks out of the scene is dropped unread. The strips cover each row once;
+    one is a view of the buffer, valid until the next is asked for.
     """
     height, width = shape
     rows, columns = shares(height, side, overlap), shares(width, side, overlap)
     ends = [start for start, _ in rows[1:]] + [height]
-    carried = None  # the part of the last row of tiles that the next one reaches into
+    lefts = [left for left, _ in columns]
+    buffer = None
     for (top, row_weights), end in zip(rows, ends, strict=True):
-        strip = None
-        lefts = [left for left, _ in columns]
         for (left, weights), tile in zip(columns, answers(top, lefts), strict=True):
-            if strip is None:
-                strip = np.zeros((len(tile), len(row_weights), width), np.float32)
-                if carried is not None:
-                    strip[:, : carried.shape[1]] = carried
+            if buffer is None:
+                buffer = np.zeros((len(tile), min(side, height), width), np.float32)
             inside = tile[:, : len(row_weights), : len(weights)]
-            strip[:, :, left : left + len(weights)] += inside * (row_weights[:, None] * weights)
-        yield top, strip[:, : end - top]
-        carried = strip[:, end - top :]
+            buffer[:, : len(row_weights), left : left + len(weights)] += inside * (
+                row_weights[:, None] * weights
+            )
+        done = end - top
+        yield top, buffer[:, :done]
+        # What the next row of tiles reaches into moves up; the rest begins at 0.
+        kept = buffer.shape[1] - done
+        buffer[:, :kept] = buffer[:, done:]
+        buffer[:, kept:] = 0
+
+
+def averaged_strips(streams: Sequence[Iterator[tuple[int, np.ndarray]]]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (top, strip), the mean of several streams of strips over the same scene.
+
+    Strips of the streams may be of different heights; no more than one of each is held.
+    """
+    if len(streams) == 1:
+        yield from streams[0]
+        return
+    row, parts = 0, [np.empty((0, 0, 0), np.float32)] * len(streams)
+    while True:
+        for i, stream in enumerate(streams):
+            if not parts[i].shape[1]:
+                _, parts[i] = next(stream, (row, None))
+        if parts[0] is None:
+            return
+        height = min(part.shape[1] for part in parts)
+        mean = parts[0][:, :height].copy()
+        for part in parts[1:]:
+            mean += part[:, :height]
+        mean /= len(parts)
+        yield row, mean
+        row += height
+        parts = [part[:, height:] for part in parts]
 
 
 def stitch(shape: tuple[int, int], side: int, overlap: int, answers: RowOfTiles) -> np.ndarray:
     """Return the whole answer, (C, H, W) float32; arguments as in `stitched_strips`."""
+    return whole(shape, stitched_strips(shape, side, overlap, answers))
+
+
+def whole(shape: tuple[int, int], strips: Iterable[tuple[int, np.ndarray]]) -> np.ndarray:
+    """Return the strips of a scene of `shape` (H, W) in one array, (C, H, W) float32."""
     result = None
-    for top, strip in stitched_strips(shape, side, overlap, answers):
+    for top, strip in strips:
         if result is None:
             result = np.empty((len(strip), *shape), np.float32)
         result[:, top : top + strip.shape[1]] = strip
