@@ -1,14 +1,16 @@
 """Which images and masks a command means: files, folders, and the scene ids in their names."""
 
+import glob
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.scenes import IMAGE_ENDINGS, LABELS_ENDING, MASK_ENDING
+from data_prep.scenes import IMAGE_ENDINGS, LABELS_ENDING, MASK_ENDING, RASTER_ENDING, is_id, printable
 from prototxt_gen.errors import DataError
 
 MASK_ENDINGS = (MASK_ENDING, LABELS_ENDING)
-SUFFIXES = (".jpg", ".jpeg", ".png")
+SCENE_ENDINGS = (*IMAGE_ENDINGS, RASTER_ENDING, f"{RASTER_ENDING}f")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class MaskPair:
 def scene_id(path: Path) -> str:
     """Return the scene's id: the name without DeepGlobe's ending, else without its extension."""
     name = path.name
-    for ending in (*IMAGE_ENDINGS, *MASK_ENDINGS):
+    for ending in (*SCENE_ENDINGS, *MASK_ENDINGS):
         if name.endswith(ending):
             return name.removesuffix(ending)
     return path.stem
@@ -40,32 +42,40 @@ def scene_id(path: Path) -> str:
 def find_images(inputs: Iterable[Path]) -> list[ScenePath]:
     """Return the images that `inputs` mean, in their order, a folder's by name.
 
-    A file means itself; a folder its `<id>_sat.*`, or all images but masks where it has none of these.
-    Raises DataError for a missing path, a folder without images, and two images of one id, since
-    their maps would have one name.
+    A file means itself; a folder, or a pattern as `scenes/*_sat.*`, its `<id>_sat.*`, or all images but
+    masks where it has none of these. Raises DataError for a missing path, a folder or a pattern without
+    images, a name that makes no id, and two images of one id, since their maps would have one name.
     """
     found: dict[str, Path] = {}
     for given in map(Path, inputs):
-        for path in _images_in(given) if given.is_dir() else [_file(given)]:
+        for path in _meant(given):
             id = scene_id(path)
-            if id in found:
+            if not is_id(id):
+                remedy = "rename it: printable characters, no space around them, no # in front"
+                raise DataError(printable(path), "makes no scene id", remedy)
+            if id in found and found[id].resolve() != path.resolve():
                 raise DataError(path, f"has the id {id} of {found[id]}", "predict them into two folders")
-            found[id] = path
+            found.setdefault(id, path)
     return [ScenePath(id, path) for id, path in found.items()]
 
 
-def _file(path: Path) -> Path:
-    if not path.is_file():
-        raise DataError(path, "is neither a file nor a folder", "check the path")
-    return path
+def _meant(given: Path) -> list[Path]:
+    """Return the images that one argument means."""
+    if given.is_dir():
+        return _images(given, sorted(given.iterdir()), "holds no image")
+    if given.is_file():
+        return [given]
+    if not glob.has_magic(str(given)):
+        raise DataError(given, "is neither a file nor a folder", "check the path")
+    return _images(given, map(Path, sorted(glob.glob(str(given), recursive=True))), "matches no image")
 
 
-def _images_in(folder: Path) -> list[Path]:
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    scenes = [path for path in files if path.name.endswith(IMAGE_ENDINGS)]
-    images = scenes or [path for path in files if not path.name.endswith(MASK_ENDING)]
+def _images(given: Path, paths: Iterable[Path], fact: str) -> list[Path]:
+    files = [path for path in paths if path.suffix.lower() in SUFFIXES]
+    scenes = [path for path in files if path.name.endswith(SCENE_ENDINGS)]
+    images = scenes or [path for path in files if not path.name.endswith(MASK_ENDINGS)]
     if not images:
-        raise DataError(folder, "holds no image", f"give a folder with {', '.join(SUFFIXES)} files")
+        raise DataError(given, fact, f"give one of {', '.join(SUFFIXES)} files")
     return images
 
 

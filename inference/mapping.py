@@ -1,54 +1,84 @@
-"""Scenes to maps: one map per scene, each whole or not there."""
+"""Scenes to maps: the files of a scene get their final names together, once all are whole."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
+import rasterio
+
 from data_prep.classes import Task
+from data_prep.geotiff import SETTINGS
+from inference.finished import publish, short_checksum
 from inference.folders import ScenePath
-from inference.masks import map_path, read_image, write_map
 from inference.predictor import Predictor
-from prototxt_gen.files import refuse_existing
+from inference.scene_image import Reading, SceneImage, open_image
+from inference.scene_maps import SceneMaps, Wanted
+from prototxt_gen.errors import DataError, OutputError
 
 
 @dataclass(frozen=True)
-class Mapped:
-    """What was done: number of scenes, of pixels, and seconds from the first read to the last write."""
+class Mapper:
+    """Everything that the scenes of a run have in common.
 
-    scenes: int
-    pixels: int
-    seconds: float
-
-    @property
-    def seconds_per_scene(self) -> float:
-        """Mean time of a scene, reading and writing included."""
-        return self.seconds / max(self.scenes, 1)
-
-
-def refuse_existing_maps(scenes: Iterable[ScenePath], folder: Path, overwrite: bool) -> None:
-    """Raise OutputError for the first map that exists, before time is spent on any."""
-    for scene in scenes:
-        refuse_existing(map_path(folder, scene.id), overwrite)
-
-
-def map_scenes(
-    predictor: Predictor,
-    scenes: Sequence[ScenePath],
-    folder: Path,
-    task: Task,
-    *,
-    overwrite: bool = False,
-    progress: Callable[[Iterable[ScenePath]], Iterable[ScenePath]] = iter,
-) -> Mapped:
-    """Predict `scenes` and write `<id>_mask.png` for each into `folder`.
-
-    `progress` wraps the scenes (tqdm). Raises DataError at the first image that cannot be read and
-    OutputError at a map that cannot be written; the maps before it stay.
+    `out` is the folder of maps, `work` one for unfinished files on the same disk. `settings` go into each
+    scene's record. `say` gets a line where something is worth knowing, as how 16 bits became 8.
     """
-    pixels, begin = 0, perf_counter()
-    for scene in progress(scenes):
-        labels = predictor.labels(read_image(scene.path))
-        write_map(map_path(folder, scene.id), labels, task, overwrite)
-        pixels += labels.size
-    return Mapped(len(scenes), pixels, perf_counter() - begin)
+
+    predictor: Predictor
+    task: Task
+    out: Path
+    work: Path
+    wanted: Wanted
+    reading: Reading
+    settings: Mapping[str, object]
+    say: Callable[[str], None] = print
+
+    def __call__(self, scene: ScenePath, advance: Callable[[int], object] = lambda pixels: None) -> None:
+        """Predict one scene and write its files; `advance` gets the pixels that are done, strip by strip.
+
+        Raises DataError for an image that cannot be used, OutputError where a file cannot be written;
+        nothing of the scene is in `out` then.
+        """
+        begin = perf_counter()
+        with rasterio.Env(**SETTINGS), open_image(scene.path, self.reading) as image:
+            notes = self._notes(scene, image)
+            try:
+                maps = self._predict(scene, image, notes, advance)
+            except MemoryError as error:
+                remedy = "give a smaller --tile, or a GeoTIFF, which is read in windows"
+                raise DataError(scene.path, "does not fit in memory", remedy) from error
+            names = self.wanted.names(scene.id, image.place is not None)
+        settings = {**self.settings, "image": short_checksum(scene.path)}
+        more = {"scene": scene.path.name, "pixels": maps.shares(), "notes": notes}
+        more["seconds"] = round(perf_counter() - begin, 3)
+        try:
+            publish(self.out, self.work, scene.id, names, settings, **more)
+        except OSError as error:
+            fact = f"cannot be written ({error.strerror})"
+            raise OutputError(self.out / names[-1], fact, "choose another --out") from error
+
+    def _notes(self, scene: ScenePath, image: SceneImage) -> list[str]:
+        if image.stretch is None:
+            return []
+        note = f"{image.rows.dtype} stretched to 0-255: {image.stretch.text()} (B, G, R)"
+        self.say(f"{scene.path}: {note}")
+        return [note]
+
+    def _predict(self, scene: ScenePath, image: SceneImage, notes: list[str], advance) -> SceneMaps:
+        tags = {"settings": "; ".join(f"{key} {value}" for key, value in self.settings.items())}
+        if notes:
+            tags["input"] = notes[0]
+        maps = SceneMaps(self.work, scene.id, image.shape, image.place, self.task, self.wanted, tags)
+        try:
+            for top, strip in self.predictor.strips(image):
+                rows = slice(top, top + strip.shape[1])
+                maps.write(top, strip, image.valid(rows))
+                advance(strip.shape[1] * image.shape[1])
+            maps.close()
+        except BaseException:
+            maps.discard()
+            for path in self.work.glob("*.*"):
+                path.unlink()
+            raise
+        return maps

@@ -1,24 +1,64 @@
-"""Map scenes with a deploy net and weights: tiles, averaged probabilities, masks in DeepGlobe's colours."""
+"""Map scenes with a deploy net and weights: tiles, averaged probabilities, rasters of classes."""
 
 import argparse
 import sys
-from functools import partial
 from pathlib import Path
 
 import cli
-from tqdm import tqdm
 
 
 def parse() -> argparse.Namespace:
     """Return the arguments of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("inputs", metavar="INPUT", type=Path, nargs="+", help="images, or folders of *_sat.*")
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog="Under `mpirun -n N` the scenes are shared over N processes."
+    )
+    parser.add_argument(
+        "inputs", metavar="INPUT", type=Path, nargs="*", help="JPEG, PNG, TIFF; folders or patterns of them"
+    )
     parser.add_argument("--deploy", type=Path, required=True, help="deploy prototxt")
-    parser.add_argument("--weights", type=Path, required=True, help=".caffemodel, its card .json beside it")
-    parser.add_argument("--out", type=Path, required=True, help="folder for <id>_mask.png")
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        required=True,
+        nargs="+",
+        help=".caffemodel files, each with its card .json beside it; several are averaged",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for the maps")
     parser.add_argument("--task", choices=("land", "road"), default="land", help="default: land")
-    parser.add_argument("--tile", type=int, help="side of a tile, 32k+1 pixels (default: the prototxt's)")
-    parser.add_argument("--overlap", type=int, help="pixels that neighbours share (default: tile / 4)")
+    tiles = parser.add_argument_group("tiles")
+    tiles.add_argument("--tile", type=int, help="side of a tile, 32k+1 pixels (default: the prototxt's)")
+    tiles.add_argument("--overlap", type=int, help="pixels that neighbours share (default: tile / 4)")
+    tiles.add_argument(
+        "--scales",
+        type=float,
+        nargs="+",
+        default=[1.0],
+        help="average the answers at these sizes",
+    )
+    tiles.add_argument("--flip", action="store_true", help="average with the answers to the mirrored image")
+    tiles.add_argument("--batch", type=int, default=1, help="tiles that the net gets at once (default: 1)")
+    tiles.add_argument("--threads", type=int, help="threads of BLAS (default: an equal share of the cores)")
+    images = parser.add_argument_group("images")
+    images.add_argument(
+        "--stretch",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="values that become 0 and 255 where an image has more than 8 bits "
+        "(default: 2nd and 98th percentile of each band)",
+    )
+    images.add_argument(
+        "--bands", type=int, nargs=3, metavar=("R", "G", "B"), help="bands of red, green, blue, from 1"
+    )
+    maps = parser.add_argument_group("maps")
+    maps.add_argument("--raster", action="store_true", help="class rasters (TIFF) for JPEG and PNG too")
+    maps.add_argument("--cloud", action="store_true", help="cloud-optimised GeoTIFFs")
+    maps.add_argument(
+        "--probabilities", action="store_true", help="<id>_probabilities.tif: a band a class, value / 254"
+    )
+    maps.add_argument(
+        "--confidence", action="store_true", help="<id>_confidence.tif: of the likeliest class, value / 254"
+    )
     parts = parser.add_mutually_exclusive_group()
     parts.add_argument(
         "--hold-out",
@@ -30,39 +70,50 @@ def parse() -> argparse.Namespace:
         "--split", type=Path, metavar="JSON", help="only the scenes of the test part of a split_data.py file"
     )
     cli.add_overwrite(parser)
-    return parser.parse_args()
+    arguments = parser.parse_intermixed_args()
+    # `--weights W.caffemodel INPUT` may stand in this order too.
+    first, *more = arguments.weights
+    arguments.weights = [first, *(path for path in more if path.suffix == ".caffemodel")]
+    arguments.inputs += [path for path in more if path.suffix != ".caffemodel"]
+    if not arguments.inputs:
+        parser.error("no INPUT: give images, folders or patterns")
+    return arguments
 
 
 def main() -> None:
-    """Predict the maps and print one line of summary."""
+    """Predict the maps and print one line of summary; exit code 2 where a scene failed."""
     arguments = parse()
-    from data_prep.classes import TASKS
-    from data_prep.splits import hold_out, read_split
-    from inference.folders import find_images
-    from inference.loading import load_predictor
-    from inference.mapping import map_scenes, refuse_existing_maps
+    from inference.ranks import Ranks, set_threads
 
-    task = TASKS[arguments.task]
-    scenes = find_images(arguments.inputs)
-    if arguments.hold_out is not None:
-        scenes = hold_out(scenes, arguments.hold_out, "test")
-    if arguments.split is not None:
-        scenes = read_split(arguments.split, task.name).pick(scenes, "test", arguments.split)
-    refuse_existing_maps(scenes, arguments.out, arguments.overwrite)
-    predictor = load_predictor(
-        arguments.deploy,
-        arguments.weights,
-        task,
-        overlap=arguments.overlap,
-        side=arguments.tile,
-        warn=lambda line: print(f"predict.py: warning: {line}", file=sys.stderr),
-    )
-    progress = partial(tqdm, unit="scene", disable=None)
-    done = map_scenes(
-        predictor, scenes, arguments.out, task, overwrite=arguments.overwrite, progress=progress
-    )
-    maps = "map" if done.scenes == 1 else "maps"
-    print(f"{done.scenes} {task.name} {maps} in {arguments.out}, {done.seconds_per_scene:.2f} s a scene")
+    set_threads(arguments.threads)
+    from inference.prediction import in_all
+    from inference.request import Request
+    from inference.scene_maps import Wanted
+    from prototxt_gen.errors import DFCNetError
+
+    options = vars(arguments)
+    del options["threads"]
+    kinds = ("probabilities", "confidence", "raster", "cloud")
+    wanted = Wanted(**{name: options.pop(name) for name in kinds})
+    request = Request(**options, wanted=wanted)
+    ranks = Ranks()
+    try:
+        with ranks:
+            done = in_all(ranks, lambda: request.run(ranks, complain), complain)
+    except DFCNetError:
+        if ranks.number:  # rank 0 says it
+            sys.exit(2)
+        raise
+    if ranks.number == 0:
+        print(done.line(request.task, request.out))
+    sys.exit(2 if done.errors else 0)
+
+
+def complain(line: str) -> None:
+    """Print a warning or an error beside the progress bar."""
+    from tqdm import tqdm
+
+    tqdm.write(f"predict.py: {line}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,36 @@
-"""Scenes to maps with a stub net."""
+"""Scenes of every kind to maps with a stub net: the right pixels in the right files, or nothing at all."""
+
+import json
+import os
 
 import cv2
 import numpy as np
 import pytest
+import rasterio
+import rasterio.shutil
+from rasterio.control import GroundControlPoint
+from rasterio.transform import from_origin
 
-from data_prep.classes import TASKS
-from inference.folders import find_images
-from inference.mapping import map_scenes, refuse_existing_maps
+from data_prep.classes import LAND_PALETTE, TASKS
+from inference.folders import ScenePath, scene_id
+from inference.label_files import open_labels
+from inference.map_rasters import from_bytes
+from inference.mapping import Mapper
 from inference.masks import read_labels
 from inference.predictor import Predictor
+from inference.scene_image import Reading
+from inference.scene_maps import Wanted
 from prototxt_gen.errors import DataError, OutputError
 
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 LAND = TASKS["land"]
+NOTHING_MORE, AS_IT_IS = Wanted(), Reading()
+RNG = np.random.default_rng(8)
+PLACE = from_origin(500000, 200000, 0.5, 0.5)
 
 
 class BrightnessNet:
-    """Class = brightness in steps of 40, pixel by pixel."""
+    """Class = brightness of the blue channel in steps of 40, pixel by pixel, as sure as can be."""
 
     side = 33
 
@@ -24,37 +39,234 @@ class BrightnessNet:
         return np.moveaxis(np.eye(6, dtype=np.float32)[labels], -1, 1)
 
 
+def picture(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels (H, W) and an image (H, W) that BrightnessNet answers so."""
+    labels = RNG.integers(0, 6, (height, width)).astype(np.uint8)
+    return labels, labels * 40 + 20
+
+
+def write_tiff(path, bands: np.ndarray, **options: object) -> None:
+    profile = {"driver": "GTiff", "count": len(bands), "height": bands.shape[1], "width": bands.shape[2]}
+    with rasterio.open(path, "w", **(profile | {"dtype": bands.dtype} | options)) as file:
+        file.write(bands)
+
+
 @pytest.fixture
-def scenes(tmp_path):
-    for number, size in enumerate([(20, 20), (50, 80)]):
-        image = np.random.default_rng(number).integers(0, 6, size).astype(np.uint8) * 40 + 20
-        cv2.imwrite(str(tmp_path / f"{number}_sat.png"), np.repeat(image[..., None], 3, axis=2))
-    return find_images([tmp_path])
+def mapped(tmp_path):
+    """Return a function that maps one file and gives the folder of maps."""
+    out, work = tmp_path / "maps", tmp_path / "maps" / ".work"
+    work.mkdir(parents=True)
+
+    def run(path, wanted=NOTHING_MORE, reading=AS_IT_IS, said=None, net=None):
+        predictor = Predictor(net or BrightnessNet(), (0, 0, 0), 1.0)
+        say = pytest.fail if said is None else said.append
+        mapper = Mapper(predictor, LAND, out, work, wanted, reading, {"tile": 33}, say)
+        mapper(ScenePath(scene_id(path), path))
+        assert list(work.iterdir()) == []
+        return out
+
+    return run
 
 
-PREDICTOR = Predictor(BrightnessNet(), mean=(0, 0, 0), scale=1.0)
+def labels_in(path) -> np.ndarray:
+    with rasterio.open(path) as file:
+        return file.read(1)
 
 
-def test_each_scene_gets_its_map_of_its_own_size(scenes, tmp_path):
-    done = map_scenes(PREDICTOR, scenes, tmp_path / "maps", LAND)
-    assert (done.scenes, done.pixels) == (2, 20 * 20 + 50 * 80)
-    assert done.seconds_per_scene == done.seconds / 2
-    for scene in scenes:
-        labels = read_labels(tmp_path / "maps" / f"{scene.id}_mask.png", LAND)
-        np.testing.assert_array_equal(labels, cv2.imread(str(scene.path))[..., 0] // 40)
+@pytest.mark.parametrize("size", [(1, 1), (20, 31), (33, 33), (34, 33), (50, 80)])
+def test_a_picture_gives_a_mask_in_deepglobes_colours(tmp_path, mapped, size):
+    labels, image = picture(*size)
+    cv2.imwrite(str(tmp_path / "7_sat.png"), np.repeat(image[..., None], 3, axis=2))
+    out = mapped(tmp_path / "7_sat.png")
+    assert sorted(path.name for path in out.iterdir()) == [".work", "7_mask.png", "records"]
+    np.testing.assert_array_equal(read_labels(out / "7_mask.png", LAND), labels)
 
 
-def test_a_broken_scene_leaves_the_maps_before_it_and_nothing_half_written(scenes, tmp_path):
-    scenes[1].path.write_bytes(scenes[1].path.read_bytes()[:100])
-    with pytest.raises(DataError, match=r"1_sat\.png"):
-        map_scenes(PREDICTOR, scenes, tmp_path / "maps", LAND)
-    assert [path.name for path in (tmp_path / "maps").iterdir()] == ["0_mask.png"]
+@pytest.mark.parametrize("cloud", [False, True])
+def test_a_geotiff_gives_a_class_raster_of_the_same_place(tmp_path, mapped, cloud):
+    labels, image = picture(1300, 700)
+    write_tiff(tmp_path / "a_sat.tif", np.stack([image] * 3), crs="EPSG:32633", transform=PLACE)
+    out = mapped(tmp_path / "a_sat.tif", Wanted(cloud=cloud))
+    with rasterio.open(out / "a_mask.tif") as file:
+        np.testing.assert_array_equal(file.read(1), labels)
+        assert (file.crs.to_epsg(), file.transform, file.nodata) == (32633, PLACE, 255)
+        assert (file.count, file.dtypes, file.block_shapes) == (1, ("uint8",), [(512, 512)])
+        assert file.compression.name == "deflate"
+        assert file.overviews(1) == [2, 4]
+        colours = [file.colormap(1)[label][:3] for label in range(6)]
+        assert colours == list(LAND_PALETTE)
+        assert file.tags()["classes"].startswith("0 urban, 1 agriculture, ")
+        layout = file.tags(ns="IMAGE_STRUCTURE").get("LAYOUT")
+        assert layout == ("COG" if cloud else None)
+    with open_labels(out / "a_mask.tif", LAND) as scored:
+        np.testing.assert_array_equal(scored.read(slice(0, 1300), slice(0, 700)), labels)
 
 
-def test_existing_maps_are_refused_before_any_work(scenes, tmp_path):
-    refuse_existing_maps(scenes, tmp_path / "maps", overwrite=False)
-    (tmp_path / "maps").mkdir()
-    (tmp_path / "maps" / "1_mask.png").touch()
-    with pytest.raises(OutputError, match=r"1_mask\.png"):
-        refuse_existing_maps(scenes, tmp_path / "maps", overwrite=False)
-    refuse_existing_maps(scenes, tmp_path / "maps", overwrite=True)
+def test_gdal_finds_the_names_of_the_classes(tmp_path, mapped):
+    write_tiff(tmp_path / "a.tif", np.stack([picture(9, 9)[1]] * 3))
+    out = mapped(tmp_path / "a.tif")
+    rasterio.shutil.copy(out / "a_mask.tif", tmp_path / "a.vrt", driver="VRT")
+    text = (tmp_path / "a.vrt").read_text()
+    names = [line.strip()[10:-11] for line in text.splitlines() if "<Category>" in line]
+    assert names == list(LAND.classes)
+
+
+@pytest.mark.parametrize("kind", ["nodata", "alpha", "alpha of a picture"])
+def test_areas_without_data_stay_so_and_are_filled_for_their_neighbours(tmp_path, mapped, kind):
+    labels, image = picture(40, 60)
+    image[:, :25] = 0
+    expected = labels.copy()
+    expected[:, :25] = 255
+    bands = np.stack([image] * 3)
+    alpha = np.where(bands[:1] > 0, np.uint8(255), np.uint8(0))
+    seen = []
+
+    class Watching(BrightnessNet):
+        def __call__(self, tiles):
+            seen.append(tiles[:, 1].min())
+            return super().__call__(tiles)
+
+    reading = Reading(fill=(104, 117, 124))
+    if kind == "nodata":
+        write_tiff(tmp_path / "a.tif", bands, nodata=0)
+    elif kind == "alpha":
+        write_tiff(tmp_path / "a.tif", np.concatenate([bands, alpha]), photometric="RGB", alpha="YES")
+    else:
+        cv2.imwrite(str(tmp_path / "a.png"), np.concatenate([bands, alpha]).transpose(1, 2, 0))
+        out = mapped(tmp_path / "a.png", Wanted(raster=True), reading, net=Watching())
+    if kind != "alpha of a picture":
+        out = mapped(tmp_path / "a.tif", Wanted(), reading, net=Watching())
+    np.testing.assert_array_equal(labels_in(out / "a_mask.tif"), expected)
+    assert min(seen) >= 20  # no black reached the net
+    record = json.loads((out / "records" / "a.json").read_text())
+    assert record["pixels"]["no data"] == 40 * 25
+    assert sum(record["pixels"].values()) == labels.size
+
+
+def test_probabilities_and_confidence_are_exact_at_0_and_1(tmp_path, mapped):
+    labels, image = picture(30, 40)
+    image[0, 0] = 0
+    write_tiff(tmp_path / "a.tif", np.stack([image] * 3), nodata=0, crs="EPSG:32633", transform=PLACE)
+    out = mapped(tmp_path / "a.tif", Wanted(probabilities=True, confidence=True))
+    with rasterio.open(out / "a_probabilities.tif") as file:
+        stored, scale = file.read(), file.scales[0]
+        assert file.descriptions == LAND.classes
+        assert (file.transform, file.nodata) == (PLACE, 255)
+    expected = np.moveaxis(np.eye(6)[labels], -1, 0)
+    expected[:, 0, 0] = np.nan
+    np.testing.assert_array_equal(from_bytes(stored), expected.astype(np.float32))
+    valid = stored != 255
+    np.testing.assert_array_equal(stored[valid] * scale, expected[valid])  # as a GIS reads it
+    confidence = labels_in(out / "a_confidence.tif")
+    assert (confidence.flat[0], set(confidence.flat[1:])) == (255, {254})
+
+
+def test_a_probability_between_is_kept_to_half_a_step(tmp_path, mapped):
+    class Soft(BrightnessNet):
+        def __call__(self, tiles):
+            share = tiles[:, :1] / 255
+            return np.concatenate([share, 1 - share, *[share * 0] * 4], axis=1)
+
+    values = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    cv2.imwrite(str(tmp_path / "a.png"), values)
+    out = mapped(tmp_path / "a.png", Wanted(probabilities=True), net=Soft())
+    with rasterio.open(out / "a_probabilities.tif") as file:
+        read = from_bytes(file.read())
+    assert np.abs(read[0] - values / 255).max() <= 1 / 508 + 1e-6
+
+
+@pytest.mark.parametrize("kind", ["tif", "png"])
+def test_16_bits_are_stretched_as_told_and_said(tmp_path, mapped, kind):
+    labels, image = picture(40, 60)
+    deep = image.astype(np.uint16) * 10 + 500  # 0 is 500, 255 is 3050
+    path = tmp_path / f"a.{kind}"
+    if kind == "tif":
+        write_tiff(path, np.stack([deep] * 3))
+    else:
+        cv2.imwrite(str(path), np.repeat(deep[..., None], 3, axis=2))
+    said = []
+    out = mapped(path, Wanted(raster=True), Reading(stretch=(500, 3050)), said)
+    np.testing.assert_array_equal(labels_in(out / "a_mask.tif"), labels)
+    assert "uint16 stretched to 0-255: 500 to 3050" in said[0]
+    with rasterio.open(out / "a_mask.tif") as file:
+        assert "500 to 3050" in file.tags()["input"]
+
+
+def test_without_a_stretch_the_percentiles_of_each_band_are_taken(tmp_path, mapped):
+    ramp = np.linspace(1000, 2000, 101 * 50).reshape(101, 50)
+    bands = np.stack([ramp, ramp * 2, ramp * 0 + 7]).astype(np.float32)
+    bands[:, 0, 0] = np.nan
+    write_tiff(tmp_path / "a.tif", bands)
+    said = []
+    out = mapped(tmp_path / "a.tif", Wanted(), Reading(), said)
+    low, high = np.percentile(ramp.flat[1:], (2, 98))
+    assert f"7 to 7, {2 * low:g} to {2 * high:g}, {low:g} to {high:g} (B, G, R)" in said[0]
+    assert labels_in(out / "a_mask.tif")[0, 0] == 255  # no number, no data
+
+
+@pytest.mark.parametrize("kind", ["grey", "grey and alpha", "palette", "five bands", "three bands"])
+def test_other_arrangements_of_bands(tmp_path, mapped, kind):
+    labels, image = picture(40, 60)
+    path, other = tmp_path / "a.tif", np.full_like(image, 77)
+    reading = Reading()
+    if kind == "grey":
+        write_tiff(path, image[None])
+    elif kind == "grey and alpha":
+        write_tiff(path, np.stack([image, other]), photometric="MINISBLACK", alpha="YES")
+    elif kind == "palette":
+        with rasterio.open(path, "w", driver="GTiff", height=40, width=60, count=1, dtype="uint8") as file:
+            file.write_colormap(1, {n: (200, 200, n * 40 + 20) for n in range(6)})
+            file.write(labels[None])
+    elif kind == "five bands":
+        write_tiff(path, np.stack([other, image, other, other, other]))
+        with pytest.raises(DataError, match=r"a\.tif: has 5 bands .*--bands"):
+            mapped(path)
+        reading = Reading(bands=(1, 3, 2))
+    else:
+        write_tiff(path, np.stack([other, other, image]), photometric="MINISBLACK")
+    out = mapped(path, Wanted(), reading)
+    np.testing.assert_array_equal(labels_in(out / "a_mask.tif"), labels)
+
+
+@pytest.mark.parametrize(
+    "harm, words",
+    [
+        (lambda path: write_tiff(path, np.ones((2, 9, 9), np.uint8)), "has 2 bands"),
+        (lambda path: write_tiff(path, np.ones((3, 9, 9), np.complex64)), "has bands of complex64"),
+        (lambda path: path.write_bytes(path.read_bytes()[:3000]), "is damaged"),
+        (lambda path: path.write_bytes(b"II*\0nonsense"), "is no GeoTIFF"),
+        (lambda path: path.write_bytes(b""), "starts with b'', neither JPEG nor PNG"),
+        (lambda path: path.unlink(), "cannot be read"),
+        (lambda path: os.chmod(path, 0) if os.geteuid() else path.unlink(), "cannot be read"),
+    ],
+)
+def test_what_cannot_be_used_is_named_and_leaves_nothing(tmp_path, mapped, harm, words):
+    path = tmp_path / "a_sat.tif"
+    write_tiff(path, RNG.integers(0, 255, (3, 200, 200), np.uint8))
+    harm(path)
+    with pytest.raises(DataError, match=rf"a_sat\.tif: {words}"):
+        mapped(path)
+    assert [path.name for path in (tmp_path / "maps").rglob("*")] == [".work"]
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path, mapped, monkeypatch):
+    write_tiff(tmp_path / "a.tif", RNG.integers(0, 255, (3, 200, 200), np.uint8))
+
+    def full(*_: object, **__: object) -> None:
+        raise rasterio.errors.RasterioIOError("No space left on device")
+
+    monkeypatch.setattr(rasterio.io.DatasetWriter, "write", full, raising=False)
+    with pytest.raises(OutputError, match=r"a_mask\.tif: cannot be written \(No space left"):
+        mapped(tmp_path / "a.tif")
+    assert [path.name for path in (tmp_path / "maps").rglob("*")] == [".work"]
+
+
+def test_what_gdal_says_of_ground_control_points_is_kept(tmp_path, mapped):
+    corners = [(0, 0), (0, 9), (9, 0), (9, 9)]
+    points = [GroundControlPoint(r, c, 13 + c / 1e4, 50 - r / 1e4) for r, c in corners]
+    write_tiff(tmp_path / "a.tif", np.stack([picture(9, 9)[1]] * 3), gcps=points, crs="EPSG:4326")
+    out = mapped(tmp_path / "a.tif")
+    with rasterio.open(out / "a_mask.tif") as file:
+        kept, crs = file.gcps
+    assert [(p.row, p.col, p.x, p.y) for p in kept] == [(p.row, p.col, p.x, p.y) for p in points]
+    assert crs.to_epsg() == 4326

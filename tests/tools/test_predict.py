@@ -3,10 +3,13 @@
 import cv2
 import numpy as np
 import pytest
+import rasterio
 
 from data_prep.classes import TASKS
 from data_prep.splits import make_split, write_split
+from inference.map_rasters import from_bytes
 from inference.masks import read_labels
+from prototxt_gen.caffemodel import read_caffemodel, write_caffemodel
 from prototxt_gen.model_card import ModelCard, write_card
 from tests.conftest import refused
 from tests.inference.pixel_net import by_hand, make_pixel_net, write_deploy
@@ -31,6 +34,11 @@ def work(tmp_path):
     return tmp_path, arguments, parameters
 
 
+def names(folder) -> list[str]:
+    """Return the names of the maps; nothing else may be there but the folder of records."""
+    return sorted(path.name for path in (folder / "maps").iterdir() if path.name != "records")
+
+
 @pytest.mark.parametrize("task", ["land", "road"])
 def test_the_maps_equal_numpys(work, run_tool, task):
     folder, arguments, parameters = work
@@ -45,7 +53,8 @@ def test_the_maps_equal_numpys(work, run_tool, task):
         sure = ordered[..., -1] - ordered[..., -2] > 1e-5
         labels = read_labels(folder / "maps" / f"{id}_mask.png", TASKS[task])
         np.testing.assert_array_equal(labels[sure], expected.argmax(axis=-1)[sure])
-    assert sorted(path.name for path in (folder / "maps").iterdir()) == ["7_mask.png", "8_mask.png"]
+    assert names(folder) == ["7_mask.png", "8_mask.png"]
+    assert sorted(path.name for path in (folder / "maps" / "records").iterdir()) == ["7.json", "8.json"]
 
 
 def test_without_a_card_it_warns_what_it_assumes(work, run_tool):
@@ -61,10 +70,10 @@ def test_without_a_card_it_warns_what_it_assumes(work, run_tool):
 def test_only_the_held_out_scenes_where_asked(work, run_tool):
     folder, arguments, _ = work
     assert run_tool("predict.py", *arguments, "--hold-out", 2).returncode == 0
-    assert [path.name for path in (folder / "maps").iterdir()] == ["8_mask.png"]
+    assert names(folder) == ["8_mask.png"]
 
 
-def test_existing_maps_need_overwrite(work, run_tool):
+def test_maps_of_somebody_else_need_overwrite(work, run_tool):
     folder, arguments, _ = work
     old = folder / "maps" / "8_mask.png"
     old.parent.mkdir()
@@ -75,11 +84,98 @@ def test_existing_maps_need_overwrite(work, run_tool):
     assert read_labels(old, TASKS["land"]).shape == (70, 100)
 
 
-def test_a_truncated_image_is_named_and_leaves_nothing_half_written(work, run_tool):
+def test_a_broken_scene_is_named_and_the_others_go_on(work, run_tool):
     folder, arguments, _ = work
     path = folder / "scenes" / "7_sat.png"
-    path.write_bytes(path.read_bytes()[:200])
-    refused(run_tool("predict.py", *arguments), str(path), "cut off after 200 bytes", "again")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:200])
+    done = run_tool("predict.py", *arguments)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert f"predict.py: {path}: is cut off after 200 bytes" in done.stderr
+    assert "1 land map in" in done.stdout
+    assert "; 1 failed" in done.stdout
+    assert names(folder) == ["8_mask.png"]
+    path.write_bytes(whole)
+    done = run_tool("predict.py", *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "; 1 finished before" in done.stdout
+    assert names(folder) == ["7_mask.png", "8_mask.png"]
+
+
+def test_a_second_call_finds_all_finished_and_touches_nothing(work, run_tool):
+    folder, arguments, _ = work
+    assert run_tool("predict.py", *arguments).returncode == 0
+    before = {path: path.stat().st_mtime_ns for path in (folder / "maps").rglob("*")}
+    done = run_tool("predict.py", *arguments, "--batch", 3, "--threads", 1)  # these change no map
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("0 land maps in ")
+    assert "; 2 finished before" in done.stdout
+    assert {path: path.stat().st_mtime_ns for path in (folder / "maps").rglob("*")} == before
+
+
+def test_finished_maps_of_other_settings_are_refused_with_both_values(work, run_tool):
+    folder, arguments, _ = work
+    assert run_tool("predict.py", *arguments).returncode == 0
+    before = (folder / "maps" / "7_mask.png").read_bytes()
+    done = run_tool("predict.py", "--scales", 0.5, 1, *arguments)
+    refused(done, "7_mask.png: was made with scales 1.0, now it is 0.5 1.0", "--overwrite")
+    net = read_caffemodel(folder / "net.caffemodel")
+    net["land_score"][0][...] *= -1
+    write_caffemodel(folder / "net.caffemodel", "", net, overwrite=True)
+    refused(run_tool("predict.py", *arguments), "7_mask.png: was made with weights ")
+    assert (folder / "maps" / "7_mask.png").read_bytes() == before
+    assert run_tool("predict.py", *arguments, "--overwrite").returncode == 0
+    assert (folder / "maps" / "7_mask.png").read_bytes() != before
+
+
+def test_overwrite_leaves_no_map_of_another_kind_behind(work, run_tool):
+    folder, arguments, _ = work
+    assert run_tool("predict.py", *arguments).returncode == 0
+    assert run_tool("predict.py", *arguments, "--raster", "--confidence", "--overwrite").returncode == 0
+    assert names(folder) == [
+        f"{id}_{kind}" for id in "78" for kind in ("confidence.tif", "mask.tif", "mask.tif.aux.xml")
+    ]
+
+
+def test_maps_do_not_go_among_the_scenes(work, run_tool):
+    folder, arguments, _ = work
+    truth = folder / "scenes" / "7_mask.png"
+    truth.write_bytes(b"truth")
+    done = run_tool("predict.py", *arguments, "--out", folder / "scenes", "--overwrite")
+    refused(done, "scenes: is the folder of 7_sat.png", "choose another --out")
+    assert truth.read_bytes() == b"truth"
+
+
+def test_several_weights_scales_and_flips_are_averaged(work, run_tool):
+    folder, arguments, parameters = work
+    other = {name: [blob * 0.5 for blob in blobs] for name, blobs in parameters.items()}
+    write_caffemodel(folder / "other.caffemodel", "", other)
+    (folder / "other.json").write_bytes((folder / "net.json").read_bytes())
+    grey = np.full((40, 50, 3), (50, 120, 200), np.uint8)  # the same at every scale
+    grey[:, 25:] = (220, 30, 90)
+    cv2.imwrite(str(folder / "scenes" / "7_sat.png"), grey)
+    options = ["--probabilities", "--flip", "--scales", 0.5, 1, 2, "--weights", folder / "net.caffemodel"]
+    done = run_tool("predict.py", *arguments[:2], *options, folder / "other.caffemodel", *arguments[4:])
+    assert (done.returncode, done.stderr) == (0, "")
+    expected = [by_hand(grey, some["land_score"], MEAN, SCALE) for some in (parameters, other)]
+    expected = np.mean(expected, axis=0).transpose(2, 0, 1)
+    with rasterio.open(folder / "maps" / "7_probabilities.tif") as file:
+        got = from_bytes(file.read())
+    away = np.r_[0:20, 30:50]  # where the scales do not mix the halves
+    assert np.abs(got - expected)[:, :, away].max() < 1 / 508 + 1e-5
+
+
+def test_weights_of_another_net_are_refused_with_both_names(work, run_tool):
+    folder, arguments, _ = work
+    deploy = folder / "deploy.prototxt"
+    plain = deploy.read_text()
+    deploy.write_text('name: "dfcnet"\n' + plain)
+    refused(run_tool("predict.py", *arguments), "net.json: trained as pixel", "the net of dfcnet")
+    deploy.write_text("# ---- Input: (BGR - [1.0, 2.0, 3.0]) * 0.5, any size 32k+1\n" + plain)
+    done = run_tool("predict.py", *arguments)
+    refused(done, "net.json: trained with mean 100.0 110.0 120.0 (B G R), scale 0.02, but ")
+    refused(done, "has mean 1.0 2.0 3.0 (B G R), scale 0.5")
     assert not (folder / "maps").exists()
 
 
@@ -91,11 +187,19 @@ def test_a_truncated_image_is_named_and_leaves_nothing_half_written(work, run_to
         (["--tile", "64"], ["tile side 64 is not 32k+1", "take 33 or 65"]),
         (["--overlap", "33"], ["overlap", "33", "choose 0 to 32"]),
         (["--hold-out", "0"], ["--hold-out", "is 0"]),
+        (["--batch", "0"], ["batch: is 0"]),
+        (["--threads", "0"], ["--threads: is 0"]),
+        (["--scales", "1", "1"], ["scales: are 1 1"]),
+        (["--scales", "0"], ["scales: 0 is out of range"]),
+        (["--stretch", "9", "2"], ["--stretch: is 9 2", "lower value first"]),
+        (["--bands", "0", "1", "2"], ["--bands: is 0 1 2"]),
+        (["no/such/*.jpg"], ["no/such/*.jpg: matches no image"]),
+        (["nowhere.jpg"], ["nowhere.jpg: is neither a file nor a folder"]),
     ],
 )
 def test_a_wrong_option_is_named(work, run_tool, change, words):
     folder, arguments, _ = work
-    refused(run_tool("predict.py", *arguments, *change, cwd=folder), *words)
+    refused(run_tool("predict.py", *arguments[4:], *arguments[:4], *change, cwd=folder), *words)
     assert not (folder / "maps").exists()
 
 
@@ -116,6 +220,6 @@ def test_only_the_test_part_of_a_split_where_asked(work, run_tool):
     split = make_split("land", ["7", "8"], 1, 0)
     write_split(folder / "split.json", split)
     assert run_tool("predict.py", *arguments, "--split", folder / "split.json").returncode == 0
-    assert [path.name for path in (folder / "maps").iterdir()] == [f"{split.test[0]}_mask.png"]
+    assert names(folder) == [f"{split.test[0]}_mask.png"]
     done = run_tool("predict.py", *arguments, "--split", folder / "none.json")
     refused(done, "none.json", "cannot be read")

@@ -1,0 +1,88 @@
+"""Which scenes are done: a record beside the maps says how each was made, and what its files were."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from data_prep.decoding import file_checksum
+from prototxt_gen.errors import OutputError
+
+RECORDS = "records"  # folder in the folder of maps
+SHORT = 16  # hexadecimal digits of a SHA-256 that settings show
+
+
+def record_path(out: Path, id: str) -> Path:
+    """Return where the record of scene `id` stands."""
+    return Path(out) / RECORDS / f"{id}.json"
+
+
+def short_checksum(path: Path) -> str:
+    """Return the first digits of a file's SHA-256."""
+    return file_checksum(path)[:SHORT]
+
+
+def publish(
+    out: Path, work: Path, id: str, names: Sequence[str], settings: Mapping[str, object], **more: object
+) -> None:
+    """Give the files `names` of a scene, made in `work`, their final place in `out`, with a record.
+
+    The record, with the files' checksums, comes first: so a kill at any moment leaves files that it tells
+    from others. What an older record names, and this one does not, is removed. Raises OSError.
+    """
+    sums = {name: file_checksum(work / name) for name in names}
+    record = {"id": id, "settings": settings, **more, "sha256": sums}
+    final = record_path(out, id)
+    final.parent.mkdir(exist_ok=True)
+    old = _read(final)
+    staged = work / final.name
+    staged.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    os.replace(staged, final)
+    for name in names:
+        os.replace(work / name, out / name)
+    for name, checksum in (old["sha256"] if old else {}).items():
+        path = out / name
+        if name not in sums and path.parent == out and path.is_file() and file_checksum(path) == checksum:
+            path.unlink()
+
+
+def is_finished(
+    out: Path, id: str, image: Path, names: Sequence[str], settings: Mapping[str, object], overwrite: bool
+) -> bool:
+    """Tell whether all files `names` of a scene are there, whole, and made with `settings` from `image`.
+
+    Raises OutputError, unless `overwrite`, where files are there that were made in another way or by
+    somebody else; with `overwrite` nothing is finished.
+    """
+    if overwrite:
+        return False
+    record = _read(record_path(out, id))
+    known = {*names, *(record["sha256"] if record else ())}
+    there = [path for path in (Path(out) / name for name in sorted(known)) if path.exists()]
+    if not there:
+        return False
+    for path in there:
+        if record is None or record["sha256"].get(path.name) != file_checksum(path):
+            fact = "exists already, and no record tells how it was made"
+            raise OutputError(path, fact, "give --overwrite to replace it, or another --out")
+    now = {**settings, "image": short_checksum(image)}
+    for key in sorted(now.keys() | record["settings"].keys()):
+        was = record["settings"].get(key)
+        if was != json.loads(json.dumps(now.get(key))):
+            fact = f"was made with {key} {_text(was)}, now it is {_text(now.get(key))}"
+            raise OutputError(there[0], fact, "give --overwrite to make it again, or another --out")
+    return all((Path(out) / name).exists() for name in names)
+
+
+def _text(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _read(path: Path) -> dict | None:
+    """Return a record, or None where there is none that can be used."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        known = isinstance(record["sha256"], dict) and isinstance(record["settings"], dict)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return record if known else None

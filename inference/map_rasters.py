@@ -1,0 +1,160 @@
+"""Maps as GeoTIFF, written from top to bottom: tiled, compressed, with overviews, or cloud-optimised."""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+from rasterio.enums import Resampling
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window
+
+from data_prep.geotiff import one_line
+from inference.raster_rows import Place
+from prototxt_gen.errors import OutputError
+
+BLOCK = 512  # pixels a side; a multiple of 16
+PROFILE = {
+    "driver": "GTiff",
+    "dtype": "uint8",
+    "tiled": True,
+    "blockxsize": BLOCK,
+    "blockysize": BLOCK,
+    "compress": "deflate",
+    "bigtiff": "if_safer",
+}
+NODATA = 255
+FULL = 254  # of a probability of 1: value / 254, since 255 says that there is none
+NAMES_ENDING = ".aux.xml"  # where GDAL, and so QGIS, looks for the names of classes
+
+
+def to_bytes(probabilities: np.ndarray) -> np.ndarray:
+    """Return uint8 0-254 of probabilities 0-1, rounded; `from_bytes` differs by at most 1/508."""
+    return np.rint(np.clip(probabilities, 0, 1) * FULL).astype(np.uint8)
+
+
+def from_bytes(values: np.ndarray) -> np.ndarray:
+    """Return probabilities, float32, of uint8 values; NaN for NODATA."""
+    probabilities = values.astype(np.float32) / FULL
+    probabilities[values == NODATA] = np.nan
+    return probabilities
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a raster of uint8 holds, beside its values: one name for each band.
+
+    `palette` are RGB colours by value; `scale` makes values into quantities; `tags` are kept as
+    metadata of the file. Overviews take the commonest value where there is a palette, else the mean.
+    """
+
+    bands: Sequence[str]
+    palette: Sequence[tuple[int, int, int]] = ()
+    scale: float = 1.0
+    tags: Mapping[str, str] | None = None
+
+
+class MapRaster:
+    """A GeoTIFF under work; `write` takes its rows in order, `close` makes it whole.
+
+    Rows are kept until whole blocks can be compressed: no block is written twice. Raises OutputError
+    where the disk is full.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, int], place: Place | None, layout: Layout) -> None:
+        """Create the file; `shape` is (H, W) in pixels."""
+        self.path, self._layout, self._row = path, layout, 0
+        self._rows = np.empty((len(layout.bands), min(BLOCK, shape[0]), shape[1]), np.uint8)
+        self._held = 0
+        profile = PROFILE | {"height": shape[0], "width": shape[1], "count": len(layout.bands)}
+        georeference = {} if place is None else {"crs": place.crs, "transform": place.transform}
+        with _named(path):
+            self._file = rasterio.open(path, "w", nodata=NODATA, **profile, **georeference)
+            if place is not None and place.gcps[0]:
+                self._file.gcps = place.gcps
+            if place is not None and place.rpcs is not None:
+                self._file.rpcs = place.rpcs
+            if layout.palette:
+                self._file.write_colormap(1, dict(enumerate(layout.palette)))
+            self._file.descriptions = tuple(layout.bands)
+            self._file.scales = (layout.scale,) * len(layout.bands)
+            self._file.update_tags(**(layout.tags or {}))
+
+    def write(self, values: np.ndarray) -> None:
+        """Take the next rows, (bands, h, W) uint8."""
+        taken = 0
+        while taken < values.shape[1]:
+            part = values[:, taken : taken + self._rows.shape[1] - self._held]
+            self._rows[:, self._held : self._held + part.shape[1]] = part
+            self._held += part.shape[1]
+            taken += part.shape[1]
+            if self._held == self._rows.shape[1]:
+                self._flush()
+
+    def _flush(self) -> None:
+        if self._held:
+            window = Window(0, self._row, self._rows.shape[2], self._held)
+            with _named(self.path):
+                self._file.write(self._rows[:, : self._held], window=window)
+            self._row += self._held
+            self._held = 0
+
+    def close(self, cloud: bool = False) -> None:
+        """Write what is held and the overviews; with `cloud` arrange the file for reading over a network."""
+        self._flush()
+        method = Resampling.mode if self._layout.palette else Resampling.average
+        with _named(self.path):
+            self._file.close()
+            with rasterio.open(self.path, "r+") as file:
+                factors = _overviews(file.shape)
+                if factors:
+                    file.build_overviews(factors, method)
+            if cloud:
+                staged = self.path.with_name(f"cloud-{self.path.name}")
+                options = {"COMPRESS": "DEFLATE", "BLOCKSIZE": BLOCK, "BIGTIFF": "IF_SAFER"}
+                rasterio.shutil.copy(self.path, staged, driver="COG", **options)
+                staged.replace(self.path)
+
+    def discard(self) -> None:
+        """Close the file as it is."""
+        with warnings.catch_warnings(action="ignore"):
+            self._file.close()
+
+
+def _overviews(shape: tuple[int, int]) -> list[int]:
+    """Return the factors of overviews, halved until one fits in a block."""
+    factors = []
+    while max(shape) > BLOCK * 2 ** len(factors):
+        factors.append(2 ** (len(factors) + 1))
+    return factors
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Name the file in what GDAL says; a raster that lies nowhere is no matter."""
+    try:
+        with warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning):
+            yield
+    except (RasterioError, OSError) as error:
+        raise OutputError(
+            path, f"cannot be written ({one_line(error)})", "check the disk's free space"
+        ) from error
+
+
+def names_file(path: Path) -> Path:
+    """Return where the names of a class raster's classes stand for GDAL and QGIS."""
+    return path.with_name(path.name + NAMES_ENDING)
+
+
+def names_text(names: Sequence[str]) -> str:
+    """Return GDAL's XML with the names of classes 0, 1, ..."""
+    categories = "".join(f"      <Category>{escape(name)}</Category>\n" for name in names)
+    return (
+        '<PAMDataset>\n  <PAMRasterBand band="1">\n    <CategoryNames>\n'
+        f"{categories}    </CategoryNames>\n  </PAMRasterBand>\n</PAMDataset>\n"
+    )

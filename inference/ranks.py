@@ -1,0 +1,88 @@
+"""Scenes shared over the processes of mpirun, or one process that has them all."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from prototxt_gen.errors import DFCNetError
+from solvers.engines import mpi_place
+
+T = TypeVar("T")
+# How many of mpirun's processes are on this machine: Open MPI, then MPICH and its kin.
+LOCAL_SIZE = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS")
+
+
+class Ranks:
+    """The processes at work: this one's `number` of `count`. As a context it ends all where one breaks.
+
+    A mistake in the input is no break: it is gathered like any other outcome.
+    """
+
+    def __init__(self) -> None:
+        """Join the others, if mpirun has started this process."""
+        self.number, self.count, self._comm = 0, 1, None
+        if mpi_place() is not None:
+            from mpi4py import MPI
+
+            self._comm = MPI.COMM_WORLD
+            self.number, self.count = self._comm.rank, self._comm.size
+
+    def from_first(self, make: Callable[[], T]) -> T:
+        """Return in all ranks what `make` returns in rank 0; a DFCNetError there is raised in all."""
+        if self._comm is None:
+            return make()
+        told = None
+        if self.number == 0:
+            try:
+                told = make(), None
+            except DFCNetError as error:
+                told = None, error
+        result, error = self._comm.bcast(told)
+        if error is not None:
+            raise error
+        return result
+
+    def gather(self, outcome: T) -> list[T]:
+        """Return in all ranks every rank's `outcome`, by number; waits for all of them."""
+        return [outcome] if self._comm is None else self._comm.allgather(outcome)
+
+    def __enter__(self) -> "Ranks":
+        """Begin the common work."""
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        """End all ranks where this one breaks off: the others would wait for it without end."""
+        if self._comm is None or error is None or isinstance(error, DFCNetError):
+            return
+        if isinstance(error, Exception):
+            sys.excepthook(kind, error, trace)
+        code = error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1
+        sys.stderr.flush()
+        self._comm.Abort(code)
+
+
+def share(sizes: Sequence[int], ranks: int) -> list[list[int]]:
+    """Return for each rank the numbers of its scenes, in order: the largest first, to the least loaded."""
+    loads, parts = [0] * ranks, [[] for _ in range(ranks)]
+    for number in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
+        rank = loads.index(min(loads))
+        loads[rank] += max(sizes[number], 1)
+        parts[rank].append(number)
+    return [sorted(part) for part in parts]
+
+
+def set_threads(threads: int | None) -> None:
+    """Say how many threads BLAS uses, before it is loaded; None: an equal share of this machine's cores.
+
+    An OPENBLAS_NUM_THREADS of the user's own stays where `threads` is None.
+    """
+    if threads is not None:
+        if threads < 1:
+            raise DFCNetError("--threads", f"is {threads}", "give 1 or more")
+        os.environ["OPENBLAS_NUM_THREADS"] = str(threads)
+        return
+    local = next((int(os.environ[name]) for name in LOCAL_SIZE if name in os.environ), 1)
+    if local > 1:
+        cores = len(os.sched_getaffinity(0))
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", str(max(1, cores // local)))

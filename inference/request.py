@@ -1,0 +1,122 @@
+"""What a user asks of predict.py, from the files named to the maps made."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tqdm import tqdm
+
+from data_prep.classes import TASKS
+from data_prep.splits import hold_out, read_split
+from inference.deploy import check_side, read_deploy
+from inference.finished import short_checksum
+from inference.folders import ScenePath, find_images
+from inference.loading import load_predictor
+from inference.mapping import Mapper
+from inference.prediction import Done, Plan, make_plan, predict
+from inference.ranks import Ranks, share
+from inference.scene_image import Reading
+from inference.scene_maps import Wanted
+from inference.tiles import default_overlap
+from inference.workplace import workplace
+from prototxt_gen.errors import WeightsError
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of predict.py; None stands for their defaults."""
+
+    inputs: Sequence[Path]
+    deploy: Path
+    weights: Sequence[Path]
+    out: Path
+    task: str = "land"
+    tile: int | None = None
+    overlap: int | None = None
+    scales: Sequence[float] = (1.0,)
+    flip: bool = False
+    batch: int = 1
+    stretch: tuple[float, float] | None = None
+    bands: tuple[int, int, int] | None = None
+    hold_out: int | None = None
+    split: Path | None = None
+    overwrite: bool = False
+    wanted: Wanted = field(default_factory=Wanted)
+
+    def run(self, ranks: Ranks, complain: Callable[[str], None]) -> Done:
+        """Predict this rank's share of the scenes; `complain` gets warnings and what fails, a line each.
+
+        Raises DFCNetError where nothing can be begun.
+        """
+        reading = Reading(self.stretch, self.bands)
+        plan, settings = ranks.from_first(self._plan)
+        if not share(plan.pixels, ranks.count)[ranks.number]:
+            return Done(finished=plan.finished)
+        silent = ranks.number > 0
+        predictor = load_predictor(
+            self.deploy,
+            self.weights,
+            TASKS[self.task],
+            overlap=self.overlap,
+            side=self.tile,
+            batch=self.batch,
+            scales=self.scales,
+            flip=self.flip,
+            warn=(lambda line: None) if silent else (lambda line: complain(f"warning: {line}")),
+        )
+        with workplace(self.out) as work, _progress(plan, ranks) as advance:
+            mapper = Mapper(
+                predictor,
+                TASKS[self.task],
+                self.out,
+                work,
+                self.wanted,
+                Reading(reading.stretch, reading.bands, predictor.mean),
+                settings,
+                complain,
+            )
+            return predict(ranks, plan, mapper, complain, advance)
+
+    def _plan(self) -> tuple[Plan, dict[str, object]]:
+        settings = self._settings()
+        return make_plan(self._scenes(), self.out, self.wanted, settings, self.overwrite), settings
+
+    def _scenes(self) -> list[ScenePath]:
+        scenes = find_images(self.inputs)
+        if self.hold_out is not None:
+            scenes = hold_out(scenes, self.hold_out, "test")
+        if self.split is not None:
+            scenes = read_split(self.split, self.task).pick(scenes, "test", self.split)
+        return scenes
+
+    def _settings(self) -> dict[str, object]:
+        """Return all that the maps depend on, beside the image; batch and threads change no map."""
+        deploy = read_deploy(self.deploy)
+        side = deploy.side if self.tile is None else check_side("tile", self.tile)
+        for path in self.weights:
+            if not path.is_file():
+                raise WeightsError(path, "cannot be read (no such file)", "give a .caffemodel file")
+        return {
+            "task": self.task,
+            "deploy": short_checksum(self.deploy),
+            "weights": [short_checksum(path) for path in self.weights],
+            "tile": side,
+            "overlap": default_overlap(side) if self.overlap is None else self.overlap,
+            "scales": list(self.scales),
+            "flip": self.flip,
+            "stretch": None if self.stretch is None else list(self.stretch),
+            "bands": None if self.bands is None else list(self.bands),
+            **vars(self.wanted),
+        }
+
+
+@contextmanager
+def _progress(plan: Plan, ranks: Ranks) -> Iterator[Callable[[int], object]]:
+    """Show rank 0's pixels, with the time left, where stderr is a terminal."""
+    mine = share(plan.pixels, ranks.count)[ranks.number]
+    total = sum(plan.pixels[number] for number in mine)
+    hidden = True if ranks.number else None
+    with tqdm(total=total, unit="px", unit_scale=True, disable=hidden, file=sys.stderr) as bar:
+        yield bar.update
