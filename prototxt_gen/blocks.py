@@ -1,11 +1,13 @@
 """The paper's building blocks, in the paper's words, as sequences of Caffe layers.
 
 Layer names of the encoder are those of the public DenseNet-121 for Caffe, so that its weights load
-by name; the decoder continues its numbering with DenseBlocks 6-9.
+by name; the decoder continues its numbering with DenseBlocks 6-9. A net of fused layers is the same net:
+one of them stands for a whole DenseBlock, or for BatchNorm, Scale, ReLU and Conv 1x1.
 """
 
 from collections.abc import Sequence
 
+from prototxt_gen import fused_layers
 from prototxt_gen.experiment import DenseNet
 from prototxt_gen.layers import Blob, Net
 
@@ -18,6 +20,13 @@ def bn_relu(net: Net, name: str, relu: str, x: Blob, arch: DenseNet) -> Blob:
         x = net.batch_norm(f"{name}/bn", x, False, arch.bn_moving_average, arch.bn_frozen)
         x = net.scale(f"{name}/scale", x)
     return net.relu(relu, x)
+
+
+def bn_relu_conv(net: Net, name: str, relu: str, x: Blob, channels: int, arch: DenseNet) -> Blob:
+    """BN-ReLU-Conv 1x1 on features that others read too: (c, 1*1, 0, 1) of Figure 1."""
+    if net.fused:
+        return fused_layers.bn_relu_convolution(net, name, x, channels, arch)
+    return net.convolution(name, bn_relu(net, name, relu, x, arch), channels, kernel=1)
 
 
 def conv_bn_relu(
@@ -33,16 +42,27 @@ def conv_bn_relu(
 
 def stem(net: Net, x: Blob, arch: DenseNet) -> Blob:
     """7x7 convolution of stride 2: the features at r_1, before pool1."""
-    return conv_bn_relu(
-        net, "conv1", "conv1", "relu1", x, arch.stem_channels, arch, kernel=7, pad=3, stride=2
-    )
+    kernel = {"kernel": 7, "pad": 3, "stride": 2}
+    if net.fused:
+        return fused_layers.bn_relu(
+            net, "conv1", net.convolution("conv1", x, arch.stem_channels, **kernel), arch
+        )
+    return conv_bn_relu(net, "conv1", "conv1", "relu1", x, arch.stem_channels, arch, **kernel)
 
 
-def dense_block(net: Net, block: int, x: Blob, units: int, arch: DenseNet) -> Blob:
+def join(net: Net, name: str, xs: Sequence[Blob]) -> list[Blob]:
+    """Concat of what a DenseBlock reads, as its bottoms: a fused one joins them itself."""
+    return list(xs) if net.fused else [net.concat(name, xs)]
+
+
+def dense_block(net: Net, block: int, bottoms: Sequence[Blob], units: int, arch: DenseNet) -> Blob:
     """DenseBlock of `units` layer units (Figure 2); its output holds its input and all new features.
 
     Each unit: BN-ReLU-Conv 1x1 (bottleneck), BN-ReLU-Conv 3x3 (growth_rate new channels), Concat.
     """
+    if net.fused:
+        return fused_layers.dense_block(net, block, bottoms, units, arch)
+    (x,) = bottoms
     for unit in range(1, units + 1):
         name = f"conv{block}_{unit}"
         relu = f"relu{block}_{unit}"
@@ -56,8 +76,7 @@ def dense_block(net: Net, block: int, x: Blob, units: int, arch: DenseNet) -> Bl
 
 def transition(net: Net, block: int, x: Blob, channels: int, arch: DenseNet) -> Blob:
     """BN-ReLU-Conv 1x1 after DenseBlock `block`: what both transitions and the deepest feature share."""
-    x = bn_relu(net, f"conv{block}_blk", f"relu{block}_blk", x, arch)
-    return net.convolution(f"conv{block}_blk", x, channels, kernel=1)
+    return bn_relu_conv(net, f"conv{block}_blk", f"relu{block}_blk", x, channels, arch)
 
 
 def transition_down(net: Net, block: int, x: Blob, arch: DenseNet) -> Blob:
@@ -66,11 +85,14 @@ def transition_down(net: Net, block: int, x: Blob, arch: DenseNet) -> Blob:
     return net.pool(f"pool{block}", x, "AVE", kernel=2, stride=2)
 
 
-def transition_up(net: Net, block: int, x: Blob, skip: Blob, arch: DenseNet) -> Blob:
-    """Conv 1x1, "interp layer using the bilinear interpolation for upsampling" (2.1), Concat with skip."""
+def transition_up(net: Net, block: int, x: Blob, skip: Blob, arch: DenseNet) -> list[Blob]:
+    """Conv 1x1, "interp layer using the bilinear interpolation for upsampling" (2.1), Concat with skip.
+
+    Returns what the next DenseBlock reads.
+    """
     x = transition(net, block, x, arch.up_channels, arch)
     x = net.interp(f"up{block}", x, zoom_factor=2)
-    return net.concat(f"concat_{block + 1}", [x, skip])
+    return join(net, f"concat_{block + 1}", [x, skip])
 
 
 def dense_fusion(net: Net, blocks: dict[int, Blob], channels: int, arch: DenseNet) -> Blob:
@@ -89,13 +111,15 @@ def dense_fusion(net: Net, blocks: dict[int, Blob], channels: int, arch: DenseNe
 
 def _project(net: Net, block: int, x: Blob, channels: int, arch: DenseNet) -> Blob:
     """Bring a block's output to the fusion's channels: (256, 1*1, 0, 1) of Figure 1."""
-    x = bn_relu(net, f"fusion{block}", f"fusion{block}/relu", x, arch)
-    return net.convolution(f"fusion{block}", x, channels, kernel=1)
+    return bn_relu_conv(net, f"fusion{block}", f"fusion{block}/relu", x, channels, arch)
 
 
 def _integrate(net: Net, name: str, a: Blob, b: Blob) -> Blob:
     """Element-wise sum; "the lower resolution blocks are upsampled before integration" (2.1)."""
     size = max(a.size, b.size)
+    if net.fused and a.size != b.size:
+        small, large = sorted((a, b), key=lambda x: x.size)
+        return net.interp(name, small, zoom_factor=(size - 1) // (small.size - 1), add_to=large)
     a, b = (
         x if x.size == size else net.interp(f"{name}/up", x, zoom_factor=(size - 1) // (x.size - 1))
         for x in (a, b)
@@ -119,7 +143,11 @@ def task_head(net: Net, task: str, x: Blob, classes: int, size: int, channels: i
 
     3x3 convolution, BN-ReLU, 1x1 scores, Interp to the crop's `size`: (N, classes, size, size).
     """
-    conv, relu = f"{task}/conv", f"{task}/relu"
-    x = conv_bn_relu(net, conv, conv, relu, x, channels, arch, kernel=3, pad=1)
-    x = net.convolution(f"{task}/score", x, classes, kernel=1, bias=True)
+    conv, relu, scores = f"{task}/conv", f"{task}/relu", f"{task}/score"
+    if net.fused:
+        x = net.convolution(conv, x, channels, kernel=3, pad=1)
+        x = fused_layers.bn_relu_convolution(net, scores, x, classes, arch, bias=True)
+    else:
+        x = conv_bn_relu(net, conv, conv, relu, x, channels, arch, kernel=3, pad=1)
+        x = net.convolution(scores, x, classes, kernel=1, bias=True)
     return net.interp(f"{task}/up", x, zoom_factor=(size - 1) // (x.size - 1), top=f"{task}_score")

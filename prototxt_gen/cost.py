@@ -1,12 +1,18 @@
-"""What a net costs in plain Caffe layers: parameters, multiply-adds, and memory of activations.
+"""What a net costs: parameters, multiply-adds, and memory of activations.
 
-Memory counts what BVLC Caffe 1.0.0 keeps per layer on the CPU, in float32. Blobs are allocated when
-they are first touched: a deploy net touches no gradients, a training net none of images and labels.
+Memory counts what BVLC Caffe 1.0.0 and our fused layers keep per layer on the CPU, in float32. Blobs are
+allocated when they are first touched: a deploy net touches no gradients, a training net none of images
+and labels. A deploy net's blobs are counted as if each had its own memory (see docker/caffe's plan_memory).
+
+A fused layer keeps its top, with its gradient in training, and nothing else that grows with the image but,
+if asked to, the bottlenecks of all units: units x N x bottleneck x H x W. What it computes again in the
+backward pass lies in scratch memory that all fused layers share, see `shared_scratch`.
 """
 
 from collections import Counter
 from dataclasses import dataclass
 
+from prototxt_gen.fused import UNIT
 from prototxt_gen.layers import Layer, Net
 from prototxt_gen.shapes import count
 
@@ -36,11 +42,26 @@ def layer_costs(net: Net) -> dict[str, Cost]:
 
 
 def multiply_adds(layer: Layer) -> int:
-    """Return the multiply-adds of a convolution, 0 for other layers."""
-    if layer.type != "Convolution":
-        return 0
-    _, channels, kernel, _ = layer.params[0]
-    return count(layer.tops[0].shape) * channels * kernel * kernel
+    """Return the multiply-adds of a layer's convolutions: each filter value once per image and pixel."""
+    filters = sum(count(shape) for shape in layer.params if len(shape) == 4)
+    images, _, *size = layer.tops[0].shape if filters else (0, 0)
+    return filters * images * count(tuple(size))
+
+
+def shared_scratch(net: Net) -> int:
+    """Return the bytes of scratch memory that a training net's fused layers share.
+
+    The largest DenseBlock counts: one unit's bottleneck and its gradient, 2 x N x bottleneck x H x W.
+    """
+    blocks = [layer for layer in net.layers if layer.type == "DenseBlock"]
+    return FLOAT * max((2 * _bottleneck(layer) for layer in blocks), default=0)
+
+
+def _bottleneck(layer: Layer) -> int:
+    """Return the values of one unit's bottleneck: outputs of its 1x1 convolution."""
+    images, _, *size = layer.tops[0].shape
+    width = next(shape[0] for shape in layer.params if len(shape) == 4)
+    return images * width * count(tuple(size))
 
 
 def _cost(layer: Layer, learning: set[str], split_values: int) -> Cost:
@@ -67,6 +88,8 @@ def _internal_values(layer: Layer) -> tuple[int, int]:
             forward = size
         case "Convolution" if layer.params[0][2] > 1:  # col_buffer_: the patches of one image
             forward = layer.params[0][1] * layer.params[0][2] ** 2 * count(layer.tops[0].shape[2:])
+        case "DenseBlock" if ("keep_bottlenecks", "true") in dict(layer.fields)["dense_block_param"]:
+            forward = len(layer.params) // UNIT * _bottleneck(layer)
         case "Pooling" if ("pool", "MAX") in layer.fields[0][1]:  # max_idx_
             forward = count(layer.tops[0].shape)
         case "SoftmaxWithLoss" | "InfogainLoss":  # prob_
@@ -77,7 +100,7 @@ def _internal_values(layer: Layer) -> tuple[int, int]:
 
 
 def _in_place(layer: Layer) -> bool:
-    return bool(layer.bottoms) and layer.tops[0].name == layer.bottoms[0].name
+    return layer.tops[0].name in [bottom.name for bottom in layer.bottoms]
 
 
 def _blobs_with_gradient(net: Net) -> set[str]:

@@ -12,7 +12,7 @@ from prototxt_gen.layers import Layer, Net
 IMAGE, CONCAT, STEM, BLOCK, SUM, SLICE, OUTPUT = "image", "concat", "stem", "block", "sum", "slice", "output"
 HEAD_STEPS = 3  # a task's own: 3x3 convolution, 1x1 score, Interp to the crop
 # conv6_3/x1 ..., concat_6_3 (a unit) and concat_6 (the join before) are of block 6; conv6_blk is of none.
-OF_BLOCK = re.compile(r"(?:conv|concat_)(\d+)(?:_\d+)?(?:/|$)")
+OF_BLOCK = re.compile(r"(?:conv|concat_|dense_block)(\d+)(?:_\d+)?(?:/|$)")
 
 
 @dataclass
@@ -94,10 +94,15 @@ def read_diagram(net: Net) -> Diagram:
         node = diagram.nodes.setdefault(name, Node(name, kind))
         _update(node, layer)
         for source, steps in (origin[x.name] for x in layer.bottoms if x.name in origin):
-            edge = Edge(source, name, steps + (_step(layer) if kind == STEM else ()))
+            # A fused sum enlarges the smaller input, which is its first.
+            own = kind == STEM or (
+                layer.type == "Interp" and (source, steps) == origin[layer.bottoms[0].name]
+            )
+            edge = Edge(source, name, steps + (_step(layer) if own else ()))
             if source != name and edge not in diagram.edges:
                 diagram.edges.append(edge)
-                node.blocks += diagram.nodes[source].blocks if kind == SUM else ()
+                blocks = diagram.nodes[source].blocks if kind == SUM else ()
+                node.blocks = tuple(sorted(node.blocks + blocks))
         origin |= {top.name: (name, ()) for top in layer.tops if not top.name.endswith("_label")}
     return diagram
 
@@ -115,7 +120,7 @@ def _node(layer: Layer, sources: list[str], diagram: Diagram) -> tuple[str, str]
             node = SLICE, SLICE
         case "Concat", True:
             node = CONCAT, CONCAT
-        case "Eltwise", _:
+        case (("Eltwise" | "Interp"), _) if len(layer.bottoms) > 1:
             blocks = [block for source in sources for block in diagram.nodes[source].blocks]
             node = f"({min(blocks)},{max(blocks)})", SUM
         case (("Softmax" | "SoftmaxWithLoss"), _):
@@ -137,14 +142,14 @@ def _update(node: Node, layer: Layer) -> None:
     node.channels, node.size = result.channels, result.size
     if node.kind == BLOCK:
         node.blocks = (int(node.name.split()[1]),)
-        node.units += layer.type == "Convolution" and layer.params[0][2:] == (3, 3)
+        node.units += sum(shape[2:] == (3, 3) for shape in layer.params)
 
 
 def _step(layer: Layer) -> tuple[str, ...]:
     """Return what a picture says of a layer on the way; BatchNorm, Scale, ReLU and Power go unsaid."""
     match layer.type:
-        case "Convolution":
-            channels, _, kernel, _ = layer.params[0]
+        case "Convolution" | "BNReLUConvolution":
+            channels, _, kernel, _ = next(shape for shape in layer.params if len(shape) == 4)
             return (f"{kernel}x{kernel}, {channels}",)
         case "Pooling":
             return ("max pool" if ("pool", "MAX") in layer.fields[0][1] else "avg pool",)

@@ -128,7 +128,7 @@ def _sums(page: Canvas, diagram: Diagram) -> None:
             for edge in diagram.edges
             if edge.target == node.name
         ]
-        first, last = inputs[0][0].x, inputs[-1][0].x
+        first, *_, last = sorted(box.x for box, _ in inputs)
         y = FLOOR + LEVEL * (len(node.blocks).bit_length() - 1)
         bar = Box((first + last) / 2, y, last - first + PROJECTION, BAR)
         reduction = diagram.reduction(node)

@@ -58,6 +58,8 @@ class DenseNet(Strict):
     up_channels: Count  # after the 1x1 convolution of a transition up
     bn_moving_average: Annotated[float, Field(gt=0, lt=1)] = 0.999
     bn_frozen: bool = False
+    dense_block: Literal["plain", "fused"] = "plain"  # of Caffe's layers, or of ours that do more at once
+    keep_bottlenecks: bool = False  # of fused DenseBlocks: more memory in training, less time
 
 
 class Task(Strict):

@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 
 from prototxt_gen import shapes
 from prototxt_gen.errors import NetError
+from prototxt_gen.fused import parts, plain_view
 from prototxt_gen.shapes import Shape
 
 Field = tuple[str, object]  # (name, text) or (name, [fields])
@@ -77,6 +78,21 @@ def message(name: str, **values: object) -> Field:
     return name, pairs
 
 
+def batch_norm_param(moving_average: float | None, frozen: bool) -> Field:
+    """Return the message of a BatchNorm, or of the BatchNorms in a fused layer."""
+    return message(
+        "batch_norm_param",
+        use_global_stats=True if frozen else None,
+        moving_average_fraction=moving_average,
+        eps=1e-5,
+    )
+
+
+def statistics(channels: int) -> list[Shape]:
+    """Return the shapes of BatchNorm's blobs: mean, variance, and the weight of both."""
+    return [(channels,), (channels,), (1,)]
+
+
 FROZEN = message("param", lr_mult=0, decay_mult=0)
 MSRA = message("weight_filler", type=quoted("msra"))
 
@@ -84,8 +100,9 @@ MSRA = message("weight_filler", type=quoted("msra"))
 class Net:
     """A net under construction for one phase ("train" or "deploy").
 
-    `multipliers` are (pattern, lr_mult, decay_mult): the first whose shell pattern fits a layer's name
-    holds for its learnt blobs. BatchNorm's statistics are never learnt nor decayed.
+    `folded`: without BatchNorm. `fused`: of fused layers where there are some. `multipliers` are (pattern,
+    lr_mult, decay_mult): the first whose shell pattern fits the name of a plain layer holds for its learnt
+    blobs, in a fused layer too. BatchNorm's statistics are never learnt nor decayed.
     """
 
     def __init__(
@@ -94,8 +111,9 @@ class Net:
         phase: str,
         multipliers: Sequence[tuple[str, float, float]] = (),
         folded: bool = False,
+        fused: bool = False,
     ) -> None:
-        self.name, self.phase, self.folded = name, phase, folded
+        self.name, self.phase, self.folded, self.fused = name, phase, folded, fused
         self.multipliers = tuple(multipliers)
         self.sections: list[Section] = []
         self._names: set[str] = set()
@@ -113,7 +131,11 @@ class Net:
         """Return layer name -> shapes of its learnt blobs, for the layers that have any."""
         return {layer.name: list(layer.params) for layer in self.layers if layer.params}
 
-    def _add(
+    def plain_names(self) -> list[str]:
+        """Return the names of the plain layers with learnt blobs, those in fused layers among them."""
+        return list(plain_view(self.parameter_shapes()))
+
+    def add(
         self,
         kind: str,
         name: str,
@@ -122,6 +144,7 @@ class Net:
         *fields: Field,
         params: Sequence[Shape] = (),
     ) -> tuple[Blob, ...]:
+        """Add a layer and return its tops; NetError if the net has one of this name already."""
         if name in self._names:
             raise NetError(name, "stands twice in the net", "give each layer a name of its own")
         self._names.add(name)
@@ -131,20 +154,30 @@ class Net:
         return tuple(tops)
 
     def _multiplier(self, name: str, params: int) -> list[Field]:
-        for pattern, lr, decay in self.multipliers:
-            if fnmatchcase(name, pattern):
-                return [message("param", lr_mult=lr, decay_mult=decay)] * params
-        return []
+        """Return the param messages of a layer's blobs, none where all are Caffe's default."""
+        inside = parts(name, params)
+        given = {plain: self._given(plain) for plain, _ in inside if not plain.endswith("/bn")}
+        if not any(given.values()):
+            return []
+        learnt = {
+            plain: field_ or message("param", lr_mult=1, decay_mult=1) for plain, field_ in given.items()
+        }
+        return [learnt.get(plain, FROZEN) for plain, number in inside for _ in range(number)]
+
+    def _given(self, plain: str) -> Field | None:
+        fitting = (m for m in self.multipliers if fnmatchcase(plain, m[0]))
+        _, lr, decay = next(fitting, (None, None, None))
+        return None if lr is None else message("param", lr_mult=lr, decay_mult=decay)
 
     def input(self, name: str, shape: Shape) -> Blob:
         """Add an Input of a fixed shape; a net's user may reshape it."""
         field_ = message("input_param", shape=message("shape", dim=list(shape)))
-        return self._add("Input", name, [], [Blob(name, shape)], field_)[0]
+        return self.add("Input", name, [], [Blob(name, shape)], field_)[0]
 
     def data(self, name: str, source: str, shape: Shape, mean: Sequence[float], mirror: bool) -> Blob:
         """Add a Data layer on an LMDB: random crop and mirror of all channels together, mean subtracted."""
         batch, _, crop, _ = shape
-        return self._add(
+        return self.add(
             "Data",
             name,
             [],
@@ -178,35 +211,30 @@ class Net:
         )
         top = Blob(name, (x.shape[0], channels, size, size))
         params = [(channels, x.channels, kernel, kernel), *([(channels,)] if bias else [])]
-        return self._add("Convolution", name, [x], [top], param, params=params)[0]
+        return self.add("Convolution", name, [x], [top], param, params=params)[0]
 
     def batch_norm(
         self, name: str, x: Blob, in_place: bool, moving_average: float | None = None, frozen: bool = False
     ) -> Blob:
         """Add a BatchNorm without scale and bias; `frozen`: by the stored statistics in training too."""
         top = x if in_place else Blob(name, x.shape)
-        param = message(
-            "batch_norm_param",
-            use_global_stats=True if frozen else None,
-            moving_average_fraction=moving_average,
-            eps=1e-5,
-        )
-        params = [(x.channels,), (x.channels,), (1,)]  # mean, variance, weight of both
-        return self._add("BatchNorm", name, [x], [top], FROZEN, FROZEN, FROZEN, param, params=params)[0]
+        param = batch_norm_param(moving_average, frozen)
+        params = statistics(x.channels)
+        return self.add("BatchNorm", name, [x], [top], FROZEN, FROZEN, FROZEN, param, params=params)[0]
 
     def scale(self, name: str, x: Blob, top: str | None = None) -> Blob:
         """Add a learnt scale and bias per channel, in place unless `top` is given."""
         params = [(x.channels,), (x.channels,)]
         tops = [Blob(top, x.shape) if top else x]
-        return self._add("Scale", name, [x], tops, message("scale_param", bias_term=True), params=params)[0]
+        return self.add("Scale", name, [x], tops, message("scale_param", bias_term=True), params=params)[0]
 
     def relu(self, name: str, x: Blob) -> Blob:
         """Add a ReLU, in place."""
-        return self._add("ReLU", name, [x], [x])[0]
+        return self.add("ReLU", name, [x], [x])[0]
 
     def power(self, name: str, x: Blob, scale: float) -> Blob:
         """Multiply by a constant, in place."""
-        return self._add("Power", name, [x], [x], message("power_param", scale=scale))[0]
+        return self.add("Power", name, [x], [x], message("power_param", scale=scale))[0]
 
     def pool(self, name: str, x: Blob, method: str, kernel: int, stride: int, pad: int = 0) -> Blob:
         """Add a pooling ("MAX" or "AVE"); partial windows at the border count, as in Caffe."""
@@ -216,19 +244,27 @@ class Net:
         param = message(
             "pooling_param", pool=method, kernel_size=kernel, stride=stride, pad=pad or None, engine=engine
         )
-        return self._add("Pooling", name, [x], [Blob(name, (*x.shape[:2], size, size))], param)[0]
+        return self.add("Pooling", name, [x], [Blob(name, (*x.shape[:2], size, size))], param)[0]
 
-    def interp(self, name: str, x: Blob, zoom_factor: int, top: str | None = None) -> Blob:
-        """Enlarge by bilinear interpolation with aligned corners: n -> z (n - 1) + 1."""
+    def interp(
+        self, name: str, x: Blob, zoom_factor: int, top: str | None = None, add_to: Blob | None = None
+    ) -> Blob:
+        """Enlarge by bilinear interpolation with aligned corners: n -> z (n - 1) + 1.
+
+        With `add_to` the result is added to that blob, in its place.
+        """
         size = shapes.interp(x.size, zoom_factor)
         param = message("interp_param", zoom_factor=zoom_factor)
-        return self._add("Interp", name, [x], [Blob(top or name, (*x.shape[:2], size, size))], param)[0]
+        if add_to is not None:
+            shapes.same(name, [(*x.shape[:2], size, size), add_to.shape])
+            return self.add("Interp", name, [x, add_to], [add_to], param)[0]
+        return self.add("Interp", name, [x], [Blob(top or name, (*x.shape[:2], size, size))], param)[0]
 
     def concat(self, name: str, xs: Sequence[Blob], axis: int = 1, top: str | None = None) -> Blob:
         """Join blobs along an axis (Caffe's default: the channels)."""
         shape = shapes.concat(name, [x.shape for x in xs], axis)
         fields = [] if axis == 1 else [message("concat_param", axis=axis)]
-        return self._add("Concat", name, xs, [Blob(top or name, shape)], *fields)[0]
+        return self.add("Concat", name, xs, [Blob(top or name, shape)], *fields)[0]
 
     def slice(
         self, name: str, x: Blob, tops: Sequence[str], axis: int, points: list[int]
@@ -236,18 +272,18 @@ class Net:
         """Part a blob along an axis at the given points."""
         parts = shapes.slices(name, x.shape, axis, points)
         blobs = [Blob(top, part) for top, part in zip(tops, parts, strict=True)]
-        return self._add("Slice", name, [x], blobs, message("slice_param", axis=axis, slice_point=points))
+        return self.add("Slice", name, [x], blobs, message("slice_param", axis=axis, slice_point=points))
 
     def eltwise_sum(self, name: str, xs: Sequence[Blob]) -> Blob:
         """Add blobs of one shape."""
         shape = shapes.same(name, [x.shape for x in xs])
-        return self._add("Eltwise", name, xs, [Blob(name, shape)], message("eltwise_param", operation="SUM"))[
+        return self.add("Eltwise", name, xs, [Blob(name, shape)], message("eltwise_param", operation="SUM"))[
             0
         ]
 
     def softmax(self, name: str, x: Blob) -> Blob:
         """Add class probabilities over the channels."""
-        return self._add("Softmax", name, [x], [Blob(name, x.shape)])[0]
+        return self.add("Softmax", name, [x], [Blob(name, x.shape)])[0]
 
     def loss(
         self,
@@ -276,4 +312,4 @@ class Net:
         if class_weights:
             kind = "InfogainLoss"
             fields.append(message("infogain_loss_param", source=quoted(class_weights)))
-        return self._add(kind, name, [x, label], [Blob(top, ())], *fields)[0]
+        return self.add(kind, name, [x, label], [Blob(top, ())], *fields)[0]

@@ -36,11 +36,14 @@ def build(
 
     A deploy net takes one image (1, 3, crop, crop) and gives `<task>_prob` (1, classes, crop, crop) for
     each of `tasks` (default: all of the experiment's); its user may reshape it to any size 32k+1. The
-    folded form has no BatchNorm; its weights are made by `prototxt_gen.fold`. A train net looks for its
-    class weights in `folder`.
+    folded form has no BatchNorm and is of plain layers; its weights are made by `prototxt_gen.fold`. A
+    train net looks for its class weights in `folder`.
     """
     tasks = _heads(exp, phase, tasks)
-    net = Net(exp.name, phase, _multipliers(exp, phase), folded=phase == FOLDED)
+    folded = phase == FOLDED
+    # Fused layers fold by themselves when they predict.
+    fused = exp.densenet.dense_block == "fused" and not folded
+    net = Net(exp.name, phase, _multipliers(exp, phase), folded, fused)
     if phase == TRAIN:
         data, labels = _training_data(net, exp)
     else:
@@ -99,7 +102,7 @@ def _multipliers(exp: Experiment, phase: str) -> list[tuple[str, float, float]]:
 
 def _check_multipliers(net: Net) -> None:
     for pattern, _, _ in net.multipliers:
-        if not any(fnmatchcase(name, pattern) for name in net.parameter_shapes()):
+        if not any(fnmatchcase(name, pattern) for name in net.plain_names()):
             raise NetError(net.name, f"multipliers: no layer is named {pattern}", "correct the pattern")
 
 
@@ -127,7 +130,7 @@ def _blocks_2_to_8(net: Net, exp: Experiment, data: Blob) -> tuple[dict[int, Blo
     blocks = {}
     for block, units in zip((2, 3, 4, 5), arch.encoder_units, strict=True):
         net.section(f"DenseBlock {block}: {units} units at r_{block} = {x.size}")
-        x = blocks[block] = dense_block(net, block, x, units, arch)
+        x = blocks[block] = dense_block(net, block, [x], units, arch)
         if block < 5:
             net.section(f"Transition down {block} -> {block + 1}")
             x = transition_down(net, block, x, arch)
@@ -140,9 +143,9 @@ def _decoder_block(net: Net, exp: Experiment, block: int, x: Blob, skip: Blob) -
     """Transition up from the block before, Concat with the skip of the same resolution, DenseBlock."""
     units = exp.densenet.decoder_units[block - 6]
     net.section(f"Transition up {block - 1} -> {block}")
-    x = transition_up(net, block - 1, x, skip, exp.densenet)
-    net.section(f"DenseBlock {block}: {units} units at r_{10 - block} = {x.size}")
-    return dense_block(net, block, x, units, exp.densenet)
+    bottoms = transition_up(net, block - 1, x, skip, exp.densenet)
+    net.section(f"DenseBlock {block}: {units} units at r_{10 - block} = {skip.size}")
+    return dense_block(net, block, bottoms, units, exp.densenet)
 
 
 def _training_data(net: Net, exp: Experiment) -> tuple[Blob, dict[str, Blob]]:

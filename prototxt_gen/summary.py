@@ -3,7 +3,7 @@
 from functools import reduce
 from operator import add
 
-from prototxt_gen.cost import Cost, layer_costs
+from prototxt_gen.cost import Cost, layer_costs, shared_scratch
 from prototxt_gen.layers import Net
 
 COLUMNS = ("part", "output", "parameters", "GMAC", "train MiB", "deploy MiB")
@@ -30,6 +30,9 @@ def summary(train: Net, deploy: Net) -> str:
                 one_image.deploy_bytes,
             )
         )
+    scratch = shared_scratch(train)
+    if scratch:
+        rows.append(("Scratch of the fused layers", "", 0, 0, scratch, 0))
     totals = [sum(row[column] for row in rows) for column in range(2, 6)]
     rows.append(("total", "", *totals))
     return _table([_cells(*row) for row in rows])

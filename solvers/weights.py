@@ -1,4 +1,7 @@
-"""Weights compared with a net before Caffe sees them: Caffe ends the process at a shape that differs."""
+"""Weights compared with a net before Caffe sees them: Caffe ends the process at a shape that differs.
+
+Net and file may be of plain or of fused layers, each of its own: both are seen as plain ones.
+"""
 
 import re
 from collections import Counter
@@ -9,6 +12,7 @@ from pathlib import Path
 
 from prototxt_gen.caffemodel import read_caffemodel
 from prototxt_gen.errors import WeightsError
+from prototxt_gen.fused import plain_view
 
 Shapes = Sequence[tuple[int, ...]]
 
@@ -23,7 +27,7 @@ class Fit(Enum):
 
 @dataclass(frozen=True)
 class Match:
-    """Layers with parameters, by name: in both, in the net alone, in the file alone, of another shape."""
+    """Plain layers with parameters, by name: in both, in the net or the file alone, of another shape."""
 
     loaded: list[str]
     left: list[str]
@@ -46,7 +50,8 @@ def match(own: Mapping[str, Shapes], path: Path, fit: Fit) -> Match:
 
     Raises WeightsError if the file is no .caffemodel, if nothing matches, or for what `fit` forbids.
     """
-    file = {name: [blob.shape for blob in blobs] for name, blobs in read_caffemodel(path).items()}
+    own = plain_view(own)
+    file = {name: [blob.shape for blob in blobs] for name, blobs in plain_view(read_caffemodel(path)).items()}
     shared = [name for name in own if name in file]
     differing = [name for name in shared if not _equal(own[name], file[name])]
     left = [name for name in own if name not in file]
@@ -68,11 +73,11 @@ def match(own: Mapping[str, Shapes], path: Path, fit: Fit) -> Match:
 
 def load_weights(net, path: Path, fit: Fit = Fit.WHOLE) -> Match:
     """Load a .caffemodel into a caffe.Net after `match`; return what was loaded."""
-    own = {name: [tuple(blob.shape) for blob in blobs] for name, blobs in net.params.items()}
-    found = match(own, path, fit)
-    weights = read_caffemodel(path)
+    own = plain_view(net.params)
+    found = match({name: [tuple(blob.shape) for blob in blobs] for name, blobs in own.items()}, path, fit)
+    weights = plain_view(read_caffemodel(path))
     for name in found.loaded:
-        for blob, values in zip(net.params[name], weights[name], strict=True):
+        for blob, values in zip(own[name], weights[name], strict=True):
             blob.data[...] = values.reshape(blob.data.shape)
     return found
 

@@ -37,6 +37,11 @@ def add_experiment(parser) -> None:
         default=[],
         help="replace a setting, for instance input.crop=513; may be repeated",
     )
+    parser.add_argument(
+        "--dense-block",
+        choices=("plain", "fused"),
+        help="of Caffe's layers, or of ours that do several at once (default: the experiment's)",
+    )
 
 
 def read_experiment(args):
@@ -45,7 +50,8 @@ def read_experiment(args):
 
     name = args.experiment
     path = Path(name) if name.endswith(".toml") else ROOT / "solvers" / f"{name}.toml"
-    return read_experiment(path, args.set)
+    form = [f"densenet.dense_block='{args.dense_block}'"] if args.dense_block else []
+    return read_experiment(path, [*args.set, *form])
 
 
 def run(main: Callable[[], None]) -> None:

@@ -41,6 +41,7 @@ def main() -> None:
         return
     out = args.out or Path("solvers", experiment.name)
     options = "".join(f" --set {shlex.quote(setting)}" for setting in args.set)
+    options += f" --dense-block {args.dense_block}" if args.dense_block else ""
     options += f" --heads {' '.join(args.heads)}" if args.heads else ""
     options += " --cpu" if args.cpu else ""
     mode = "CPU" if args.cpu else "GPU"

@@ -119,3 +119,23 @@ def test_weights_survive_being_written_and_read(tmp_path):
         for blob, got in zip(blobs, read[name], strict=True):
             np.testing.assert_array_equal(got, blob)
             assert got.dtype == np.float32
+
+
+def test_weights_of_fused_layers_fold_as_plain_ones_do(tmp_path):
+    from prototxt_gen.fused import fuse
+
+    plain = build(read_experiment(SOLVERS / "dfcnet_demo.toml"), DEPLOY, crop=65)
+    (tmp_path / "deploy.prototxt").write_text(net_text(plain, ["plain"]))
+    net, weights = read_net(tmp_path / "deploy.prototxt"), random_weights(plain)
+    expected, got = fold(net, weights, "w")[1], fold(net, fuse(weights), "w")[1]
+    assert list(got) == list(expected)
+    for name, blobs in expected.items():
+        for a, b in zip(got[name], blobs, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_a_net_of_fused_layers_is_refused_with_what_to_do(tmp_path):
+    exp = read_experiment(SOLVERS / "dfcnet_demo.toml", ["densenet.dense_block='fused'"])
+    (tmp_path / "deploy.prototxt").write_text(net_text(build(exp, DEPLOY, crop=65), ["fused"]))
+    with pytest.raises(NetError, match=r"layer conv1/bn is a fused one.*--dense-block plain"):
+        fold(read_net(tmp_path / "deploy.prototxt"), {}, "w")

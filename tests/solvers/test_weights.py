@@ -92,3 +92,28 @@ def test_shapes_of_early_files_fit_where_ones_lead(tmp_path):
     assert match({"bias": [(6,)]}, tmp_path / "old.caffemodel", Fit.WHOLE).loaded == ["bias"]
     with pytest.raises(WeightsError):
         match({"bias": [(1, 6, 1, 1)]}, tmp_path / "old.caffemodel", Fit.WHOLE)
+
+
+PLAIN = {
+    "conv1": [(4, 3, 7, 7)],
+    **{"conv1/bn": [(4,), (4,), (1,)], "conv1/scale": [(4,), (4,)]},
+    **{"conv2_blk/bn": [(4,), (4,), (1,)], "conv2_blk/scale": [(4,), (4,)], "conv2_blk": [(2, 4, 1, 1)]},
+}
+FUSED = {
+    "conv1": [(4, 3, 7, 7)],
+    "conv1/bn": [(4,), (4,), (1,), (4,), (4,)],
+    "conv2_blk": [(4,), (4,), (1,), (4,), (4,), (2, 4, 1, 1)],
+}
+
+
+@pytest.mark.parametrize(("net", "file"), [(PLAIN, FUSED), (FUSED, PLAIN), (FUSED, FUSED)])
+def test_weights_of_either_form_fit_a_net_of_either_form(tmp_path, net, file):
+    found = match(net, write(tmp_path / "w.caffemodel", file), Fit.WHOLE)
+    assert (found.loaded, found.left, found.unused) == (list(PLAIN), [], [])
+
+
+def test_a_part_of_a_fused_layer_can_be_loaded(tmp_path):
+    file = {name: shapes for name, shapes in PLAIN.items() if name != "conv2_blk"}
+    found = match(FUSED, write(tmp_path / "w.caffemodel", file), Fit.PART)
+    assert found.left == ["conv2_blk"]
+    assert set(found.loaded) == set(file)

@@ -1,0 +1,270 @@
+"""Nets of fused layers are the plain nets: same parameters under the same names, same picture, same sums."""
+
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from prototxt_gen import blocks
+from prototxt_gen.cost import layer_costs, shared_scratch
+from prototxt_gen.diagram import read_diagram
+from prototxt_gen.draw import draw
+from prototxt_gen.errors import NetError
+from prototxt_gen.experiment import read_experiment
+from prototxt_gen.fused import fuse, plain_view
+from prototxt_gen.layers import Blob, Net
+from prototxt_gen.models import DEPLOY, FOLDED, TRAIN, build
+from tests.prototxt_gen.test_blocks import ARCH, lines
+
+SOLVERS = Path(__file__).parents[2] / "solvers"
+PAPER = ["baseline", "classmate", "dfcnet"]
+FUSED = "densenet.dense_block='fused'"
+
+
+def both(name: str, phase: str, *settings: str) -> tuple[Net, Net]:
+    """Return the plain and the fused form of an experiment's net."""
+    path = SOLVERS / f"{name}.toml"
+    return build(read_experiment(path, settings), phase), build(
+        read_experiment(path, [*settings, FUSED]), phase
+    )
+
+
+def weights_of(net: Net) -> dict[str, list[np.ndarray]]:
+    rng = np.random.default_rng(4)
+    return {
+        name: [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+        for name, shapes in net.parameter_shapes().items()
+    }
+
+
+@pytest.fixture
+def net() -> Net:
+    net = Net("tiny", "train", fused=True)
+    net.section("All")
+    return net
+
+
+def test_a_dense_block_is_one_layer_that_joins_its_bottoms(net):
+    up, skip = net.input("up", (2, 7, 9, 9)), net.input("skip", (2, 3, 9, 9))
+    y = blocks.dense_block(net, 4, blocks.join(net, "concat_4", [up, skip]), 2, ARCH)
+    assert y == Blob("dense_block4", (2, 10 + 2 * 3, 9, 9))
+    assert lines(net)[2:] == ["DenseBlock dense_block4: up skip > dense_block4"]
+    assert dict(dict(net.layers[-1].fields)["dense_block_param"]) == {
+        "num_units": "2",
+        "growth_rate": "3",
+        "bottleneck": "12",
+        "weight_filler": [("type", '"msra"')],
+    }
+    unit_1 = [
+        (10,),
+        (10,),
+        (1,),
+        (10,),
+        (10,),
+        (12, 10, 1, 1),
+        (12,),
+        (12,),
+        (1,),
+        (12,),
+        (12,),
+        (3, 12, 3, 3),
+    ]
+    unit_2 = [
+        (13,),
+        (13,),
+        (1,),
+        (13,),
+        (13,),
+        (12, 13, 1, 1),
+        (12,),
+        (12,),
+        (1,),
+        (12,),
+        (12,),
+        (3, 12, 3, 3),
+    ]
+    assert net.parameter_shapes()["dense_block4"] == unit_1 + unit_2
+
+
+def test_bottlenecks_are_kept_in_training_alone():
+    path, keep = SOLVERS / "dfcnet_demo.toml", "densenet.keep_bottlenecks=true"
+    exp = read_experiment(path, [FUSED, keep])
+    for phase, expected in ((TRAIN, "true"), (DEPLOY, None)):
+        layers = [layer for layer in build(exp, phase).layers if layer.type == "DenseBlock"]
+        assert {dict(dict(x.fields)["dense_block_param"]).get("keep_bottlenecks") for x in layers} == {
+            expected
+        }
+
+
+def test_stem_transitions_and_head_are_fused_too(net):
+    data = net.input("data", (1, 3, 65, 65))
+    x = blocks.stem(net, data, ARCH)
+    x = blocks.transition_down(net, 2, x, ARCH)
+    (x, skip) = blocks.transition_up(net, 3, x, net.input("skip", (1, 4, 33, 33)), ARCH)
+    blocks.task_head(net, "land", x, 6, 65, 8, ARCH)
+    assert lines(net)[1:] == [
+        "Convolution conv1: data > conv1",
+        "BNReLU conv1/bn: conv1 > conv1/bn",
+        "BNReLUConvolution conv2_blk: conv1/bn > conv2_blk",
+        "Pooling pool2: conv2_blk > pool2",
+        "Input skip:  > skip",
+        "BNReLUConvolution conv3_blk: pool2 > conv3_blk",
+        "Interp up3: conv3_blk > up3",
+        "Convolution land/conv: up3 > land/conv",
+        "BNReLUConvolution land/score: land/conv > land/score",
+        "Interp land/up: land/score > land_score",
+    ]
+    assert skip.name == "skip"
+
+
+def test_dense_fusion_adds_into_the_larger_map(net):
+    features = {block: net.input(f"x{block}", (1, 4, size, size)) for block, size in ((6, 5), (7, 9))}
+    y = blocks.dense_fusion(net, features, 3, ARCH)
+    assert y == Blob("fusion7", (1, 3, 9, 9))
+    assert lines(net)[2:] == [
+        "BNReLUConvolution fusion6: x6 > fusion6",
+        "BNReLUConvolution fusion7: x7 > fusion7",
+        "Interp fusion6_7: fusion6 fusion7 > fusion7",
+    ]
+
+
+def test_an_addend_of_another_size_is_refused(net):
+    x, y = net.input("x", (1, 2, 5, 5)), net.input("y", (1, 2, 8, 8))
+    with pytest.raises(NetError, match="fusion2_3: cannot add"):
+        net.interp("fusion2_3", x, 2, add_to=y)
+
+
+@pytest.mark.parametrize("phase", [TRAIN, DEPLOY])
+@pytest.mark.parametrize("name", PAPER)
+def test_both_forms_have_the_same_parameters(name, phase):
+    plain, fused = both(name, phase)
+    assert len(fused.layers) < len(plain.layers) / 10
+    assert plain_view(fused.parameter_shapes()) == plain.parameter_shapes()
+    assert list(plain_view(fused.parameter_shapes())) == list(plain.parameter_shapes())
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_the_folded_net_is_of_plain_layers_whichever_form_is_trained(name):
+    plain, fused = both(name, FOLDED)
+    assert plain.layers == fused.layers
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_weights_come_back_bit_for_bit_from_the_other_form(name):
+    plain, fused = both(name, TRAIN)
+    weights = weights_of(plain)
+    there = fuse(weights)
+    assert {k: [b.shape for b in v] for k, v in there.items()} == fused.parameter_shapes()
+    assert list(there) == list(fused.parameter_shapes())
+    back = plain_view(there)
+    assert list(back) == list(weights)
+    for layer, blobs in weights.items():
+        assert [blob.tobytes() for blob in back[layer]] == [blob.tobytes() for blob in blobs]
+
+
+def test_each_blob_of_a_fused_layer_is_that_of_its_plain_layer():
+    """By hand: block 3, unit 2's 3x3 filters are the last of the second dozen; a score's bias is its last."""
+    _, fused = both("dfcnet_demo", TRAIN)
+    weights = weights_of(fused)
+    view = plain_view(weights)
+    assert view["conv3_2/x2"][0] is weights["dense_block3"][23]
+    assert view["conv3_1/x1/bn"][2] is weights["dense_block3"][2]
+    assert view["conv3_1/x2/scale"][1] is weights["dense_block3"][10]
+    assert view["conv1/scale"][0] is weights["conv1/bn"][3]
+    assert view["road/score"][1] is weights["road/score"][6]
+    assert view["road/conv/bn"][0] is weights["road/score"][0]
+    assert view["fusion4"][0] is weights["fusion4"][5]
+
+
+def test_what_is_no_whole_fused_layer_stays_plain():
+    """The public DenseNet-121 ends with BatchNorm and Scale of conv5_blk, without its convolution."""
+    plain, _ = both("baseline", DEPLOY)
+    weights = weights_of(plain)
+    encoder = {k: v for k, v in weights.items() if k.startswith(("conv1", "conv2", "conv5"))}
+    del encoder["conv5_blk"], encoder["conv2_3/x2/scale"]
+    encoder["fc6"] = [np.ones((1000, 1024, 1, 1), np.float32), np.ones(1000, np.float32)]
+    there = fuse(encoder)
+    assert "dense_block5" in there
+    assert {"conv5_blk/bn", "conv5_blk/scale", "fc6", "conv2_3/x1", "conv2_blk"} <= set(there)
+    assert "dense_block2" not in there
+    back = plain_view(there)
+    assert set(back) == set(encoder)
+    assert all(a is b for k in encoder for a, b in zip(back[k], encoder[k], strict=True))
+
+
+def test_multipliers_reach_the_same_blobs_in_both_forms():
+    setting = "multipliers=[{layers='conv2_*/x2', lr=0.1, decay=0.5}, {layers='land/conv*', lr=0}]"
+    plain, fused = both("dfcnet_demo", TRAIN, setting)
+    expected = {}
+    for layer in plain.layers:
+        given = [dict(value) for key, value in layer.fields if key == "param"]
+        default = {"lr_mult": "1", "decay_mult": "1"}
+        expected[layer.name] = (given + [default] * len(layer.params))[: len(layer.params)]
+    seen = 0
+    for layer in fused.layers:
+        given = [dict(value) for key, value in layer.fields if key == "param"]
+        names = plain_view({layer.name: list(range(len(layer.params)))})
+        if not given:
+            assert not any(
+                fnmatchcase(name, pattern) for name in names for pattern in ("conv2_*/x2", "land/conv*")
+            )
+            continue
+        assert len(given) == len(layer.params)
+        for name, places in names.items():
+            assert [given[place] for place in places] == expected[name], name
+        seen += 1
+    assert seen == 3  # DenseBlock 2, land's 3x3, and the BatchNorm before land's score
+
+
+def test_a_pattern_that_fits_no_plain_layer_is_refused():
+    with pytest.raises(NetError, match="no layer is named dense_block2"):
+        both("dfcnet", TRAIN, "multipliers=[{layers='dense_block2'}]")
+
+
+@pytest.mark.parametrize("phase", [TRAIN, DEPLOY])
+@pytest.mark.parametrize("name", PAPER)
+def test_both_forms_give_the_same_picture(name, phase):
+    plain, fused = map(read_diagram, both(name, phase))
+    assert fused.nodes == plain.nodes
+    assert sorted(map(repr, fused.edges)) == sorted(map(repr, plain.edges))
+
+
+def test_both_forms_are_drawn_alike(tmp_path):
+    from PIL import Image
+
+    pictures = []
+    for number, net in enumerate(both("dfcnet", TRAIN)):
+        draw(net, tmp_path / f"{number}.png", overwrite=False)
+        pictures.append(np.asarray(Image.open(tmp_path / f"{number}.png").convert("L"), int))
+    assert np.abs(pictures[0] - pictures[1]).max() == 0
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_both_forms_multiply_alike(name):
+    plain, fused = (layer_costs(net).values() for net in both(name, DEPLOY))
+    assert sum(cost.multiply_adds for cost in plain) == sum(cost.multiply_adds for cost in fused)
+    assert sum(cost.parameters for cost in plain) == sum(cost.parameters for cost in fused)
+
+
+def test_a_fused_block_counted_by_hand(net):
+    x = net.input("x", (2, 10, 9, 9))
+    blocks.dense_block(net, 4, [x], 2, ARCH)
+    blocks.dense_block(net, 5, [net.input("y", (1, 10, 17, 17))], 1, ARCH)
+    cost = layer_costs(net)["dense_block4"]
+    assert cost.multiply_adds == 2 * 81 * (12 * 10 + 3 * 12 * 9 + 12 * 13 + 3 * 12 * 9)
+    assert cost.deploy_bytes == 4 * 2 * 16 * 81
+    assert cost.training_bytes == 2 * cost.deploy_bytes  # and its gradient
+    assert shared_scratch(net) == 4 * 2 * 12 * 17 * 17  # the larger of 2 x 81 and 289 pixels
+
+
+def test_kept_bottlenecks_counted_by_hand(net):
+    x = net.input("x", (2, 10, 9, 9))
+    blocks.dense_block(net, 4, [x], 2, ARCH.model_copy(update={"keep_bottlenecks": True}))
+    assert layer_costs(net)["dense_block4"].training_bytes == 4 * 2 * 81 * (2 * 16 + 2 * 12)
+
+
+def test_an_interp_that_adds_in_place_keeps_nothing(net):
+    x, y = net.input("x", (1, 2, 5, 5)), net.input("y", (1, 2, 9, 9))
+    net.interp("sum", x, 2, add_to=y)
+    assert layer_costs(net)["sum"].training_bytes == 0

@@ -1,0 +1,31 @@
+"""Rewrite weights for a net of fused or of plain layers: the same numbers under the other names."""
+
+import argparse
+from pathlib import Path
+
+import cli
+
+
+def main() -> None:
+    """Read weights, write them in the other form, with a copy of their card if there is one."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("weights", type=Path, help=".caffemodel of either form")
+    parser.add_argument("--to", choices=("plain", "fused"), required=True, help="form of the layers")
+    parser.add_argument("--out", type=Path, required=True, help=".caffemodel to write")
+    cli.add_overwrite(parser)
+    args = parser.parse_args()
+
+    from prototxt_gen.caffemodel import read_caffemodel, write_caffemodel
+    from prototxt_gen.fused import fuse, plain_view
+    from prototxt_gen.model_card import read_card, write_card
+
+    weights, card = read_caffemodel(args.weights), read_card(args.weights)
+    converted = plain_view(weights) if args.to == "plain" else fuse(weights)
+    write_caffemodel(args.out, args.weights.stem, converted, args.overwrite)
+    if card:
+        write_card(args.out, card)
+    print(f"{args.out}: {len(weights)} layers with weights written as {len(converted)}")
+
+
+if __name__ == "__main__":
+    cli.run(main)
