@@ -1,7 +1,8 @@
 # make demo   the main job on a small embedded default: scenes, databases, nets, training, maps, score
 # make test   all tests
 # make real   the same way on the real scenes that DFCNET_DATA points to (about half an hour on 2 cores)
-# make bench  speed and memory of data preparation, against decoding alone and a plain loop (7 minutes)
+# make bench  speed and memory: of data preparation, against decoding alone and a plain loop (7 minutes);
+#             of prediction and training, against PyTorch, onnxruntime and OpenVINO where they are installed
 # make nets   the committed prototxts of the paper's experiments, emitted again
 # make caffe  BVLC Caffe and the Python environment alone: the set-up that the others do first
 

@@ -1,0 +1,149 @@
+#!/usr/bin/env python
+"""Time and peak memory of a tile's prediction and of a training step, in Caffe and in other engines.
+
+All rows of a table have the same net, weights and input: first their answers are compared, on a small side,
+then every round runs each row once, each in a process of its own. Times are medians after a warm-up, peaks
+are resident memory, "difference" is the largest from the first row, of probabilities or losses, and
+"arithmetic" what the convolutions' multiply-adds alone take at the machine's sgemm rate (times three for a
+training step). Of a busy machine's times nothing can be concluded: the load is printed.
+
+PyTorch, onnxruntime and OpenVINO are no dependencies: `.venv/bin/pip install torch onnxruntime openvino` puts
+them into the environment, or PEERS_PYTHON=/path/to/python names another one that has them. Rows of what is
+not installed, or of what does not fit in memory, say so.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", str(len(os.sched_getaffinity(0))))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from speed_cases import predicting, prediction_rows, training, training_rows
+from speed_measuring import Result, Sgemm, measure
+
+from prototxt_gen.caffemodel import read_caffemodel
+from prototxt_gen.cost import multiply_adds
+from prototxt_gen.experiment import Experiment, read_experiment
+from prototxt_gen.files import write_text
+from prototxt_gen.layers import Net
+
+ROOT = Path(__file__).resolve().parent.parent
+CHECK_SIDE = 129
+TRAINING_PASSES = 3  # forward, gradients of inputs, gradients of weights
+
+
+def parse() -> argparse.Namespace:
+    """Return the arguments of the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--experiment", default="dfcnet", help="of solvers/ (default: dfcnet)")
+    parser.add_argument("--sides", type=int, nargs="*", default=[513, 1025], help="of tiles to predict")
+    parser.add_argument("--train-sides", type=int, nargs="*", default=[257, 513], help="of crops to train on")
+    parser.add_argument(
+        "--rows", nargs="+", metavar="WORD", help="only rows whose name holds one of the words"
+    )
+    parser.add_argument("--repeat", type=int, default=5, help="rounds (default: 5)")
+    parser.add_argument("--weights", type=Path, help="trained weights for prediction (default: random ones)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write results and hardware there too")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Print a table for each side; exit code 1 where a row answers otherwise than Caffe."""
+    args = parse()
+    exp = read_experiment(ROOT / "solvers" / f"{args.experiment}.toml")
+    hardware = describe_machine()
+    print(
+        f"{hardware['cpu']}, {hardware['cores']} cores, {hardware['memory_gb']:.0f} GB; {exp.name}",
+        flush=True,
+    )
+    runs = [("prediction", CHECK_SIDE, 0)] * bool(args.sides)
+    runs += [("training", CHECK_SIDE, 0)] * bool(args.train_sides)
+    runs += [("prediction", side, args.repeat) for side in args.sides]
+    runs += [("training", side, args.repeat) for side in args.train_sides]
+    tables = [run_table(args, exp, what, side, rounds) for what, side, rounds in runs]
+    if args.json:
+        results = {"hardware": hardware, "experiment": exp.name, "tables": [t for t in tables if t["rounds"]]}
+        write_text(args.json, json.dumps(results, indent=1) + "\n")
+    sys.exit(1 if any(row["wrong"] for table in tables for row in table["rows"]) else 0)
+
+
+def run_table(args: argparse.Namespace, exp: Experiment, what: str, side: int, rounds: int) -> dict:
+    """Measure and print one table; without rounds only compare the answers."""
+    threads = len(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory() as name:
+        folder, sgemm, load = Path(name), Sgemm(), os.getloadavg()[0]
+        if what == "prediction":
+            net, forms = predicting(exp, side, read_caffemodel(args.weights) if args.weights else None)
+            rows, passes = prediction_rows(folder, forms, side, threads), 1
+        else:
+            net, forms = training(exp, side)
+            rows, passes = training_rows(folder, forms, side, threads), TRAINING_PASSES
+        rows = [row for row in rows if not args.rows or any(word in row.name for word in args.rows)]
+        results = measure(rows, rounds, threads, folder, sgemm.measure)
+    operations = 2 * passes * _multiply_adds(net)
+    if rounds:
+        rate = sgemm.rate
+        head = f"{operations / 1e9:.0f} GFLOP, sgemm {rate / 1e9:.0f} GFLOP/s, load {load:.1f}"
+        print(f"\n{what}, {side} x {side}: {head}", flush=True)
+        print_table(results, operations / rate)
+    else:
+        rate = None
+        print(f"\n{what}, {side} x {side}: largest difference from {results[0].name}")
+        for result in results[1:]:
+            print(f"  {result.name:22} {result.remark or f'{result.difference:.1e}'}")
+    for result in results:
+        if result.wrong:
+            print(f"  {result.name} differs from {results[0].name} by {result.difference:.1e}: TOO MUCH")
+    rows = [vars(result) | {"median": result.median} for result in results]
+    return {
+        "what": what,
+        "side": side,
+        "rounds": rounds,
+        "operations": operations,
+        "sgemm_rate": rate,
+        "load_before": load,
+        "rows": rows,
+    }
+
+
+def print_table(results: list[Result], floor: float) -> None:
+    """Print medians, ratios to PyTorch's and to the arithmetic's time, peaks and differences."""
+    torch = next((result.median for result in results if result.name == "pytorch"), float("nan"))
+    print(f"  {'':22} {'s':>8} {'x PyTorch':>10} {'x arithmetic':>13} {'peak GB':>8} {'difference':>11}")
+    for result in results:
+        if result.remark:
+            print(f"  {result.name:22} {result.remark}")
+            continue
+        ratios = f"{result.median / torch:10.2f} {result.median / floor:13.2f}"
+        numbers = f"{result.median:8.3f} {ratios} {result.peak / 1e9:8.2f} {result.difference:11.1e}"
+        print(f"  {result.name:22} {numbers}")
+    print(f"  {'arithmetic':22} {floor:8.3f} {floor / torch:10.2f} {1:13.2f}", flush=True)
+
+
+def describe_machine() -> dict:
+    """Return CPU, cores, memory and versions, for the results' file."""
+    info = Path("/proc/cpuinfo").read_text().splitlines()
+    cpu = next((line.partition(":")[2].strip() for line in info if line.startswith("model name")), "")
+    flags = next((line for line in info if line.startswith("flags")), "")
+    wide = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_tile") if flag in flags]
+    return {
+        "cpu": f"{cpu or platform.machine()} ({' '.join(wide)})",
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gb": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9,
+        "system": platform.platform(),
+    }
+
+
+def _multiply_adds(net: Net) -> int:
+    return sum(multiply_adds(layer) for layer in net.layers)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""A net in Caffe as rows of the speed benchmark: `caffe_rows.py KIND FOLDER THREADS`, see `serving.serve`."""
+
+import sys
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from peers import SGD, Blobs, runner
+from serving import serve
+
+from solvers.pycaffe import import_caffe
+from solvers.weights import load_weights
+
+
+class CaffePrediction:
+    """The TEST phase of the net of a case; threads are those of the environment (OPENBLAS_NUM_THREADS)."""
+
+    def __init__(self, folder: Path, _threads: int) -> None:
+        caffe = import_caffe()
+        caffe.set_mode_cpu()
+        self._net = caffe.Net(str(folder / "net.prototxt"), caffe.TEST)
+        load_weights(self._net, folder / "net.caffemodel")
+
+    def run(self, inputs: Blobs) -> Blobs:
+        """Return the probabilities."""
+        for name, array in inputs.items():
+            self._net.blobs[name].data[...] = array
+        return self._net.forward()
+
+
+class CaffeTraining:
+    """An iteration of Caffe's SGD solver: forward, losses, backward, update."""
+
+    def __init__(self, folder: Path, _threads: int) -> None:
+        caffe = import_caffe()
+        caffe.set_mode_cpu()
+        solver = folder / "solver.prototxt"
+        settings = {"base_lr": SGD["lr"], **{key: SGD[key] for key in ("momentum", "weight_decay")}}
+        lines = [f"{key}: {value}" for key, value in settings.items()]
+        solver.write_text("\n".join([f'net: "{folder}/net.prototxt" lr_policy: "fixed" snapshot: 0', *lines]))
+        self._solver = caffe.SGDSolver(str(solver))
+        load_weights(self._solver.net, folder / "net.caffemodel")
+
+    def run(self, inputs: Blobs) -> Blobs:
+        """Do one iteration; return the losses before its update."""
+        net = self._solver.net
+        for name, array in inputs.items():
+            net.blobs[name].data[...] = array
+        self._solver.step(1)
+        return {name: net.blobs[name].data.copy() for name in net.outputs}
+
+
+KINDS = {"caffe": CaffePrediction, "caffe-training": CaffeTraining}
+
+if __name__ == "__main__":
+    serve({kind: partial(runner, make) for kind, make in KINDS.items()})

@@ -1,0 +1,143 @@
+"""The rows of the speed benchmark: which program runs which form of the net, on which files."""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from speed_files import random_weights, write_case
+
+from prototxt_gen.caffe_proto import caffe_pb2
+from prototxt_gen.caffemodel import Weights
+from prototxt_gen.cost import layer_costs
+from prototxt_gen.emit import net_text
+from prototxt_gen.experiment import Experiment
+from prototxt_gen.fold import fold
+from prototxt_gen.layers import Net
+from prototxt_gen.models import DEPLOY, FOLDED, TRAIN, build
+from prototxt_gen.onnx_export import to_onnx, write_onnx
+
+HERE = Path(__file__).resolve().parent
+PEERS_PYTHON = os.environ.get("PEERS_PYTHON", sys.executable)
+PROCESS = 400e6  # bytes: libraries and weights, beside the blobs
+# What the peers were seen to take, in bytes an input pixel: to leave out what cannot fit.
+PREDICTION_PEER, TRAINING_PEER = 5e3, 25e3
+SAME, BFLOAT16 = 1e-3, np.inf  # allowed difference from Caffe, of probabilities, or relative of losses
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: its name, the command that serves it, what it may need in bytes, its allowed difference."""
+
+    name: str
+    command: tuple[str, ...]
+    needs: float
+    tolerance: float = SAME
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form of the net in Caffe: name, NetParameter, weights, and the bytes that its blobs may take."""
+
+    name: str
+    net: object
+    weights: Weights
+    blob_bytes: float = 0.0
+
+
+def predicting(exp: Experiment, side: int, weights: Weights | None) -> tuple[Net, list[Form]]:
+    """Return the plain deploy net of the land task for a tile of `side`, and the forms that Caffe runs."""
+    net = build(exp, DEPLOY, ["land"], crop=side)
+    weights = weights or random_weights(net)
+    plain = Form("plain", _message(net), weights, _bytes(net, "deploy_bytes"))
+    folded = Form("folded", *fold(plain.net, weights, exp.name), _bytes(_folded(exp, side), "deploy_bytes"))
+    forms = [plain, folded]
+    # FUSED, prediction: forms.append(Form("fused", its NetParameter, its weights, its bytes or 0)).
+    return net, forms
+
+
+def training(exp: Experiment, side: int) -> tuple[Net, list[Form]]:
+    """Return the plain train net for crops of `side`, one image a task, and the forms that Caffe trains."""
+    exp = exp.model_copy(update={"input": exp.input.model_copy(update={"crop": side})})
+    exp = exp.model_copy(update={"solver": exp.solver.model_copy(update={"images_per_pass": 1})})
+    net = build(exp, TRAIN)
+    forms = [Form("plain", _fed(_message(net)), random_weights(net), _bytes(net, "training_bytes"))]
+    # FUSED, training: forms.append(Form("fused", _fed(its NetParameter), its weights, its bytes or 0)).
+    return net, forms
+
+
+def prediction_rows(folder: Path, forms: Sequence[Form], side: int, threads: int) -> list[Row]:
+    """Write the cases of a tile, and return its rows."""
+    rng = np.random.default_rng(2)
+    inputs = {"data": rng.normal(0, 1.2, (1, 3, side, side)).astype(np.float32)}
+    for form in forms:
+        write_case(folder / form.name, form.net, form.weights, inputs)
+    plain = forms[0]
+    write_onnx(folder / "plain" / "net.onnx", to_onnx(plain.net, plain.weights, plain.name))
+    needs = PROCESS + PREDICTION_PEER * side**2
+    kinds = {"pytorch": SAME, "onnxruntime": SAME, "openvino": SAME, "openvino-bf16": BFLOAT16}
+    peers = [
+        Row(kind, _peer(kind, folder / "plain", threads), needs, allowed) for kind, allowed in kinds.items()
+    ]
+    return [*_caffe_rows("caffe", folder, forms, threads), *peers]
+
+
+def training_rows(folder: Path, forms: Sequence[Form], side: int, threads: int) -> list[Row]:
+    """Write the cases of a training step, and return its rows."""
+    rng = np.random.default_rng(2)
+    inputs = {}
+    for layer in forms[0].net.layer:
+        if layer.type == "Input":
+            image = rng.integers(-110, 140, (1, 3, side, side))
+            label = rng.integers(0, 2, (1, 1, side, side))
+            label[:, :, : side // 8] = 255  # some of it unknown
+            inputs[layer.top[0]] = np.concatenate([image, label], axis=1).astype(np.float32)
+    for form in forms:
+        write_case(folder / form.name, form.net, form.weights, inputs)
+    needs = PROCESS + TRAINING_PEER * side**2 * len(inputs)
+    peer = Row("pytorch", _peer("pytorch-training", folder / "plain", threads), needs)
+    return [*_caffe_rows("caffe-training", folder, forms, threads), peer]
+
+
+def _caffe_rows(kind: str, folder: Path, forms: Sequence[Form], threads: int) -> list[Row]:
+    script = (sys.executable, str(HERE / "caffe_rows.py"), kind)
+    return [
+        Row(
+            f"caffe {form.name}",
+            (*script, str(folder / form.name), str(threads)),
+            PROCESS + form.blob_bytes,
+        )
+        for form in forms
+    ]
+
+
+def _peer(kind: str, folder: Path, threads: int) -> tuple[str, ...]:
+    return PEERS_PYTHON, str(HERE / "peers.py"), kind, str(folder), str(threads)
+
+
+def _folded(exp: Experiment, side: int) -> Net:
+    return build(exp, FOLDED, ["land"], crop=side)
+
+
+def _message(net: Net):
+    from google.protobuf import text_format
+
+    return text_format.Parse(net_text(net, [net.name]), caffe_pb2().NetParameter())
+
+
+def _fed(net):
+    """Return a train net whose Data layers have become Inputs, so that every row gets the same records."""
+    for layer in net.layer:
+        if layer.type == "Data":
+            crop, batch = layer.transform_param.crop_size, layer.data_param.batch_size
+            layer.type = "Input"
+            layer.ClearField("transform_param")
+            layer.ClearField("data_param")
+            layer.input_param.shape.add().dim.extend((batch, 4, crop, crop))
+    return net
+
+
+def _bytes(net: Net, kind: str) -> float:
+    return float(sum(getattr(cost, kind) for cost in layer_costs(net).values()))
