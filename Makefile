@@ -1,4 +1,4 @@
-# make demo   the main job on a small embedded default: scenes, databases, nets, training, maps, score
+# make demo   the main job on a small embedded default: scenes, databases, nets, training, maps, score, report
 # make test   all tests
 # make real   the same way on the real scenes that DFCNET_DATA points to (about half an hour on 2 cores)
 # make bench  speed and memory: of data preparation, against decoding alone and a plain loop (7 minutes);
@@ -30,19 +30,22 @@ real_at_least := 2
 hold_out := 5# every fifth scene, by id sorted as text, is for testing
 
 demo: runs/demo/scenes/done
-	@$(MAKE) --no-print-directory runs/demo/comparison.png
+	@$(MAKE) --no-print-directory runs/demo/comparison.png runs/demo/report.html
 	cat runs/demo/score.txt
 	echo "runs/demo/comparison.png: image, ground truth and DFCNet's map, side by side"
+	echo "runs/demo/report.html: all of the run in one page"
 
 real:
 	@[[ -d "$(DFCNET_DATA)" ]] || { echo "real: DFCNET_DATA='$(DFCNET_DATA)': is no folder; set it to the real scenes" >&2; exit 2; }
 	$(MAKE) --no-print-directory caffe
-	$(MAKE) --no-print-directory runs/real/comparison.png
+	$(MAKE) --no-print-directory runs/real/comparison.png runs/real/report.html
 	cat runs/real/score.txt
 	echo "runs/real/comparison.png: image, ground truth and DFCNet's map, side by side"
+	echo "runs/real/report.html: all of the run in one page"
 
 test: caffe
-	@$(PY) -m pytest
+	@docker/packages.sh docker/packages-test.txt
+	$(PY) -m pytest
 
 bench: caffe
 	@for script in benchmarks/bench_*.py; do $(PY) "$$script"; done
@@ -91,7 +94,8 @@ runs/%/train/weights.caffemodel: solvers/dfcnet_%.toml runs/%/land_train_lmdb/da
 	@echo "== training"
 	$(PY) tools/train.py dfcnet_$* --cpu --run $(@D) --resume --overwrite
 
-runs/%/score.txt: runs/%/train/weights.caffemodel
+# Scores of an older version are made again: the report reads their numbers.
+runs/%/score.txt: runs/%/train/weights.caffemodel inference/score_files.py
 	@echo "== maps of the held-out scenes"
 	rm -rf runs/$*/maps
 	$(PY) tools/predict.py --deploy runs/$*/train/deploy.prototxt --weights $< --out runs/$*/maps \
@@ -102,6 +106,10 @@ runs/%/score.txt: runs/%/train/weights.caffemodel
 runs/%/comparison.png: runs/%/score.txt
 	@$(PY) tools/figure.py compare --images $($*_land) --truth $($*_land) --pred runs/$*/maps \
 	    --names DFCNet --out $@ --rows 4 --overwrite
+
+runs/%/report.html: runs/%/score.txt
+	@$(PY) tools/report.py runs/$*/train --scores runs/$*/score.json --images $($*_land) --truth $($*_land) \
+	    --pred runs/$*/maps --out $@ --overwrite
 
 # The prototxts of the paper's experiments, and the drawing, stand in the repository: a diff shows what
 # a change does to a net.

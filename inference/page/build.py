@@ -1,0 +1,122 @@
+"""The page put together: templates of HTML, with styles and script inside."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from data_prep.classes import TASKS, Task
+from inference.page.curves import charts
+from inference.page.deviations import read_deviations
+from inference.page.scenes import pictures
+from inference.page.scores import ScoreFile, class_rows, headlines, matrix_rows, percent, read_scores
+from inference.page.trained import facts, read_run
+from prototxt_gen.emit import TEMPLATES
+from prototxt_gen.errors import DataError
+from prototxt_gen.files import write_text
+from solvers.curves import read_log
+
+STYLES, SCRIPT = ("report.css", "report_parts.css"), "report.js"
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where the scenes of a page stand: images, true masks and predicted masks."""
+
+    images: Path
+    truth: Path
+    predicted: Path
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=True,
+    )
+
+
+def write_report(
+    folder: Path,
+    out: Path,
+    scores: Path | None = None,
+    scenes: Folders | None = None,
+    count: int = 6,
+    overwrite: bool = False,
+) -> None:
+    """Write the page of the run in `folder` into the file `out`.
+
+    `scores` is a JSON of evaluate.py; `scenes` are where `count` scenes are taken from. What is not
+    given is left out, and the page says how to make it. Raises DataError for what cannot be read.
+    """
+    write_text(out, page(folder, scores, scenes, count), overwrite)
+
+
+def page(folder: Path, scores: Path | None, scenes: Folders | None, count: int) -> str:
+    """Return the page as HTML, see `write_report`."""
+    run = read_run(folder)
+    measured = read_scores(scores) if scores else None
+    task = TASKS[measured.task if measured else run.experiment.task_names()[0]]
+    if measured and list(measured.iou) != list(task.classes):
+        fact = f"has the classes {', '.join(measured.iou)}"
+        raise DataError(scores, fact, f"score {task.name} again with this version's evaluate.py")
+    drawn = charts(read_log(run.folder))
+    shown = pictures(scenes.images, scenes.truth, scenes.predicted, task, count) if scenes else []
+    head, deviations = read_deviations()
+    return (
+        _templates()
+        .get_template("report.html.j2")
+        .render(
+            name=run.experiment.name,
+            style=Markup("".join(_asset(name) for name in STYLES)),
+            script=Markup(_asset(SCRIPT)),
+            facts=facts(run),
+            charts=drawn,
+            task=task.name,
+            legend=_legend(task),
+            pictures=[(picture, _caption(measured, picture.id)) for picture in shown],
+            head=head,
+            deviations=deviations,
+            scores=measured and _score_parts(measured, task),
+        )
+    )
+
+
+def _score_parts(scores: ScoreFile, task: Task) -> dict:
+    columns, rows = matrix_rows(scores)
+    always, bounds = scores.always_commonest, scores.intervals
+    return {
+        "scenes": f"{len(scores.scenes):,}",
+        "pixels": f"{scores.scored_pixels:,}",
+        "headlines": headlines(scores),
+        "always": f"Always {always['class']}: {percent(always['miou'])} % mIoU.",
+        "bounds": bounds
+        and f"{100 * bounds.level:g} % intervals over scenes, {bounds.resamples:,} bootstrap resamples, "
+        f"seed {bounds.seed}.",
+        "absent": ", ".join(scores.absent),
+        "classes": class_rows(scores, dict(_legend(task))),
+        "columns": columns,
+        "rows": rows,
+    }
+
+
+def _caption(scores: ScoreFile | None, id: str) -> str:
+    scene = scores.by_scene.get(id) if scores else None
+    return f"mIoU {percent(scene.miou)} %, accuracy {percent(scene.accuracy)} %" if scene else ""
+
+
+def _legend(task: Task) -> list[tuple[str, str]]:
+    """Return (name, #rrggbb) of each class, and of unknown where there is a colour for it."""
+    entries = [*zip(task.classes, task.palette, strict=True)]
+    if task.unknown is not None:
+        entries.append(("unknown", task.unknown))
+    return [(name, "#{:02x}{:02x}{:02x}".format(*colour)) for name, colour in entries]
+
+
+def _asset(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8")

@@ -1,0 +1,57 @@
+"""Scenes for the page: image, map and truth as small pictures inside the HTML."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from data_prep.classes import Task, colours_from_labels
+from inference.comparison import choose_scenes, read_rows
+from prototxt_gen.errors import DataError
+
+MOST = 24  # scenes of a page
+QUALITY = 82  # of the JPEGs
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a page shows of a scene: data URIs of image, map and truth, and their size in pixels."""
+
+    id: str
+    width: int
+    height: int
+    image: str
+    map: str
+    truth: str
+
+
+def pictures(images: Path, truth: Path, predicted: Path, task: Task, count: int) -> list[Picture]:
+    """Return `count` scenes spread over those that all three folders have, sides of at most 600 pixels.
+
+    Raises DataError for more than MOST, and as `choose_scenes` and `read_rows` do.
+    """
+    if not 1 <= count <= MOST:
+        raise DataError("--scenes", f"is {count}", f"give 1 to {MOST}")
+    ids = choose_scenes(images, truth, [predicted], None, count)
+    found = []
+    for row in read_rows(images, truth, [predicted], ids, task):
+        true, mapped = (_png(colours_from_labels(labels, task)) for labels in row.maps)
+        height, width = row.image.shape[:2]
+        found.append(Picture(row.id, width, height, _jpeg(row.image), mapped, true))
+    return found
+
+
+def _jpeg(image: np.ndarray) -> str:
+    return _encoded(image, ".jpg", "jpeg", (cv2.IMWRITE_JPEG_QUALITY, QUALITY))
+
+
+def _png(image: np.ndarray) -> str:
+    return _encoded(image, ".png", "png", (cv2.IMWRITE_PNG_COMPRESSION, 9))
+
+
+def _encoded(image: np.ndarray, ending: str, kind: str, options: Sequence[int]) -> str:
+    _, data = cv2.imencode(ending, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

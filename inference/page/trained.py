@@ -1,0 +1,91 @@
+"""What a run trained, from its folder: experiment, log and weights, as lines of a table."""
+
+import json
+from pathlib import Path
+from statistics import median
+
+from pydantic import ValidationError
+
+from data_prep.decoding import file_checksum
+from data_prep.manifest import DATA, read_manifest
+from prototxt_gen.errors import DataError
+from prototxt_gen.experiment import Experiment
+from prototxt_gen.models import TRAIN, build
+from prototxt_gen.shapes import count
+from solvers.run import EXPERIMENT, Run
+
+GIB = 2**30
+
+
+def read_run(folder: Path) -> Run:
+    """Return the run that tools/train.py wrote into `folder`; DataError where it is none."""
+    path = Path(folder) / EXPERIMENT
+    try:
+        return Run(Experiment.model_validate_json(path.read_bytes()), Path(folder))
+    except OSError as error:
+        remedy = "give a folder that tools/train.py wrote"
+        raise DataError(path, f"cannot be read ({error.strerror})", remedy) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or "the file"
+        remedy = "give a run of this version"
+        raise DataError(path, f"is no experiment: {key}: {first['msg']}", remedy) from error
+
+
+def facts(run: Run) -> list[tuple[str, str]]:
+    """Return what was trained, on what and how: (name, value) of each line."""
+    exp = run.experiment
+    solver, net = exp.solver, build(exp, TRAIN)
+    size = sum(count(shape) for layer in net.layers for shape in layer.params)
+    steps = _steps(run.log)
+    lines = [
+        ("Net", f"{exp.model}, {len(net.layers)} layers, {size:,} parameters"),
+        *((f"Records of {task}", _records(Path(exp.tasks[task].source))) for task in exp.task_names()),
+        ("Crop", f"{exp.input.crop} x {exp.input.crop} pixels"),
+        ("Batch", f"{solver.batch_size} crops an iteration"),
+        ("Solver", _solver(exp)),
+        ("Iterations", f"{steps[-1]['iteration']:,} of {solver.max_iter:,}"),
+        ("Seed", str(solver.random_seed)),
+    ]
+    speeds = [step["images_per_second"] for step in steps if "images_per_second" in step]
+    if speeds:
+        lines.append(("Speed", f"{median(speeds):.1f} images a second (median)"))
+    memory = [step["memory"] for step in steps if step.get("memory")]
+    if memory:
+        lines.append(("Memory", f"{max(memory) / GIB:.2f} GiB at most in the first process"))
+    if run.weights.exists():
+        lines.append(("Weights", f"{run.weights.name}, SHA-256 {file_checksum(run.weights)[:16]}…"))
+    return lines
+
+
+def _solver(exp: Experiment) -> str:
+    solver = exp.solver
+    power = f", power {solver.power:g}" if solver.lr_policy == "poly" and solver.power is not None else ""
+    return (
+        f"{solver.type}, learning rate {solver.base_lr:g} ({solver.lr_policy}{power}), "
+        f"momentum {solver.momentum:g}, weight decay {solver.weight_decay:g}"
+    )
+
+
+def _records(source: Path) -> str:
+    """Say how many records of how many scenes a database holds, where it still stands."""
+    if not (source / DATA).is_file():
+        return str(source)
+    manifest = read_manifest(source)
+    records, inputs = manifest.get("records"), manifest.get("inputs")
+    if records is None or inputs is None:
+        return str(source)
+    return f"{records:,} from {len(inputs):,} scenes ({source})"
+
+
+def _steps(log: Path) -> list[dict]:
+    """Return the log's display steps; solvers.curves.read_log has checked that it is one."""
+    steps = []
+    for line in log.read_text(encoding="utf-8").splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue  # cut off at the end
+        if "loss" in entry:
+            steps.append(entry)
+    return steps

@@ -1,0 +1,44 @@
+"""Write a run's report: one HTML page with what was trained, scores, scenes, and the deviations.
+
+The page needs no network and no other file. Scores come from evaluate.py --json, scenes from three folders.
+"""
+
+import argparse
+from pathlib import Path
+
+import cli
+
+
+def parse() -> argparse.Namespace:
+    """Return the arguments of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder that train.py wrote")
+    parser.add_argument("--scores", type=Path, metavar="JSON", help="what evaluate.py --json wrote")
+    parser.add_argument("--images", type=Path, help="folder of <id>_sat.*")
+    parser.add_argument("--truth", type=Path, help="folder of true masks")
+    parser.add_argument("--pred", type=Path, help="folder of predicted masks")
+    parser.add_argument("--scenes", type=int, default=6, help="how many to show, 1 to 24 (default: 6)")
+    parser.add_argument("--out", type=Path, help="page to write (default: RUN/report.html)")
+    cli.add_overwrite(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Write the page and print where it is."""
+    arguments = parse()
+    from inference.page.build import Folders, write_report
+    from prototxt_gen.errors import DataError
+    from prototxt_gen.files import refuse_existing
+
+    folders = (arguments.images, arguments.truth, arguments.pred)
+    if any(folders) and not all(folders):
+        raise DataError("--images, --truth, --pred", "one is missing", "give all three, or none")
+    out = arguments.out or arguments.run / "report.html"
+    refuse_existing(out, arguments.overwrite)
+    scenes = Folders(*folders) if all(folders) else None
+    write_report(arguments.run, out, arguments.scores, scenes, arguments.scenes, arguments.overwrite)
+    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    cli.run(main)
