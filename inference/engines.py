@@ -1,20 +1,28 @@
 """The engines that predict tiles: Caffe, and for those in a hurry onnxruntime and OpenVINO."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from inference.caffe_net import CaffeNet
 from inference.deploy import Deploy
 from inference.onnx_net import OnnxRuntimeNet, OpenVinoNet
-from inference.predictor import TileNet
 
-ENGINES: dict[str, type[TileNet]] = {
-    "caffe": CaffeNet,
+CAFFE = "caffe"
+OTHERS: dict[str, type[OnnxRuntimeNet | OpenVinoNet]] = {
     "onnxruntime": OnnxRuntimeNet,
     "openvino": OpenVinoNet,
 }
-DEFAULT = "caffe"
+ENGINES = (CAFFE, *OTHERS)
 
 
-def open_net(engine: str, deploy: Deploy, weights: Path, task: str, side: int | None = None) -> TileNet:
-    """Return a deploy net with weights that answers for `task` in one of ENGINES; see `CaffeNet`."""
-    return ENGINES[engine](deploy, weights, task, side)
+def open_nets(
+    engine: str, deploy: Deploy, weights: Sequence[Path], task: str, side: int | None = None, batch: int = 1
+) -> Sequence[CaffeNet | OnnxRuntimeNet | OpenVinoNet]:
+    """Return a net of one of ENGINES for each of `weights`; the other arguments as for `CaffeNet`.
+
+    Caffe's nets share their memory.
+    """
+    if engine == CAFFE:
+        first = CaffeNet(deploy, weights[0], task, side, batch)
+        return [first, *(first.twin(path) for path in weights[1:])]
+    return [OTHERS[engine](deploy, path, task, side) for path in weights]

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from data_prep.classes import Task
-from inference.caffe_net import CaffeNet
 from inference.deploy import Deploy, read_deploy
+from inference.engines import CAFFE, open_nets
 from inference.predictor import FedNet, Predictor, TileNet
 from prototxt_gen.errors import NetError, WeightsError
 from prototxt_gen.model_card import ModelCard, card_path, read_card
@@ -65,18 +65,24 @@ def _check_net(weights: Path, card: ModelCard, deploy: Deploy) -> None:
 
 
 def tile_nets(
-    deploy: Deploy, weights: Sequence[Path], task: Task, side: int | None, batch: int
-) -> list[TileNet]:
+    deploy: Deploy,
+    weights: Sequence[Path],
+    task: Task,
+    side: int | None,
+    batch: int,
+    engine: str = CAFFE,
+) -> Sequence[TileNet]:
     """Return a net for each of `weights`: the one place where nets that answer tiles are made.
 
-    `side` is the tile's side (None: the prototxt's own), `batch` the most tiles of a call. Raises
-    NetError where the net has other classes than `task`.
+    `side` is the tile's side (None: the prototxt's own), `batch` the most tiles of a call, `engine` one of
+    `engines.ENGINES`. Raises NetError where the net has other classes than `task`.
     """
-    first = CaffeNet(deploy, weights[0], task.name, side, batch)
+    nets = open_nets(engine, deploy, weights, task.name, side, batch)
+    first = nets[0]
     if first.classes != len(task.classes):
         fact = f"{first.output} has {first.classes} channels, {task.name} {len(task.classes)} classes"
         raise NetError(deploy.path, fact, "use a deploy net of this task")
-    return [first, *(first.twin(path) for path in weights[1:])]
+    return nets
 
 
 def load_predictor(
@@ -89,17 +95,18 @@ def load_predictor(
     batch: int = 1,
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
+    engine: str = CAFFE,
     warn: Callable[[str], None] = print,
 ) -> Predictor:
-    """Return a predictor of `task` with Caffe on the CPU; several `weights` are averaged.
+    """Return a predictor of `task` on the CPU; several `weights` are averaged.
 
-    `overlap` and `side` are in pixels (None: a quarter of the tile; the prototxt's own side); the others
-    as in `Predictor`. `warn` gets one line where something is assumed. Raises NetError or WeightsError
-    for files that are missing, broken, or do not belong together.
+    `overlap` and `side` are in pixels (None: a quarter of the tile; the prototxt's own side), `engine` is
+    one of `engines.ENGINES`; the others as in `Predictor`. `warn` gets one line where something is assumed.
+    Raises NetError or WeightsError for files that are missing, broken, or do not belong together.
     """
     paths = [Path(weights)] if isinstance(weights, str | Path) else [Path(path) for path in weights]
     net = read_deploy(deploy)
     fed = [input_scaling(path, task, warn, net) for path in paths]  # before Caffe is loaded
-    nets = tile_nets(net, paths, task, side, batch)
+    nets = tile_nets(net, paths, task, side, batch, engine)
     others = [FedNet(other, *how) for other, how in zip(nets[1:], fed[1:], strict=True)]
     return Predictor(nets[0], *fed[0], overlap, batch, scales, flip, others)

@@ -1,6 +1,7 @@
 """An exported net compared with Caffe: the same tiles through both."""
 
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from prototxt_gen.optional import optional
 from prototxt_gen.sides import SMALLEST
 
 TOLERANCE = 1e-4  # of probabilities
+LARGEST = 257  # pixels: Caffe's plain layers want gigabytes for more
 
 
 def compare(
@@ -19,21 +21,21 @@ def compare(
 ) -> Iterator[tuple[str, float]]:
     """Yield (what was compared, largest difference of probabilities) for a model written at `path`.
 
-    The model runs in onnxruntime. The tiles are of `side` (default: the prototxt's): random, black,
-    white, with white borders, and two at once; then a random one of the smallest side.
+    The model runs in onnxruntime. The tiles are of `side` (default: the prototxt's, but at most
+    LARGEST): random, black, white, with a white border, and two at once; then random ones of the smallest
+    side.
     """
     net = read_deploy(deploy)
     session = optional("onnxruntime", "onnx").InferenceSession(str(path), providers=["CPUExecutionProvider"])
     tasks = [output.name.removesuffix("_prob") for output in session.get_outputs()]
     mean, scale = (card.mean, card.scale) if card else ((128.0,) * 3, 1 / 64)
-    for length in dict.fromkeys((side or net.side, SMALLEST)):
-        nets = [CaffeNet(net, weights, task, length) for task in tasks]
+    for length, task in product(dict.fromkeys((side or min(net.side, LARGEST), SMALLEST)), tasks):
+        caffe = CaffeNet(net, weights, task, length)
         for name, tiles in _tiles(length).items():
             scaled = ((tiles - np.float32(mean)) * np.float32(scale)).transpose(0, 3, 1, 2)
-            answers = session.run([caffe.output for caffe in nets], {INPUT: np.ascontiguousarray(scaled)})
-            for caffe, answer in zip(nets, answers, strict=True):
-                difference = float(np.abs(caffe(scaled) - answer).max())
-                yield f"{caffe.output}, {name} of {length}", difference
+            (answer,) = session.run([caffe.output], {INPUT: np.ascontiguousarray(scaled)})
+            difference = float(np.abs(caffe(scaled) - answer).max())
+            yield f"{caffe.output}, {name} of {length}", difference
 
 
 def _tiles(side: int) -> dict[str, np.ndarray]:

@@ -1,5 +1,6 @@
 """onnxruntime and OpenVINO as something that predicts tiles: the deploy net, exported as ONNX in memory."""
 
+import os
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,20 +17,19 @@ from prototxt_gen.prototxt import read_net
 class OnnxNet:
     """A deploy net with weights that answers for one task on the CPU; see `predictor.TileNet`.
 
-    The arguments are those of `caffe_net.CaffeNet`; `threads` is how many the engine uses (None: one a
-    core). Raises NetError where the net has no output for `task` or a layer has no ONNX form,
-    WeightsError where the weights do not fit, DFCNetError where the engine is not installed.
+    The arguments are those of `caffe_net.CaffeNet`. The engine uses as many threads as Caffe's BLAS would:
+    OPENBLAS_NUM_THREADS, else one a core. Raises NetError where the net has no output for `task` or a layer
+    has no ONNX form, WeightsError where the weights do not fit, DFCNetError where the engine is not
+    installed.
     """
 
-    def __init__(
-        self, deploy: Deploy, weights: Path, task: str, side: int | None = None, threads: int | None = None
-    ) -> None:
+    def __init__(self, deploy: Deploy, weights: Path, task: str, side: int | None = None) -> None:
         """Export the net, unless this process has done so, and hand it to the engine."""
         self.output = deploy.output_for(task)
         self.side = deploy.side if side is None else check_side("tile", side)
         self._path = deploy.path
         model, self.classes = exported(deploy.path, Path(weights), self.output)
-        self._open(model, threads)
+        self._open(model, _threads())
 
     def __call__(self, tiles: np.ndarray) -> np.ndarray:
         """Return the probabilities (N, C, S, S) of `tiles` (N, 3, S, S) float32."""
@@ -42,7 +42,7 @@ class OnnxNet:
             )
         return answer
 
-    def _open(self, model: bytes, threads: int | None) -> None:
+    def _open(self, model: bytes, threads: int) -> None:
         raise NotImplementedError
 
     def _run(self, tiles: np.ndarray) -> np.ndarray:
@@ -52,11 +52,11 @@ class OnnxNet:
 class OnnxRuntimeNet(OnnxNet):
     """The net in onnxruntime."""
 
-    def _open(self, model: bytes, threads: int | None) -> None:
+    def _open(self, model: bytes, threads: int) -> None:
         engine = optional("onnxruntime", "onnx")
         options = engine.SessionOptions()
         options.log_severity_level = 3  # errors
-        options.intra_op_num_threads = threads or 0
+        options.intra_op_num_threads = threads  # 0: one a core
         for axis in ("H", "W"):  # known sizes let it plan its memory once
             options.add_free_dimension_override_by_name(axis, self.side)
         self._session = engine.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -68,14 +68,16 @@ class OnnxRuntimeNet(OnnxNet):
 class OpenVinoNet(OnnxNet):
     """The net in OpenVINO, in float32 also where the CPU has a faster bfloat16."""
 
-    def _open(self, model: bytes, threads: int | None) -> None:
+    def _open(self, model: bytes, threads: int) -> None:
         engine = optional("openvino", "openvino")
         core = engine.Core()
         net = core.read_model(model, b"")
         net.reshape([1, 3, self.side, self.side])
-        options = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-        if threads:
-            options["INFERENCE_NUM_THREADS"] = threads
+        options = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads,  # 0: one a core
+        }
         self._request = core.compile_model(net, "CPU", options).create_infer_request()
 
     def _run(self, tiles: np.ndarray) -> np.ndarray:
@@ -84,6 +86,12 @@ class OpenVinoNet(OnnxNet):
     def _one(self, tile: np.ndarray) -> np.ndarray:
         self._request.infer({INPUT: tile})
         return self._request.get_output_tensor(0).data.copy()
+
+
+def _threads() -> int:
+    """Return how many threads the user wants, 0 where nothing is said."""
+    wanted = os.environ.get("OPENBLAS_NUM_THREADS", "")
+    return int(wanted) if wanted.isdecimal() else 0
 
 
 def exported(deploy: Path, weights: Path, output: str) -> tuple[bytes, int]:

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from data_prep.classes import TASKS
 from data_prep.splits import hold_out, read_split
 from inference.deploy import check_side, read_deploy
+from inference.engines import CAFFE
 from inference.finished import short_checksum
 from inference.folders import ScenePath, find_images
 from inference.loading import load_predictor
@@ -38,6 +39,7 @@ class Request:
     scales: Sequence[float] = (1.0,)
     flip: bool = False
     batch: int = 1
+    engine: str = CAFFE
     stretch: tuple[float, float] | None = None
     bands: tuple[int, int, int] | None = None
     hold_out: int | None = None
@@ -64,6 +66,7 @@ class Request:
             batch=self.batch,
             scales=self.scales,
             flip=self.flip,
+            engine=self.engine,
             warn=(lambda line: None) if silent else (lambda line: complain(f"warning: {line}")),
         )
         with workplace(self.out) as work, _progress(plan, ranks) as advance:
@@ -92,7 +95,7 @@ class Request:
         return scenes
 
     def _settings(self) -> dict[str, object]:
-        """Return all that the maps depend on, beside the image; batch and threads change no map."""
+        """Return all that the maps depend on, beside the image; batch, threads and engine change no map."""
         deploy = read_deploy(self.deploy)
         side = deploy.side if self.tile is None else check_side("tile", self.tile)
         for path in self.weights:

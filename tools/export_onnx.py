@@ -17,7 +17,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--check", action="store_true", help="compare with Caffe in onnxruntime; exit code 1 above 1e-4"
     )
-    parser.add_argument("--tile", type=int, help="side of the tiles of --check (default: the prototxt's)")
+    parser.add_argument(
+        "--tile",
+        type=int,
+        help="side of the tiles of --check (default: 257, or the prototxt's if it is smaller)",
+    )
     cli.add_overwrite(parser)
     return parser.parse_args()
 

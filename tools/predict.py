@@ -38,6 +38,12 @@ def parse() -> argparse.Namespace:
     tiles.add_argument("--flip", action="store_true", help="average with the answers to the mirrored image")
     tiles.add_argument("--batch", type=int, default=1, help="tiles that the net gets at once (default: 1)")
     tiles.add_argument("--threads", type=int, help="threads of BLAS (default: an equal share of the cores)")
+    tiles.add_argument(
+        "--engine",
+        choices=("caffe", "onnxruntime", "openvino"),
+        default="caffe",
+        help="what computes: Caffe, or one of two that need the extra `onnx` or `openvino` (default: caffe)",
+    )
     images = parser.add_argument_group("images")
     images.add_argument(
         "--stretch",

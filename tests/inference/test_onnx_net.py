@@ -5,20 +5,21 @@ import pytest
 
 from inference.caffe_net import CaffeNet
 from inference.deploy import read_deploy
-from inference.engines import DEFAULT, ENGINES, open_net
+from inference.engines import OTHERS, open_nets
 from inference.onnx_net import exported
 from inference.predictor import Predictor
 from prototxt_gen.caffemodel import write_caffemodel
-from prototxt_gen.emit import net_text
 from prototxt_gen.errors import DFCNetError, NetError, WeightsError
 from prototxt_gen.experiment import read_experiment
-from prototxt_gen.models import DEPLOY, build
 from tests.inference.pixel_net import by_hand, make_pixel_net, write_deploy
-from tests.prototxt_gen.random_net import random_weights
+from tests.prototxt_gen.random_net import write_random_net
 
 pytest.importorskip("onnx", reason="the extra onnx is not installed")
 pytestmark = pytest.mark.caffe
-OTHERS = [name for name in ENGINES if name != DEFAULT]
+
+
+def open_net(engine, deploy, weights, *options):
+    return open_nets(engine, deploy, [weights], *options)[0]
 
 
 @pytest.fixture(params=OTHERS)
@@ -34,12 +35,8 @@ def pixel_net(tmp_path):
 
 @pytest.fixture
 def small_dfcnet(tiny, tmp_path):
-    net = build(read_experiment(tiny), DEPLOY)
-    (tmp_path / "deploy.prototxt").write_text(net_text(net, ["x"]))
-    weights = random_weights(net)
-    weights["road/score"][1][:] = (-0.86, 0)  # about as much road as not
-    write_caffemodel(tmp_path / "w.caffemodel", "net", weights)
-    return read_deploy(tmp_path / "deploy.prototxt"), tmp_path / "w.caffemodel"
+    deploy, weights = write_random_net(tmp_path, read_experiment(tiny))
+    return read_deploy(deploy), weights
 
 
 @pytest.mark.parametrize("side, count", [(None, 1), (65, 3)])

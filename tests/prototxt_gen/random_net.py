@@ -5,6 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from prototxt_gen.caffemodel import write_caffemodel
+from prototxt_gen.emit import net_text
+from prototxt_gen.experiment import Experiment
+from prototxt_gen.model_card import ModelCard, write_card
+from prototxt_gen.models import DEPLOY, build
 
 
 def random_weights(net) -> dict[str, list[np.ndarray]]:
@@ -36,3 +40,18 @@ def answer(tmp_path: Path, text: str, weights: dict, image: np.ndarray) -> dict[
     net.blobs["data"].data[...] = image
     net.forward()
     return {name: blob.data.copy() for name, blob in net.blobs.items()}
+
+
+def write_random_net(folder: Path, exp: Experiment) -> tuple[Path, Path]:
+    """Write a deploy net with random weights, and their card, for DeepGlobe's tasks; return both paths."""
+    from data_prep.classes import TASKS
+
+    net, weights = build(exp, DEPLOY), folder / "w.caffemodel"
+    (folder / "deploy.prototxt").write_text(net_text(net, ["x"]))
+    values = random_weights(net)
+    values["road/score"][1][:] = (-0.86, 0)  # about as much road as not
+    write_caffemodel(weights, exp.name, values, overwrite=True)
+    tasks = {name: TASKS[name].classes for name in exp.task_names()}
+    given = {"mean": exp.input.mean, "scale": exp.input.scale, "crop": exp.input.crop, "tasks": tasks}
+    write_card(weights, ModelCard(experiment=exp.name, model=exp.model, iteration=0, **given))
+    return folder / "deploy.prototxt", weights

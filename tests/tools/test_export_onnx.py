@@ -6,12 +6,9 @@ import numpy as np
 import pytest
 
 from prototxt_gen.caffemodel import read_caffemodel, write_caffemodel
-from prototxt_gen.emit import net_text
 from prototxt_gen.experiment import read_experiment
-from prototxt_gen.model_card import ModelCard, write_card
-from prototxt_gen.models import DEPLOY, build
 from tests.conftest import refused
-from tests.prototxt_gen.random_net import random_weights
+from tests.prototxt_gen.random_net import write_random_net
 
 onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
 pytestmark = pytest.mark.caffe
@@ -19,24 +16,8 @@ pytestmark = pytest.mark.caffe
 
 @pytest.fixture
 def options(tiny, tmp_path):
-    exp = read_experiment(tiny, ["input.crop=65"])
-    net = build(exp, DEPLOY)
-    (tmp_path / "deploy.prototxt").write_text(net_text(net, ["x"]))
-    weights = tmp_path / "w.caffemodel"
-    write_caffemodel(weights, "net", random_weights(net))
-    tasks = {"land": tuple("abcdef"), "road": ("no", "road")}
-    card = ModelCard(
-        experiment="tiny",
-        model="dfcnet",
-        iteration=6,
-        mean=exp.input.mean,
-        scale=exp.input.scale,
-        crop=65,
-        tasks=tasks,
-    )
-    write_card(weights, card)
-    files = ["--deploy", tmp_path / "deploy.prototxt", "--weights", weights]
-    return [*files, "--out", tmp_path / "net.onnx"]
+    deploy, weights = write_random_net(tmp_path, read_experiment(tiny, ["input.crop=65"]))
+    return ["--deploy", deploy, "--weights", weights, "--out", tmp_path / "net.onnx"]
 
 
 def test_check_prints_the_largest_difference_of_all_tiles(options, run_tool):
