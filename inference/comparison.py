@@ -4,14 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from data_prep.classes import Task
-from data_prep.scenes import IMAGE_ENDINGS
 from inference.folders import find_images, find_masks, pick
-from inference.label_files import open_labels, shrink
-from inference.masks import read_image
+from inference.label_files import open_labels
+from inference.overview import read_overview
 from prototxt_gen.errors import DataError
 
 LONGEST = 600  # pixels of a side kept: more than a cell of the figure shows
@@ -43,7 +41,7 @@ def choose_scenes(
     if ids:
         return list(ids)
     common = set.intersection(*(set(masks) for masks in folders.values()))
-    common = [id for id in sorted(common) if _image_of(images, id)]
+    common = sorted(common & _images(images).keys())
     if not common:
         raise DataError(
             images, "shares no scene with all folders of masks", "give folders of the same scenes"
@@ -55,25 +53,19 @@ def choose_images(images: Path, ids: Sequence[str] | None, rows: int) -> dict[st
     """Return the images of scenes by id: `ids` if given, else `rows` spread over the folder's."""
     if rows < 1:
         raise DataError("--rows", f"is {rows}", "give 1 or more")
-    found = {scene.id: scene.path for scene in find_images([images])}
-    for id in ids or []:
-        if id not in found:
-            raise DataError(images, f"has no image of scene {id}", "choose other --scenes")
-    return {id: found[id] for id in ids or pick(sorted(found), rows)}
+    found = _images(images)
+    return {id: _image_of(images, found, id) for id in ids or pick(sorted(found), rows)}
 
 
 def read_rows(
     images: Path, truth: Path, predicted: Sequence[Path], ids: Sequence[str], task: Task
 ) -> Iterator[Row]:
     """Yield the scenes `ids`, shrunk to what a figure shows; DataError for a missing or broken file."""
+    pictures = _images(images)
     folders = [find_masks(folder) for folder in (truth, *predicted)]
     for id in ids:
-        path = _image_of(images, id)
-        if path is None:
-            raise DataError(images, f"has no image of scene {id}", "choose other --scenes")
-        image = cv2.cvtColor(read_image(path), cv2.COLOR_BGR2RGB)
-        maps = [_read_map(masks[id], image.shape[:2], task) for masks in folders]
-        yield Row(id, shrink(image, LONGEST, cv2.INTER_AREA), maps)
+        image, shape = read_overview(_image_of(images, pictures, id), LONGEST)
+        yield Row(id, image, [_read_map(masks[id], shape, task) for masks in folders])
 
 
 def _read_map(path: Path, shape: tuple[int, int], task: Task) -> np.ndarray:
@@ -84,6 +76,11 @@ def _read_map(path: Path, shape: tuple[int, int], task: Task) -> np.ndarray:
         return labels.shrunk(LONGEST)
 
 
-def _image_of(images: Path, id: str) -> Path | None:
-    paths = (Path(images) / f"{id}{ending}" for ending in IMAGE_ENDINGS)
-    return next((path for path in paths if path.is_file()), None)
+def _images(folder: Path) -> dict[str, Path]:
+    return {scene.id: scene.path for scene in find_images([folder])}
+
+
+def _image_of(folder: Path, images: dict[str, Path], id: str) -> Path:
+    if id not in images:
+        raise DataError(folder, f"has no image of scene {id}", "choose other --scenes")
+    return images[id]

@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 
 from data_prep.classes import Task
 from inference.deploy import read_deploy
-from inference.features import Blob, FeatureNet, choose_blobs, middle, strongest
+from inference.features import Blob, FeatureNet, choose_blobs, strongest
 from inference.figures import CELL, DOTS, STYLE
-from inference.masks import read_image
+from inference.overview import as_bytes, read_middle
+from inference.scene_image import Reading, open_image
 from prototxt_gen.errors import DataError
 from prototxt_gen.files import staged_file
 
@@ -87,13 +88,19 @@ def draw_models(
     side = read_deploy(next(iter(models.values()))[0]).side if side is None else side
     nets = [FeatureNet(deploy, weights, task, side, warn) for deploy, weights in models.values()]
     chosen = choose_blobs(nets, blobs)
-    images = [middle(read_image(path), side) for path in scenes.values()]
+    images = [_middle_of(path, side, nets[0].scaling[0]) for path in scenes.values()]
     shown = {
         name: columns([net.feature(blob, image) for image in images], channels)
         for name, net, blob in zip(models, nets, chosen, strict=True)
     }
-    draw_features([cv2.cvtColor(image, cv2.COLOR_BGR2RGB) for image in images], shown, out, overwrite)
+    pictures = [cv2.cvtColor(as_bytes(image), cv2.COLOR_BGR2RGB) for image in images]
+    draw_features(pictures, shown, out, overwrite)
     return chosen
+
+
+def _middle_of(path: Path, side: int, fill: Sequence[float]) -> np.ndarray:
+    with open_image(path, Reading(fill=fill)) as image:
+        return read_middle(image, side)
 
 
 def _draw_column(figure: Figure, column: Column, left: float) -> None:

@@ -11,7 +11,6 @@ from inference.caffe_net import CaffeNet
 from inference.deploy import INPUT, read_deploy
 from inference.loading import input_scaling
 from inference.predictor import preprocess
-from inference.tiles import cut_tile
 from prototxt_gen.errors import NetError
 from prototxt_gen.prototxt import read_net
 
@@ -44,7 +43,7 @@ def trunk(layers: Sequence, sizes: Mapping[str, int]) -> dict[str, Blob]:
             continue
         for top in layer.top:
             depths[top] = max(known) + 1
-            if sizes[top] > 1:
+            if sizes.get(top, 0) > 1:
                 rate = (sizes[INPUT] - 1) // (sizes[top] - 1)
                 blobs[top] = Blob(top, layer.name, depths[top], rate)
     return blobs
@@ -62,10 +61,12 @@ class FeatureNet(CaffeNet):
         self, deploy: Path, weights: Path, task: Task, side: int, warn: Callable[[str], None]
     ) -> None:
         """Build the net; raises as CaffeNet and `input_scaling` do."""
-        super().__init__(read_deploy(deploy), weights, task.name, side)
+        net = read_deploy(deploy)
         self.deploy = Path(deploy)
-        self.scaling = input_scaling(Path(weights), task, warn)
-        sizes = {name: blob.data.shape[2] for name, blob in self._net.blobs.items() if blob.data.ndim == 4}
+        self.scaling = input_scaling(Path(weights), task, warn, net)
+        super().__init__(net, weights, task.name, side)
+        shapes = {name: tuple(blob.shape) for name, blob in self._net.blobs.items()}
+        sizes = {name: shape[2] for name, shape in shapes.items() if len(shape) == 4}
         self.blobs = trunk(read_net(deploy).layer, sizes)
         if not self.blobs:
             raise NetError(deploy, "has heads only", "give a net that make_net.py emits")
@@ -99,12 +100,6 @@ def choose_blobs(nets: Sequence[FeatureNet], names: Sequence[str] | None = None)
         return [net.blob(name) for net, name in zip(nets, names, strict=True)]
     rate = max(deepest(net.blobs).rate for net in nets)
     return [deepest(net.blobs, rate) for net in nets]
-
-
-def middle(image: np.ndarray, side: int) -> np.ndarray:
-    """Return the middle (side, side, 3) of an image; a smaller one is padded as in prediction."""
-    top, left = (max((size - side) // 2, 0) for size in image.shape[:2])
-    return cut_tile(image, top, left, side)
 
 
 def strongest(features: Sequence[np.ndarray], count: int) -> list[int]:

@@ -8,7 +8,7 @@ import pytest
 
 from data_prep.classes import TASKS
 from inference.feature_figure import Column, columns, draw_features
-from inference.features import FeatureNet, choose_blobs, deepest, middle, strongest, trunk
+from inference.features import FeatureNet, choose_blobs, deepest, strongest, trunk
 from prototxt_gen.errors import NetError
 from prototxt_gen.experiment import read_experiment
 from prototxt_gen.models import DEPLOY, build
@@ -83,14 +83,6 @@ def test_blobs_can_be_named_but_must_be_there(net):
         choose_blobs(nets, ["land_score"])
     with pytest.raises(NetError, match="--blobs: 3 for 2"):
         choose_blobs(nets, ["a", "b", "c"])
-
-
-def test_the_middle_of_an_image():
-    image = np.arange(7 * 9 * 3, dtype=np.uint8).reshape(7, 9, 3)
-    np.testing.assert_array_equal(middle(image, 5), image[1:6, 2:7])
-    small = middle(image, 8)
-    np.testing.assert_array_equal(small[:7], image[:, :8])
-    np.testing.assert_array_equal(small[7], image[6, :8])  # mirrored
 
 
 def test_channels_that_vary_most_over_all_images_come_first():
