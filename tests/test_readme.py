@@ -21,11 +21,13 @@ def test_files_tools_and_targets_that_it_names_exist():
         assert target == "git" or re.search(rf"^{target}:", makefile, re.M), target
 
 
-def test_options_that_it_shows_are_known_to_their_tools(run_tool):
-    commands = re.findall(r"python tools/(\w+\.py)((?:[^\n]|\\\n)*)", README.replace("\\\n", " "))
-    for tool, rest in commands:
-        text = run_tool(tool, "--help").stdout
-        if tool == "figure.py":
-            text += run_tool(tool, "compare", "--help").stdout
-        for option in re.findall(r"(--[a-z-]+)", rest.split("#")[0]):
-            assert option in text, (tool, option)
+def test_options_that_it_and_the_docs_show_are_known_to_their_tools(run_tool):
+    known: dict[str, str] = {}
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        for tool, rest in re.findall(r"python tools/(\w+\.py)([^\n]*)", text):
+            if tool not in known:
+                words = ["", "compare", "features"] if tool == "figure.py" else [""]
+                known[tool] = "".join(run_tool(tool, *filter(None, [w]), "--help").stdout for w in words)
+            for option in re.findall(r"(--[a-z-]+)", rest.split("#")[0]):
+                assert option in known[tool], (page.name, tool, option)

@@ -1,16 +1,22 @@
 """The page as a file: whole, safe and bounded; what is missing is said."""
 
 import base64
+import json
 import re
 
 import cv2
 import numpy as np
 import pytest
 
+from data_prep.classes import TASKS
+from inference.evaluation import evaluate
+from inference.folders import pair_masks
+from inference.masks import write_map
 from inference.page.build import Folders, page
 from inference.page.scenes import pictures
 from inference.page.scores import WHITE_FROM
 from inference.page.trained import facts, read_run
+from inference.score_files import as_numbers
 from prototxt_gen.errors import DataError
 from tests.inference.page.finished_run import LAND, make_finished_run
 
@@ -110,3 +116,14 @@ def test_mistakes_are_named(run, tmp_path):
     (run.folder / "experiment.json").write_text('{"name": "x"}')
     with pytest.raises(DataError, match=r"experiment\.json: is no experiment"):
         page(run.folder, None, None, 1)
+
+
+def test_roads_are_reported_too(run, tmp_path):
+    for folder, labels in (("truth", [[0, 1, 1, 0]]), ("maps", [[0, 0, 1, 0]])):
+        write_map(tmp_path / "road" / folder / "1_mask.png", np.array(labels, np.uint8), TASKS["road"])
+    pairs = pair_masks(tmp_path / "road" / "truth", tmp_path / "road" / "maps")
+    run.scores.write_text(json.dumps(as_numbers(evaluate(pairs, TASKS["road"]))))
+    text = page(run.folder, run.scores, None, 1)
+    assert "road, 1 held-out scene, 4 scored pixels" in text
+    assert "No intervals" in text
+    assert re.search(r'<th scope="row"><i class="swatch" style="background: #ffffff"></i>road</th>', text)
