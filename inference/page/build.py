@@ -91,9 +91,7 @@ def _score_parts(scores: ScoreFile, task: Task) -> dict:
     columns, rows = matrix_rows(scores)
     always, bounds = scores.always_commonest, scores.intervals
     return {
-        "scenes": "1 held-out scene"
-        if len(scores.scenes) == 1
-        else f"{len(scores.scenes):,} held-out scenes",
+        "scenes": "1 scene" if len(scores.scenes) == 1 else f"{len(scores.scenes):,} scenes",
         "pixels": f"{scores.scored_pixels:,}",
         "headlines": headlines(scores),
         "always": f"Always {always['class']}: {percent(always['miou'])} % mIoU.",

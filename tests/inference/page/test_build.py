@@ -124,6 +124,6 @@ def test_roads_are_reported_too(run, tmp_path):
     pairs = pair_masks(tmp_path / "road" / "truth", tmp_path / "road" / "maps")
     run.scores.write_text(json.dumps(as_numbers(evaluate(pairs, TASKS["road"]))))
     text = page(run.folder, run.scores, None, 1)
-    assert "road, 1 held-out scene, 4 scored pixels" in text
+    assert "road, 1 scene, 4 scored pixels" in text
     assert "No intervals" in text
     assert re.search(r'<th scope="row"><i class="swatch" style="background: #ffffff"></i>road</th>', text)
