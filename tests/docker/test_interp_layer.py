@@ -1,6 +1,7 @@
 """Our Interp layer: Caffe's own gradient checker in C++, brute force from Python."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 pytestmark = pytest.mark.caffe
+ROOT = Path(__file__).parents[2]
 
 
 def weights_of_an_axis(size: int, out: int) -> np.ndarray:
@@ -82,6 +84,80 @@ def test_values_sizes_and_gradients_are_those_of_brute_force(tmp_path, shape, pa
     np.testing.assert_allclose(net.blobs["x"].diff, gradient, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("in_place", [True, False])
+@pytest.mark.parametrize("zoom", [1, 2, 3, 4, 16])
+def test_a_second_input_is_added_and_gets_the_whole_gradient(tmp_path, zoom, in_place):
+    from solvers.pycaffe import import_caffe
+
+    shape, large = (2, 3, 4, 5), (2, 3, 3 * zoom + 1, 4 * zoom + 1)
+    inputs = " ".join(
+        f'layer {{ name: "{name}" type: "Input" top: "{name}_in" input_param {{ shape {{ '
+        f"{' '.join(f'dim: {n}' for n in dims)} }} }} }} "
+        # A layer between, so that the output may take the place of a blob that is no input of the net.
+        f'layer {{ name: "{name}_twice" type: "Power" bottom: "{name}_in" top: "{name}" '
+        f"power_param {{ scale: 2 }} }}"
+        for name, dims in (("x", shape), ("y", large))
+    )
+    top = "y" if in_place else "sum"
+    (tmp_path / "net.prototxt").write_text(
+        f'force_backward: true {inputs} layer {{ name: "add" type: "Interp" bottom: "x" bottom: "y" '
+        f'top: "{top}" interp_param {{ zoom_factor: {zoom} }} }}'
+    )
+    caffe = import_caffe()
+    caffe.set_mode_cpu()
+    net = caffe.Net(str(tmp_path / "net.prototxt"), caffe.TRAIN)
+    rng = np.random.default_rng(2)
+    x, y, gradient = (rng.normal(size=dims) for dims in (shape, large, large))
+    net.blobs["x_in"].data[...], net.blobs["y_in"].data[...] = x, y
+    net.forward()
+    enlarged, _ = brute_force(2 * x, *large[2:], 0, 0)
+    np.testing.assert_allclose(net.blobs[top].data, enlarged + 2 * y, rtol=1e-5, atol=1e-5)
+    net.blobs[top].diff[...] = gradient
+    net.backward()
+    down, across = (weights_of_an_axis(shape[axis], large[axis]) for axis in (2, 3))
+    expected = 2 * np.einsum("oi,ncop,pj->ncij", down, gradient, across)
+    np.testing.assert_allclose(net.blobs["x_in"].diff, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(net.blobs["y_in"].diff, 2 * gradient, rtol=1e-6)
+
+
+def test_a_second_input_of_another_size_ends_in_a_message_with_both(tmp_path):
+    code = """
+import sys
+from solvers.pycaffe import import_caffe
+caffe = import_caffe()
+caffe.Net(sys.argv[1], caffe.TEST)
+"""
+    (tmp_path / "net.prototxt").write_text(
+        'layer { name: "x" type: "Input" top: "x" top: "y" input_param { '
+        "shape { dim: 1 dim: 2 dim: 3 dim: 3 } shape { dim: 1 dim: 2 dim: 5 dim: 6 } } } "
+        'layer { name: "add" type: "Interp" bottom: "x" bottom: "y" top: "y" '
+        "interp_param { zoom_factor: 2 } }"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "net.prototxt")],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        check=False,
+    )
+    assert done.returncode != 0
+    assert (
+        "Interp layer 'add': the second input is 1 2 5 6 (60), the enlarged first one 1 2 5 5" in done.stderr
+    )
+
+
+def test_a_zoom_is_exact_where_infinite_values_are_near(tmp_path):
+    """An infinite pixel reaches its neighbours, and no pixel further."""
+    net = make_net(tmp_path, (1, 1, 4, 4), "zoom_factor: 2")
+    net.blobs["x"].data[...] = 1
+    net.blobs["x"].data[0, 0, 0, 0] = np.inf
+    net.forward()
+    infinite = np.zeros((7, 7), bool)
+    infinite[:2, :2] = True
+    np.testing.assert_array_equal(np.isinf(net.blobs["y"].data[0, 0]), infinite)
+    assert (net.blobs["y"].data[0, 0][~infinite] == 1).all()
+
+
 def test_a_reshaped_net_interpolates_at_the_new_size(tmp_path):
     net = make_net(tmp_path, (1, 1, 5, 5), "zoom_factor: 2")
     for shape in ((2, 3, 33, 17), (1, 1, 5, 7), (1, 1, 7, 5)):
@@ -131,5 +207,8 @@ def test_caffes_own_tests_of_our_layers_pass():
         check=False,
     )
     assert done.returncode == 0, done.stdout[-2000:]
+    sources = [path.read_text() for path in (ROOT / "docker" / "caffe" / "layers").glob("test_*.cpp")]
+    written = [name for text in sources for name in re.findall(r"(?m)^TEST(?:_F)?\((\w+, \w+)\)", text)]
+    typed = [name for text in sources for name in re.findall(r"TYPED_TEST\((\w+, \w+)\)", text)]
+    assert f"[  PASSED  ] {len(written) + 2 * len(typed)} tests." in done.stdout  # typed: float and double
     assert "GradientWithCroppedBorders" in done.stdout
-    assert "[  PASSED  ] 16 tests." in done.stdout

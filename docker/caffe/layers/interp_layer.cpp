@@ -7,6 +7,88 @@
 
 namespace caffe {
 
+namespace {
+
+// One row of `in` values at `zoom` outputs for each step from value to value.
+// A fixed zoom needs no tables and vectorises.
+template <typename Dtype, int zoom>
+void ZoomRow(const Dtype* in, int size, Dtype* out) {
+#pragma GCC ivdep
+  for (int i = 0; i < size - 1; ++i) {
+    out[zoom * i] = in[i];
+    for (int p = 1; p < zoom; ++p) {
+      out[zoom * i + p] = in[i] * (Dtype(zoom - p) / zoom)
+          + in[i + 1] * (Dtype(p) / zoom);
+    }
+  }
+  out[zoom * (size - 1)] = in[size - 1];
+}
+
+// The adjoint; `out` has zoom - 1 zeros before its begin and behind its end.
+template <typename Dtype, int zoom>
+void ZoomRowAdjoint(const Dtype* out, int size, Dtype* in) {
+#pragma GCC ivdep
+  for (int i = 0; i < size; ++i) {
+    Dtype sum = out[zoom * i];
+    for (int p = 1; p < zoom; ++p) {
+      sum += (out[zoom * i - p] + out[zoom * i + p])
+          * (Dtype(zoom - p) / zoom);
+    }
+    in[i] = sum;
+  }
+}
+
+template <typename Dtype, typename Axis>
+void EnlargeRow(const Dtype* in, const Axis& axis, int zoom, Dtype* out) {
+  switch (zoom) {
+  case 1: return ZoomRow<Dtype, 1>(in, axis.in, out);
+  case 2: return ZoomRow<Dtype, 2>(in, axis.in, out);
+  case 4: return ZoomRow<Dtype, 4>(in, axis.in, out);
+  }
+  const int* low = axis.lower.cpu_data();
+  const Dtype* fraction = axis.fraction.cpu_data();
+  for (int x = 0; x < axis.out; ++x) {
+    const int right = std::min(low[x] + 1, axis.in - 1);
+    out[x] = (1 - fraction[x]) * in[low[x]] + fraction[x] * in[right];
+  }
+}
+
+template <typename Dtype, typename Axis>
+void ReduceRow(const Dtype* out, const Axis& axis, int zoom, Dtype* in) {
+  switch (zoom) {
+  case 1: return ZoomRowAdjoint<Dtype, 1>(out, axis.in, in);
+  case 2: return ZoomRowAdjoint<Dtype, 2>(out, axis.in, in);
+  case 4: return ZoomRowAdjoint<Dtype, 4>(out, axis.in, in);
+  }
+  const int* low = axis.lower.cpu_data();
+  const Dtype* fraction = axis.fraction.cpu_data();
+  std::fill(in, in + axis.in, Dtype(0));
+  for (int x = 0; x < axis.out; ++x) {
+    in[low[x]] += (1 - fraction[x]) * out[x];
+    in[std::min(low[x] + 1, axis.in - 1)] += fraction[x] * out[x];
+  }
+}
+
+// (1 - t) upper + t lower, or upper alone; `add` may be `out` itself.
+template <typename Dtype, bool has_lower, bool has_add>
+void Blend(int n, const Dtype* upper, const Dtype* lower, Dtype t,
+    const Dtype* add, Dtype* out) {
+  const Dtype s = 1 - t;
+#pragma GCC ivdep
+  for (int x = 0; x < n; ++x) {
+    const Dtype value = has_lower ? s * upper[x] + t * lower[x] : upper[x];
+    out[x] = has_add ? add[x] + value : value;
+  }
+}
+
+template <typename Dtype>
+void AddRow(int n, Dtype weight, const Dtype* row, Dtype* sum) {
+#pragma GCC ivdep
+  for (int x = 0; x < n; ++x) { sum[x] += weight * row[x]; }
+}
+
+}  // namespace
+
 template <typename Dtype>
 string InterpLayer<Dtype>::Name() const {
   return "Interp layer '" + this->layer_param_.name() + "': ";
@@ -79,6 +161,8 @@ void InterpLayer<Dtype>::Axis::Reset(int in_size, int out_size) {
 template <typename Dtype>
 void InterpLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bottom,
       const vector<Blob<Dtype>*>& top) {
+  CHECK(bottom[0] != top[0])
+      << Name() << "only the second input may be the output too";
   CHECK_EQ(bottom[0]->num_axes(), 4)
       << Name() << "the input must have the axes N x C x H x W";
   const InterpParameter& param = this->layer_param_.interp_param();
@@ -91,74 +175,118 @@ void InterpLayer<Dtype>::Reshape(const vector<Blob<Dtype>*>& bottom,
       << bottom[0]->height() << " x " << bottom[0]->width();
   rows_.Reset(height, OutputSize(height, true));
   columns_.Reset(width, OutputSize(width, false));
-  row_.Reshape(vector<int>(1, width));
-  top[0]->Reshape(bottom[0]->num(), bottom[0]->channels(), rows_.out,
-      columns_.out);
+  width_ = bottom[0]->width();
+  const int gaps = width - 1;
+  zoom_ = gaps > 0 && (columns_.out - 1) % gaps == 0
+      ? (columns_.out - 1) / gaps : 0;
+  vector<int> shape = bottom[0]->shape();
+  shape[2] = rows_.out;
+  shape[3] = columns_.out;
+  if (bottom.size() > 1) {  // it may be the output: not to be reshaped
+    CHECK(bottom[1]->shape() == shape)
+        << Name() << "the second input is " << bottom[1]->shape_string()
+        << ", the enlarged first one " << Blob<Dtype>(shape).shape_string();
+  }
+  top[0]->Reshape(shape);
+}
+
+template <typename Dtype>
+void InterpLayer<Dtype>::ForwardMap(const Dtype* in, const Dtype* add,
+      Dtype* out) const {
+  const int width = columns_.out;
+  const int* low_y = rows_.lower.cpu_data();
+  const Dtype* frac_y = rows_.fraction.cpu_data();
+  // Input rows low and low + 1, enlarged: each one once.
+  vector<Dtype> rows(2 * width);
+  Dtype* upper = &rows[0];
+  Dtype* lower = &rows[width];
+  int in_upper = -1, in_lower = -1;
+  for (int y = 0; y < rows_.out; ++y, out += width) {
+    const int low = low_y[y];
+    if (in_lower == low) {
+      std::swap(upper, lower);
+      std::swap(in_upper, in_lower);
+    }
+    if (in_upper != low) {
+      EnlargeRow(in + low * width_, columns_, zoom_, upper);
+      in_upper = low;
+    }
+    const Dtype t = frac_y[y];
+    if (t != 0 && in_lower != low + 1) {
+      EnlargeRow(in + (low + 1) * width_, columns_, zoom_, lower);
+      in_lower = low + 1;
+    }
+    const Dtype* other = add ? add + width * y : NULL;
+    if (t != 0) {
+      add ? Blend<Dtype, true, true>(width, upper, lower, t, other, out)
+          : Blend<Dtype, true, false>(width, upper, lower, t, other, out);
+    } else {
+      add ? Blend<Dtype, false, true>(width, upper, lower, t, other, out)
+          : Blend<Dtype, false, false>(width, upper, lower, t, other, out);
+    }
+  }
+}
+
+template <typename Dtype>
+void InterpLayer<Dtype>::BackwardMap(const Dtype* out_diff,
+      Dtype* in_diff) const {
+  const int width = columns_.out;
+  const int* low_y = rows_.lower.cpu_data();
+  const Dtype* frac_y = rows_.fraction.cpu_data();
+  const int* first_y = rows_.first.cpu_data();
+  const int* last_y = rows_.last.cpu_data();
+  // For each input row the sum of the output rows that read it, with zeros
+  // around it for the columns' sums.
+  const int margin = std::max(zoom_, 1);
+  vector<Dtype> padded(width + 2 * margin, Dtype(0));
+  Dtype* sum = &padded[margin];
+  for (int i = 0; i < rows_.in; ++i) {
+    std::fill(sum, sum + width, Dtype(0));
+    for (int y = first_y[i]; y < last_y[i]; ++y) {
+      const Dtype weight = low_y[y] == i ? 1 - frac_y[y] : frac_y[y];
+      if (weight != 0) { AddRow(width, weight, out_diff + width * y, sum); }
+    }
+    ReduceRow(sum, columns_, zoom_, in_diff + i * width_);
+  }
 }
 
 template <typename Dtype>
 void InterpLayer<Dtype>::Forward_cpu(const vector<Blob<Dtype>*>& bottom,
       const vector<Blob<Dtype>*>& top) {
   const int maps = bottom[0]->num() * bottom[0]->channels();
-  const int stride = bottom[0]->width();
-  const int* low_y = rows_.lower.cpu_data();
-  const Dtype* frac_y = rows_.fraction.cpu_data();
-  const int* low_x = columns_.lower.cpu_data();
-  const Dtype* frac_x = columns_.fraction.cpu_data();
-  Dtype* row = row_.mutable_cpu_data();
+  const int in_size = bottom[0]->height() * width_;
+  const int out_size = rows_.out * columns_.out;
+  const Dtype* in = bottom[0]->cpu_data() + crop_ * width_ + crop_;
+  const Dtype* add = bottom.size() > 1 ? bottom[1]->cpu_data() : NULL;
   Dtype* out = top[0]->mutable_cpu_data();
+#pragma omp parallel for
   for (int m = 0; m < maps; ++m) {
-    const Dtype* map = bottom[0]->cpu_data() + bottom[0]->height() * stride * m
-        + crop_ * stride + crop_;
-    for (int y = 0; y < rows_.out; ++y, out += columns_.out) {
-      // Between two rows first (vectorises), then between the columns.
-      const Dtype* upper = map + low_y[y] * stride;
-      const Dtype* lower =
-          map + std::min(low_y[y] + 1, rows_.in - 1) * stride;
-      const Dtype t = frac_y[y];
-      for (int x = 0; x < columns_.in; ++x) {
-        row[x] = (1 - t) * upper[x] + t * lower[x];
-      }
-      for (int x = 0; x < columns_.out; ++x) {
-        const int left = low_x[x];
-        const int right = std::min(left + 1, columns_.in - 1);
-        out[x] = (1 - frac_x[x]) * row[left] + frac_x[x] * row[right];
-      }
-    }
+    ForwardMap(in + static_cast<size_t>(m) * in_size,
+        add ? add + static_cast<size_t>(m) * out_size : NULL,
+        out + static_cast<size_t>(m) * out_size);
   }
 }
 
 template <typename Dtype>
 void InterpLayer<Dtype>::Backward_cpu(const vector<Blob<Dtype>*>& top,
       const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom) {
+  const Dtype* out_diff = top[0]->cpu_diff();
+  if (bottom.size() > 1 && propagate_down[1] && bottom[1] != top[0]) {
+    caffe_copy(top[0]->count(), out_diff, bottom[1]->mutable_cpu_diff());
+  }
   if (!propagate_down[0]) { return; }
   const int maps = bottom[0]->num() * bottom[0]->channels();
-  const int stride = bottom[0]->width();
-  const int* low_y = rows_.lower.cpu_data();
-  const Dtype* frac_y = rows_.fraction.cpu_data();
-  const int* low_x = columns_.lower.cpu_data();
-  const Dtype* frac_x = columns_.fraction.cpu_data();
-  Dtype* row = row_.mutable_cpu_data();
-  Dtype* diff = bottom[0]->mutable_cpu_diff();
-  caffe_set(bottom[0]->count(), Dtype(0), diff);
-  const Dtype* out = top[0]->cpu_diff();
+  const int in_size = bottom[0]->height() * width_;
+  const int out_size = rows_.out * columns_.out;
+  Dtype* in_diff = bottom[0]->mutable_cpu_diff();
+  if (rows_.in * columns_.in < in_size) {  // cropped borders
+    caffe_set(bottom[0]->count(), Dtype(0), in_diff);
+  }
+  in_diff += crop_ * width_ + crop_;
+#pragma omp parallel for
   for (int m = 0; m < maps; ++m) {
-    Dtype* map = diff + bottom[0]->height() * stride * m
-        + crop_ * stride + crop_;
-    for (int y = 0; y < rows_.out; ++y, out += columns_.out) {
-      std::fill(row, row + columns_.in, Dtype(0));
-      for (int x = 0; x < columns_.out; ++x) {
-        const int left = low_x[x];
-        const int right = std::min(left + 1, columns_.in - 1);
-        row[left] += (1 - frac_x[x]) * out[x];
-        row[right] += frac_x[x] * out[x];
-      }
-      Dtype* upper = map + low_y[y] * stride;
-      Dtype* lower = map + std::min(low_y[y] + 1, rows_.in - 1) * stride;
-      const Dtype t = frac_y[y];
-      for (int x = 0; x < columns_.in; ++x) { upper[x] += (1 - t) * row[x]; }
-      for (int x = 0; x < columns_.in; ++x) { lower[x] += t * row[x]; }
-    }
+    BackwardMap(out_diff + static_cast<size_t>(m) * out_size,
+        in_diff + static_cast<size_t>(m) * in_size);
   }
 }
 

@@ -1,6 +1,7 @@
 #include <vector>
 
 #include "caffe/layers/interp_layer.hpp"
+#include "caffe/util/math_functions.hpp"
 
 namespace caffe {
 
@@ -10,7 +11,7 @@ __global__ void InterpForward(const int n, const Dtype* in,
     const int in_height, const int in_width, const int crop,
     const int rows, const int columns, const int out_height,
     const int out_width, const int* low_y, const Dtype* frac_y,
-    const int* low_x, const Dtype* frac_x, Dtype* out) {
+    const int* low_x, const Dtype* frac_x, const Dtype* add, Dtype* out) {
   CUDA_KERNEL_LOOP(index, n) {
     const int x = index % out_width;
     const int y = index / out_width % out_height;
@@ -24,8 +25,9 @@ __global__ void InterpForward(const int n, const Dtype* in,
         + crop;
     const Dtype s = frac_x[x];
     const Dtype t = frac_y[y];
-    out[index] = (1 - t) * ((1 - s) * upper[left] + s * upper[right])
+    const Dtype value = (1 - t) * ((1 - s) * upper[left] + s * upper[right])
         + t * ((1 - s) * lower[left] + s * lower[right]);
+    out[index] = add ? add[index] + value : value;  // add may be out itself
   }
 }
 
@@ -74,11 +76,12 @@ template <typename Dtype>
 void InterpLayer<Dtype>::Forward_gpu(const vector<Blob<Dtype>*>& bottom,
       const vector<Blob<Dtype>*>& top) {
   const int n = top[0]->count();
+  const Dtype* add = bottom.size() > 1 ? bottom[1]->gpu_data() : NULL;
   InterpForward<Dtype><<<CAFFE_GET_BLOCKS(n), CAFFE_CUDA_NUM_THREADS>>>(
       n, bottom[0]->gpu_data(), bottom[0]->height(), bottom[0]->width(), crop_,
       rows_.in, columns_.in, rows_.out, columns_.out,
       rows_.lower.gpu_data(), rows_.fraction.gpu_data(),
-      columns_.lower.gpu_data(), columns_.fraction.gpu_data(),
+      columns_.lower.gpu_data(), columns_.fraction.gpu_data(), add,
       top[0]->mutable_gpu_data());
   CUDA_POST_KERNEL_CHECK;
 }
@@ -86,6 +89,10 @@ void InterpLayer<Dtype>::Forward_gpu(const vector<Blob<Dtype>*>& bottom,
 template <typename Dtype>
 void InterpLayer<Dtype>::Backward_gpu(const vector<Blob<Dtype>*>& top,
       const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom) {
+  if (bottom.size() > 1 && propagate_down[1] && bottom[1] != top[0]) {
+    caffe_copy(top[0]->count(), top[0]->gpu_diff(),
+        bottom[1]->mutable_gpu_diff());
+  }
   if (!propagate_down[0]) { return; }
   const int n = bottom[0]->count();
   InterpBackward<Dtype><<<CAFFE_GET_BLOCKS(n), CAFFE_CUDA_NUM_THREADS>>>(

@@ -22,8 +22,10 @@ namespace caffe {
  *   shrink and zoom:            shrink, then zoom
  * A lone factor wins over height and width. Output pixel y reads the input at
  * y (E - 1) / (H' - 1), so first and last rows fall on first and last rows.
- * The backward pass is the exact adjoint; cropped borders receive zero. It sums
- * in a fixed order on the CPU and on the GPU: results are reproducible.
+ * A second input (N x C x H' x W') is added to that; the output may be in its
+ * place. The backward pass is the exact adjoint; cropped borders receive zero.
+ * It sums in a fixed order on the CPU, with any number of threads, and on the
+ * GPU: results are reproducible.
  */
 template <typename Dtype>
 class InterpLayer : public Layer<Dtype> {
@@ -35,7 +37,8 @@ class InterpLayer : public Layer<Dtype> {
       const vector<Blob<Dtype>*>& top);
 
   virtual inline const char* type() const { return "Interp"; }
-  virtual inline int ExactNumBottomBlobs() const { return 1; }
+  virtual inline int MinBottomBlobs() const { return 1; }
+  virtual inline int MaxBottomBlobs() const { return 2; }
   virtual inline int ExactNumTopBlobs() const { return 1; }
 
  protected:
@@ -59,10 +62,14 @@ class InterpLayer : public Layer<Dtype> {
 
   int OutputSize(int effective, bool is_height) const;
   string Name() const;
+  /// One map, without the cropped borders.
+  void ForwardMap(const Dtype* in, const Dtype* add, Dtype* out) const;
+  void BackwardMap(const Dtype* out_diff, Dtype* in_diff) const;
 
-  int crop_;  // rows and columns dropped at the top and at the left
+  int crop_;   // rows and columns dropped at the top and at the left
+  int width_;  // of the input, dropped columns included
+  int zoom_;   // of the columns where they are a whole zoom, else 0
   Axis rows_, columns_;
-  Blob<Dtype> row_;  // scratch: one row of the effective input
 };
 
 }  // namespace caffe

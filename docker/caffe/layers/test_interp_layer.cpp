@@ -36,13 +36,22 @@ class InterpLayerTest : public MultiDeviceTest<TypeParam> {
     EXPECT_EQ(width, top_.width());
   }
 
+  // An output's worth of values as the second input.
+  void Addend(int height, int width) {
+    addend_.Reshape(2, 3, height, width);
+    FillerParameter filler;
+    filler.set_std(1);
+    GaussianFiller<Dtype>(filler).Fill(&addend_);
+    bottoms_.push_back(&addend_);
+  }
+
   void CheckGradient(const LayerParameter& param) {
     InterpLayer<Dtype> layer(param);
     GradientChecker<Dtype> checker(1e-2, 1e-3);
     checker.CheckGradientExhaustive(&layer, bottoms_, tops_);
   }
 
-  Blob<Dtype> bottom_, top_;
+  Blob<Dtype> bottom_, addend_, top_;
   vector<Blob<Dtype>*> bottoms_, tops_;
 };
 
@@ -117,6 +126,42 @@ TYPED_TEST(InterpLayerTest, GradientWithCroppedBorders) {
   param.mutable_interp_param()->set_pad_beg(-1);
   param.mutable_interp_param()->set_pad_end(-2);
   this->CheckGradient(param);
+}
+
+TYPED_TEST(InterpLayerTest, GradientOfZoom4) {
+  this->Input(3, 3);
+  LayerParameter param;
+  param.mutable_interp_param()->set_zoom_factor(4);
+  this->CheckGradient(param);
+}
+
+TYPED_TEST(InterpLayerTest, GradientWithASecondInput) {
+  this->Input(3, 4);
+  this->Addend(5, 7);
+  LayerParameter param;
+  param.mutable_interp_param()->set_zoom_factor(2);
+  this->CheckGradient(param);
+}
+
+TYPED_TEST(InterpLayerTest, SecondInputIsAddedInItsPlace) {
+  typedef typename TypeParam::Dtype Dtype;
+  this->Input(3, 4);
+  LayerParameter param;
+  param.mutable_interp_param()->set_zoom_factor(2);
+  InterpLayer<Dtype> alone(param);
+  alone.SetUp(this->bottoms_, this->tops_);
+  alone.Forward(this->bottoms_, this->tops_);
+  this->Addend(5, 7);
+  Blob<Dtype> before;
+  before.CopyFrom(this->addend_, false, true);
+  const vector<Blob<Dtype>*> sum(1, &this->addend_);
+  InterpLayer<Dtype> layer(param);
+  layer.SetUp(this->bottoms_, sum);
+  layer.Forward(this->bottoms_, sum);
+  for (int i = 0; i < before.count(); ++i) {
+    EXPECT_EQ(before.cpu_data()[i] + this->top_.cpu_data()[i],
+        this->addend_.cpu_data()[i]);
+  }
 }
 
 TYPED_TEST(InterpLayerTest, GradientOfOnePixel) {
