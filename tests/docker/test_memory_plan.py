@@ -1,0 +1,219 @@
+"""Blobs of a TEST net that share memory: the same answers to the bit, and no two live ones in one place."""
+
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from prototxt_gen.emit import net_text
+from prototxt_gen.experiment import read_experiment
+from prototxt_gen.models import DEPLOY, FOLDED, build
+
+pytestmark = pytest.mark.caffe
+SOLVERS = Path(__file__).parents[2] / "solvers"
+SHARING = ("Split", "Flatten", "Reshape")  # layers whose tops have the data of their bottom
+
+
+@pytest.fixture
+def caffe():
+    from solvers.pycaffe import import_caffe
+
+    caffe = import_caffe()
+    caffe.set_mode_cpu()
+    return caffe
+
+
+def load(caffe, path: Path, weights=None):
+    """Return a net with weights such that values neither grow nor vanish; those of `weights` if given."""
+    net = caffe.Net(str(path), caffe.TEST)
+    rng = np.random.default_rng(8)
+    for name, blobs in net.params.items():
+        for number, blob in enumerate(blobs):
+            if weights is not None:
+                blob.data[...] = weights.params[name][number].data
+            elif blob.data.ndim == 4:
+                blob.data[...] = rng.normal(size=blob.data.shape) / np.sqrt(np.prod(blob.data.shape[1:]))
+            else:  # statistics, counts, scales, biases
+                blob.data[...] = rng.uniform(0.5, 1.5, blob.data.shape)
+    return net
+
+
+def run(net, image: np.ndarray) -> dict[str, bytes]:
+    net.blobs["data"].reshape(*image.shape)
+    net.blobs["data"].data[...] = image
+    return {name: value.tobytes() for name, value in net.forward().items()}
+
+
+def images(shapes) -> list[np.ndarray]:
+    rng = np.random.default_rng(5)
+    return [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+
+
+def live_blobs(net) -> list[set[str]]:
+    """Return for each layer the blobs with values of use: made by it or before, read by it or later."""
+    layers = list(net._layer_names)
+    made, read = {}, {}
+    for number, layer in enumerate(layers):
+        for blob in net.top_names[layer]:
+            made.setdefault(blob, number)
+            read[blob] = number
+        for blob in net.bottom_names[layer]:
+            read[blob] = number
+    for blob in (*net.inputs, *net.outputs):
+        made[blob], read[blob] = 0, len(layers)
+    return [{b for b in made if made[b] <= number <= read[b]} for number in range(len(layers))]
+
+
+def origins(net) -> dict[str, str]:
+    """Return for each blob the one whose data it has."""
+    origin = {}
+    for number, name in enumerate(net._layer_names):
+        for top in net.top_names[name]:
+            shares = net.layers[number].type in SHARING
+            origin.setdefault(top, origin[net.bottom_names[name][0]] if shares else top)
+    return origin
+
+
+def assert_no_live_blobs_overlap(net) -> int:
+    """Look at all pairs of blobs at each layer; return how many blobs ever had another's memory."""
+    origin = origins(net)
+    place = {}
+    for name, blob in net.blobs.items():
+        start = blob.data.__array_interface__["data"][0]
+        place[name] = start, start + blob.data.nbytes
+    for live in live_blobs(net):
+        for a, b in combinations(sorted(live), 2):
+            if origin[a] != origin[b]:
+                assert place[a][1] <= place[b][0] or place[b][1] <= place[a][0], (a, b)
+    starts = [place[name][0] for name in origin if origin[name] == name]
+    return len(starts) - len(set(starts))
+
+
+def random_net(seed: int) -> str:
+    """Return a net of random layers on random earlier blobs, some read often, some in place, some unread."""
+    rng = np.random.default_rng(seed)
+    shape = "shape { dim: 1 dim: 4 dim: 6 dim: 6 }"
+    text = f'layer {{ name: "data" type: "Input" top: "data" input_param {{ {shape} }} }}'
+    blobs, read = ["data"], {"data"}
+    for number in range(25):
+        kind = rng.choice(
+            ["Convolution", "ReLU", "Eltwise", "Concat", "Pooling", "Slice", "Flatten", "Scale"]
+        )
+        a, b = rng.choice(blobs[-6:], 2)
+        name, top = f"layer{number}", f"b{number}"
+        bottoms, tops, param = [a], [top], ""
+        match kind:
+            case "Convolution":
+                param = "convolution_param { num_output: 4 kernel_size: 3 pad: 1 }"
+            case "ReLU" if a not in read:
+                tops = [a]
+            case "Eltwise":
+                bottoms = [a, b]
+            case "Concat":  # and back to 4 channels
+                bottoms = [a, b]
+                tops = [f"{top}_wide"]
+            case "Pooling":
+                param = "pooling_param { kernel_size: 3 stride: 1 pad: 1 }"
+            case "Slice":
+                param, tops = "slice_param { slice_point: 2 }", [f"{top}_left", f"{top}_right"]
+            case "Flatten":
+                tops = [f"{top}_flat"]
+            case "Scale":
+                param = "scale_param { bias_term: true }"
+        read |= set(bottoms) - set(tops)
+        ends = " ".join([*(f'bottom: "{x}"' for x in bottoms), *(f'top: "{x}"' for x in tops)])
+        text += f'\nlayer {{ name: "{name}" type: "{kind}" {ends} {param} }}'
+        narrow = (
+            'type: "Convolution" bottom: "%s" top: "%s" convolution_param { num_output: 4 kernel_size: 1 }'
+        )
+        if kind == "Concat":
+            text += f'\nlayer {{ name: "{name}_narrow" {narrow % (tops[0], top)} }}'
+        if kind == "Slice":
+            text += f'\nlayer {{ name: "{name}_narrow" {narrow % (tops[1], top)} }}'
+        if kind not in ("ReLU", "Flatten") or (kind == "ReLU" and tops == [top]):
+            blobs.append(top)
+    return text
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_random_net_answers_alike_at_any_size(tmp_path, caffe, seed):
+    (tmp_path / "net.prototxt").write_text(random_net(seed))
+    net = load(caffe, tmp_path / "net.prototxt")
+    planned = load(caffe, tmp_path / "net.prototxt", net)
+    small, whole = planned.plan_memory()
+    assert 0 < small <= whole
+    for image in images([(1, 4, 6, 6), (2, 4, 9, 5), (1, 4, 3, 3), (1, 4, 6, 6)]):
+        assert run(planned, image) == run(net, image)
+        assert_no_live_blobs_overlap(planned)
+
+
+@pytest.mark.parametrize("phase", [DEPLOY, FOLDED])
+@pytest.mark.parametrize("name", ["baseline", "classmate", "dfcnet"])
+def test_the_papers_nets_answer_alike_in_less_memory(tmp_path, caffe, name, phase):
+    narrow = [
+        "densenet.growth_rate=4",
+        "densenet.stem_channels=8",
+        "densenet.up_channels=8",
+        "head_channels=8",
+    ]
+    exp = read_experiment(SOLVERS / f"{name}.toml", narrow)
+    (tmp_path / "net.prototxt").write_text(net_text(build(exp, phase, crop=33), ["x"]))
+    net = load(caffe, tmp_path / "net.prototxt")
+    planned = load(caffe, tmp_path / "net.prototxt", net)
+    small, whole = planned.plan_memory()
+    assert small < whole / 4
+    for image in images([(1, 3, 65, 65), (2, 3, 33, 33), (1, 3, 33, 33)]):
+        assert run(planned, image) == run(net, image)
+    assert assert_no_live_blobs_overlap(planned) > 10
+
+
+def test_a_net_that_has_run_already_gives_its_memory_back(tmp_path, caffe):
+    """Blobs of 64 MB, one behind the other: two of them are needed at once, and the output."""
+    import subprocess
+    import sys
+
+    chain = "".join(
+        f'layer {{ name: "{b}" type: "Power" bottom: "{a}" top: "{b}" power_param {{ shift: 1 }} }}\n'
+        for a, b in zip(["data", *"abcdefghij"], "abcdefghijk", strict=True)
+    )
+    shape = "dim: 1 dim: 1 dim: 4096 dim: 4096"
+    (tmp_path / "net.prototxt").write_text(
+        f'layer {{ name: "data" type: "Input" top: "data" input_param {{ shape {{ {shape} }} }} }}\n{chain}'
+    )
+    code = f"""
+from solvers.pycaffe import import_caffe
+caffe = import_caffe()
+net = caffe.Net({str(tmp_path / "net.prototxt")!r}, caffe.TEST)
+net.forward()
+print(net.plan_memory())
+net.forward()
+assert (net.blobs["k"].data == 11).all()
+status = open("/proc/self/status").read()
+print(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=SOLVERS.parent
+    )
+    plan, resident = done.stdout.splitlines()
+    assert plan == f"({4 * 2**26}, {12 * 2**26})"  # input, output, and room for two of the ten between
+    assert int(resident) < 5 * 2**16 + 200_000
+
+
+def test_what_would_read_values_that_are_gone_raises(tmp_path, caffe):
+    (tmp_path / "net.prototxt").write_text(random_net(1))
+    with pytest.raises(RuntimeError, match="only a net of the TEST phase"):
+        caffe.Net(str(tmp_path / "net.prototxt"), caffe.TRAIN).plan_memory()
+    net = load(caffe, tmp_path / "net.prototxt")
+    net.plan_memory()
+    net.forward()
+    with pytest.raises(RuntimeError, match="forward must begin with the first layer"):
+        net.forward(start="layer3")
+    with pytest.raises(RuntimeError, match="no backward pass"):
+        net.backward()
+
+
+def test_without_a_plan_every_blob_can_be_read(tmp_path, caffe):
+    (tmp_path / "net.prototxt").write_text(random_net(2))
+    net = load(caffe, tmp_path / "net.prototxt")
+    assert assert_no_live_blobs_overlap(net) == 0
