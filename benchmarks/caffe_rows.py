@@ -9,16 +9,27 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from peers import SGD, Blobs, runner
 from serving import serve
 
+from prototxt_gen.prototxt import read_net
 from solvers.pycaffe import import_caffe
 from solvers.weights import load_weights
+
+
+def open_caffe(folder: Path):
+    """Return the module `caffe`; raise ModuleNotFoundError where it lacks a layer of the net."""
+    caffe = import_caffe()
+    caffe.set_mode_cpu()
+    types = {layer.type for layer in read_net(folder / "net.prototxt").layer}
+    lacking = sorted(types - set(caffe.layer_type_list()))
+    if lacking:
+        raise ModuleNotFoundError(name=f"the layer {lacking[0]}")
+    return caffe
 
 
 class CaffePrediction:
     """The TEST phase of the net of a case; threads are those of the environment (OPENBLAS_NUM_THREADS)."""
 
     def __init__(self, folder: Path, _threads: int) -> None:
-        caffe = import_caffe()
-        caffe.set_mode_cpu()
+        caffe = open_caffe(folder)
         self._net = caffe.Net(str(folder / "net.prototxt"), caffe.TEST)
         load_weights(self._net, folder / "net.caffemodel")
 
@@ -33,8 +44,7 @@ class CaffeTraining:
     """An iteration of Caffe's SGD solver: forward, losses, backward, update."""
 
     def __init__(self, folder: Path, _threads: int) -> None:
-        caffe = import_caffe()
-        caffe.set_mode_cpu()
+        caffe = open_caffe(folder)
         solver = folder / "solver.prototxt"
         settings = {"base_lr": SGD["lr"], **{key: SGD[key] for key in ("momentum", "weight_decay")}}
         lines = [f"{key}: {value}" for key, value in settings.items()]

@@ -15,6 +15,7 @@ from prototxt_gen.cost import layer_costs
 from prototxt_gen.emit import net_text
 from prototxt_gen.experiment import Experiment
 from prototxt_gen.fold import fold
+from prototxt_gen.fused import fuse, plain_view
 from prototxt_gen.layers import Net
 from prototxt_gen.models import DEPLOY, FOLDED, TRAIN, build
 from prototxt_gen.onnx_export import to_onnx, write_onnx
@@ -49,23 +50,28 @@ class Form:
 
 def predicting(exp: Experiment, side: int, weights: Weights | None) -> tuple[Net, list[Form]]:
     """Return the plain deploy net of the land task for a tile of `side`, and the forms that Caffe runs."""
+    exp = _plain(exp)
     net = build(exp, DEPLOY, ["land"], crop=side)
-    weights = weights or random_weights(net)
+    weights = plain_view(weights) if weights else random_weights(net)
     plain = Form("plain", _message(net), weights, _bytes(net, "deploy_bytes"))
     folded = Form("folded", *fold(plain.net, weights, exp.name), _bytes(_folded(exp, side), "deploy_bytes"))
-    forms = [plain, folded]
-    # FUSED, prediction: forms.append(Form("fused", its NetParameter, its weights, its bytes or 0)).
-    return net, forms
+    return net, [plain, folded, fused_form(build(_fused(exp), DEPLOY, ["land"], crop=side), weights)]
 
 
 def training(exp: Experiment, side: int) -> tuple[Net, list[Form]]:
     """Return the plain train net for crops of `side`, one image a task, and the forms that Caffe trains."""
+    exp = _plain(exp)
     exp = exp.model_copy(update={"input": exp.input.model_copy(update={"crop": side})})
     exp = exp.model_copy(update={"solver": exp.solver.model_copy(update={"images_per_pass": 1})})
     net = build(exp, TRAIN)
-    forms = [Form("plain", _fed(_message(net)), random_weights(net), _bytes(net, "training_bytes"))]
-    # FUSED, training: forms.append(Form("fused", _fed(its NetParameter), its weights, its bytes or 0)).
-    return net, forms
+    weights = random_weights(net)
+    plain = Form("plain", _fed(_message(net)), weights, _bytes(net, "training_bytes"))
+    return net, [plain, fused_form(build(_fused(exp), TRAIN), weights)]
+
+
+def fused_form(net: Net, weights: Weights) -> Form:
+    """Return the form of our fused layers; its blobs' memory, which they share, is not foretold."""
+    return Form("fused", _fed(_message(net)), fuse(weights))
 
 
 def prediction_rows(folder: Path, forms: Sequence[Form], side: int, threads: int) -> list[Row]:
@@ -115,6 +121,14 @@ def _caffe_rows(kind: str, folder: Path, forms: Sequence[Form], threads: int) ->
 
 def _peer(kind: str, folder: Path, threads: int) -> tuple[str, ...]:
     return PEERS_PYTHON, str(HERE / "peers.py"), kind, str(folder), str(threads)
+
+
+def _plain(exp: Experiment, form: str = "plain") -> Experiment:
+    return exp.model_copy(update={"densenet": exp.densenet.model_copy(update={"dense_block": form})})
+
+
+def _fused(exp: Experiment) -> Experiment:
+    return _plain(exp, "fused")
 
 
 def _folded(exp: Experiment, side: int) -> Net:

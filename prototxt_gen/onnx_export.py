@@ -11,12 +11,14 @@ from pathlib import Path
 from prototxt_gen.caffemodel import Weights
 from prototxt_gen.errors import NetError
 from prototxt_gen.files import staged_file
+from prototxt_gen.fused import plain_view
 from prototxt_gen.model_card import ModelCard
 from prototxt_gen.onnx_graph import Graph
 from prototxt_gen.onnx_layers import CONVERTERS
 from prototxt_gen.onnx_learnt import batch_norm
 from prototxt_gen.optional import optional
 from prototxt_gen.prototxt import net_inputs, net_outputs
+from prototxt_gen.unfuse import unfuse
 
 OPSET, IR_VERSION = 18, 8  # of 2022: old enough for every engine in use
 
@@ -30,13 +32,15 @@ def to_onnx(
 ):
     """Return the onnx.ModelProto of a deploy NetParameter, whose input is (N, 3, H, W) float32.
 
+    Net and weights may be of plain layers, folded, or of fused ones, which are written as plain ones.
     `where` names the weights' file in errors; `outputs` are the blobs to compute (default: all that no
     layer reads). `card` goes into the model's metadata, a key for each of its fields, as JSON. Raises
     NetError for layers without an ONNX form, WeightsError for weights of another net.
     """
+    net = unfuse(net)
     outputs = list(outputs or net_outputs(net))
     layers = _needed(net, outputs)
-    graph = Graph(layers, weights, where)
+    graph = Graph(layers, plain_view(weights), where)
     inputs = net_inputs(net)
     for blob, shape in inputs.items():
         graph.input(blob, shape[1])
@@ -103,7 +107,7 @@ def _convert(graph: Graph, layers: Sequence) -> None:
     for layer, behind in following:
         if layer.type not in CONVERTERS:
             fact = f"a layer of type {layer.type} has no ONNX form here"
-            raise NetError(layer.name, fact, "export the plain or the folded deploy net")
+            raise NetError(layer.name, fact, "export a deploy net of tools/make_net.py")
         if layer.type == "BatchNorm" and _is_scale_of(behind, layer):
             batch_norm(graph, layer, behind)
             next(following)

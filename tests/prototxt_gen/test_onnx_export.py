@@ -10,6 +10,7 @@ from prototxt_gen.emit import net_text
 from prototxt_gen.errors import DFCNetError, NetError
 from prototxt_gen.experiment import read_experiment
 from prototxt_gen.fold import fold
+from prototxt_gen.fused import fuse
 from prototxt_gen.model_card import ModelCard
 from prototxt_gen.models import DEPLOY, build
 from prototxt_gen.onnx_export import read_metadata, to_onnx, write_onnx
@@ -47,12 +48,18 @@ def run(model, x: np.ndarray) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("name", ["baseline", "classmate", "dfcnet"])
-def test_the_papers_nets_plain_and_folded_answer_as_in_caffe(tmp_path, name):
+def test_the_papers_nets_in_all_forms_answer_as_plain_layers_in_caffe(tmp_path, name):
     exp = read_experiment(SOLVERS / f"{name}.toml")
     plain = build(exp, DEPLOY, crop=65)
     net, weights, x = message(plain), random_weights(plain), tiles(1, 3, 65, 65)
     expected = answer(tmp_path, net_text(plain, ["x"]), weights, x)
-    for form in ((net, weights), fold(net, weights, "w")):
+    fused = read_experiment(SOLVERS / f"{name}.toml", ["densenet.dense_block='fused'"])
+    forms = [
+        (net, weights),
+        fold(net, weights, "w"),
+        (message(build(fused, DEPLOY, crop=65)), fuse(weights)),
+    ]
+    for form in forms:
         got = run(to_onnx(*form, "w"), x)
         assert sorted(got) == sorted(f"{task}_prob" for task in exp.task_names())
         for blob, probabilities in got.items():
@@ -78,6 +85,11 @@ def test_one_model_takes_all_sides_and_batches(tmp_path, small, side):
     for index in range(len(x)):
         expected = answer(tmp_path, text, weights, x[index : index + 1])["land_prob"]
         assert np.abs(got[index] - expected[0]).max() < 1e-4
+
+
+def test_weights_of_fused_layers_fit_the_plain_net(small):
+    exp, weights, model = small
+    assert to_onnx(message(build(exp, DEPLOY, crop=65)), fuse(weights), "w", CARD) == model
 
 
 def test_the_model_card_is_in_the_file(tmp_path, small):

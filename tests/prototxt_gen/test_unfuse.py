@@ -1,0 +1,53 @@
+"""A net of fused layers, written as plain ones, is the plain net."""
+
+from pathlib import Path
+
+import pytest
+
+from prototxt_gen.caffe_proto import caffe_pb2
+from prototxt_gen.emit import net_text
+from prototxt_gen.errors import NetError
+from prototxt_gen.experiment import read_experiment
+from prototxt_gen.models import DEPLOY, TRAIN, build
+from prototxt_gen.unfuse import unfuse
+
+pytestmark = pytest.mark.caffe
+SOLVERS = Path(__file__).parents[2] / "solvers"
+WITH_WEIGHTS = ("Convolution", "BatchNorm", "Scale")
+
+
+def parsed(text: str):
+    from google.protobuf import text_format
+
+    return text_format.Parse(text, caffe_pb2().NetParameter())
+
+
+def net_of(name: str, phase: str, form: str):
+    exp = read_experiment(SOLVERS / f"{name}.toml", [f"densenet.dense_block='{form}'"])
+    return parsed(net_text(build(exp, phase), ["x"]))
+
+
+@pytest.mark.parametrize("phase", [DEPLOY, TRAIN])
+@pytest.mark.parametrize("name", ["baseline", "classmate", "dfcnet"])
+def test_the_papers_nets_are_the_plain_ones_again(name, phase):
+    fused, plain = net_of(name, phase, "fused"), net_of(name, phase, "plain")
+    again = unfuse(fused)
+    types = {layer.type for layer in again.layer}
+    assert types == {layer.type for layer in plain.layer}
+    assert len(fused.layer) < len(plain.layer) / 5
+    learnt = [
+        [(layer.name, layer.type) for layer in net.layer if layer.type in WITH_WEIGHTS]
+        for net in (again, plain)
+    ]
+    assert learnt[0] == learnt[1]
+
+
+def test_a_plain_net_comes_back_as_it_is():
+    plain = net_of("dfcnet", DEPLOY, "plain")
+    assert unfuse(plain) == plain
+
+
+def test_a_dense_block_of_another_name_is_refused():
+    net = parsed('layer { name: "mine" type: "DenseBlock" bottom: "a" top: "b" }')
+    with pytest.raises(NetError, match="mine: is a DenseBlock of another name"):
+        unfuse(net)
