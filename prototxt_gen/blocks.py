@@ -6,6 +6,7 @@ one of them stands for a whole DenseBlock, or for BatchNorm, Scale, ReLU and Con
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from prototxt_gen import fused_layers
 from prototxt_gen.experiment import DenseNet
@@ -95,18 +96,36 @@ def transition_up(net: Net, block: int, x: Blob, skip: Blob, arch: DenseNet) -> 
     return join(net, f"concat_{block + 1}", [x, skip])
 
 
-def dense_fusion(net: Net, blocks: dict[int, Blob], channels: int, arch: DenseNet) -> Blob:
+@dataclass
+class DenseFusion:
     """Dense Fusion (2.3, Figures 1 and 2): all DenseBlocks' outputs integrated into one map.
 
     "two neighouring dense blocks integrated together, but there are no overlap between every two
     blocks, and our Dense Fusion recursively integrating all dense blocks to the final level" (2.1):
     (2,3) (4,5) (6,7) (8,9), then the pairs of pairs, until one map is left.
+
+    Blocks are added in their order, each as soon as it is there, and neighbours are summed at once: so a
+    net that predicts need not keep the blocks' outputs to its end.
     """
-    level = [(block, block, _project(net, block, x, channels, arch)) for block, x in sorted(blocks.items())]
-    while len(level) > 1:
-        pairs = zip(level[::2], level[1::2], strict=True)
-        level = [(a[0], b[1], _integrate(net, f"fusion{a[0]}_{b[1]}", a[2], b[2])) for a, b in pairs]
-    return level[0][2]
+
+    net: Net
+    channels: int
+    arch: DenseNet
+    _sums: list[tuple[int, int, Blob]] = field(default_factory=list)  # of blocks first to last
+
+    def add(self, block: int, x: Blob) -> None:
+        """Take in a block's output."""
+        self.net.section(f"Dense fusion (2.3): DenseBlock {block}")
+        first, last, y = block, block, _project(self.net, block, x, self.channels, self.arch)
+        while self._sums and self._sums[-1][1] - self._sums[-1][0] == last - first:
+            first, _, before = self._sums.pop()
+            y = _integrate(self.net, f"fusion{first}_{last}", before, y)
+        self._sums.append((first, last, y))
+
+    def result(self) -> Blob:
+        """Return the one map of all blocks, whose number is a power of two."""
+        ((_, _, y),) = self._sums
+        return y
 
 
 def _project(net: Net, block: int, x: Blob, channels: int, arch: DenseNet) -> Blob:

@@ -3,14 +3,14 @@
 r_i is the resolution after i halvings of the crop S = 32k+1: r_1 = (S + 1) / 2, r_2 = (r_1 + 1) / 2 ...
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 
 from prototxt_gen.blocks import (
+    DenseFusion,
     classmate_concat,
     classmate_slice,
     dense_block,
-    dense_fusion,
     stem,
     task_head,
     transition,
@@ -115,14 +115,19 @@ def fc_densenet(net: Net, exp: Experiment, data: Blob) -> Blob:
 
 def dfcnet(net: Net, exp: Experiment, data: Blob) -> Blob:
     """Trunk of DFCNet: DenseBlocks 2-9 and dense fusion, "downsampling of 2 times" (3.2): r_1."""
-    blocks, at_r1 = _blocks_2_to_8(net, exp, data)
-    blocks[9] = _decoder_block(net, exp, 9, blocks[8], at_r1)
-    net.section("Dense fusion (2.3): (2,3) (4,5) (6,7) (8,9), then the pairs of pairs, to one map at r_1")
-    return dense_fusion(net, blocks, exp.fusion_channels, exp.densenet)
+    fusion = DenseFusion(net, exp.fusion_channels, exp.densenet)
+    blocks, at_r1 = _blocks_2_to_8(net, exp, data, fusion.add)
+    fusion.add(9, _decoder_block(net, exp, 9, blocks[8], at_r1))
+    return fusion.result()
 
 
-def _blocks_2_to_8(net: Net, exp: Experiment, data: Blob) -> tuple[dict[int, Blob], Blob]:
-    """Encoder (DenseNet-121) and the decoder up to r_2; return the blocks' outputs and the stem's."""
+def _blocks_2_to_8(
+    net: Net, exp: Experiment, data: Blob, finished: Callable[[int, Blob], None] = lambda block, x: None
+) -> tuple[dict[int, Blob], Blob]:
+    """Encoder (DenseNet-121) and the decoder up to r_2; return the blocks' outputs and the stem's.
+
+    `finished` is called with each block's output when it is there.
+    """
     arch = exp.densenet
     net.section(f"Stem of DenseNet-121, to r_1 = {(data.size + 1) // 2}")
     at_r1 = stem(net, data, arch)
@@ -131,11 +136,13 @@ def _blocks_2_to_8(net: Net, exp: Experiment, data: Blob) -> tuple[dict[int, Blo
     for block, units in zip((2, 3, 4, 5), arch.encoder_units, strict=True):
         net.section(f"DenseBlock {block}: {units} units at r_{block} = {x.size}")
         x = blocks[block] = dense_block(net, block, [x], units, arch)
+        finished(block, x)
         if block < 5:
             net.section(f"Transition down {block} -> {block + 1}")
             x = transition_down(net, block, x, arch)
     for block, skip in ((6, 4), (7, 3), (8, 2)):
         blocks[block] = _decoder_block(net, exp, block, blocks[block - 1], blocks[skip])
+        finished(block, blocks[block])
     return blocks, at_r1
 
 

@@ -4,7 +4,7 @@ from functools import reduce
 from operator import add
 
 from prototxt_gen.cost import Cost, layer_costs, shared_scratch
-from prototxt_gen.layers import Net
+from prototxt_gen.layers import Layer, Net
 
 COLUMNS = ("part", "output", "parameters", "GMAC", "train MiB", "deploy MiB")
 
@@ -41,14 +41,15 @@ def summary(train: Net, deploy: Net) -> str:
 def _sections(net: Net) -> dict[str, tuple[str, Cost]]:
     """Return short title -> (shape of the last top, cost) of each section."""
     costs = layer_costs(net)
+    parts: dict[str, list[Layer]] = {}
+    for section in net.sections:
+        parts.setdefault(section.title.split(":")[0].split(",")[0], []).extend(section.layers)
     return {
-        section.title.split(":")[0].split(",")[0]: (
-            " x ".join(
-                map(str, [top.shape for layer in section.layers for top in layer.tops if top.shape][-1])
-            ),
-            reduce(add, (costs[layer.name] for layer in section.layers)),
+        title: (
+            " x ".join(map(str, [top.shape for layer in layers for top in layer.tops if top.shape][-1])),
+            reduce(add, (costs[layer.name] for layer in layers)),
         )
-        for section in net.sections
+        for title, layers in parts.items()
     }
 
 

@@ -107,8 +107,10 @@ SIZES = {2: 17, 3: 9, 4: 5, 5: 3, 6: 5, 7: 9, 8: 17, 9: 33}  # r_2 ... r_5 and b
 
 
 def fuse(net: Net) -> Blob:
-    outputs = {b: net.input(f"block{b}", (1, 2 + b, size, size)) for b, size in SIZES.items()}
-    return blocks.dense_fusion(net, outputs, 6, ARCH)
+    fusion = blocks.DenseFusion(net, 6, ARCH)
+    for block, size in SIZES.items():
+        fusion.add(block, net.input(f"block{block}", (1, 2 + block, size, size)))
+    return fusion.result()
 
 
 def test_dense_fusion_adds_neighbours_without_overlap_then_pairs_of_pairs(net):
@@ -118,12 +120,12 @@ def test_dense_fusion_adds_neighbours_without_overlap_then_pairs_of_pairs(net):
         "Eltwise fusion2_3: fusion2 fusion2_3/up > fusion2_3",
         "Interp fusion4_5/up: fusion5 > fusion4_5/up",
         "Eltwise fusion4_5: fusion4 fusion4_5/up > fusion4_5",
+        "Interp fusion2_5/up: fusion4_5 > fusion2_5/up",
+        "Eltwise fusion2_5: fusion2_3 fusion2_5/up > fusion2_5",
         "Interp fusion6_7/up: fusion6 > fusion6_7/up",
         "Eltwise fusion6_7: fusion6_7/up fusion7 > fusion6_7",
         "Interp fusion8_9/up: fusion8 > fusion8_9/up",
         "Eltwise fusion8_9: fusion8_9/up fusion9 > fusion8_9",
-        "Interp fusion2_5/up: fusion4_5 > fusion2_5/up",
-        "Eltwise fusion2_5: fusion2_3 fusion2_5/up > fusion2_5",
         "Interp fusion6_9/up: fusion6_7 > fusion6_9/up",
         "Eltwise fusion6_9: fusion6_9/up fusion8_9 > fusion6_9",
         "Interp fusion2_9/up: fusion2_5 > fusion2_9/up",
@@ -136,6 +138,15 @@ def test_dense_fusion_projects_every_block_to_the_same_channels(net):
     assert [f"Convolution fusion{b}: fusion{b}/bn > fusion{b}" in lines(net) for b in SIZES] == [True] * 8
     for block in SIZES:
         assert net.parameter_shapes()[f"fusion{block}"] == [(6, 2 + block, 1, 1)]
+
+
+def test_dense_fusion_sums_neighbours_as_soon_as_both_are_there(net):
+    """Few maps wait for a later block: those of (2,3), then of (2-5), of (6,7) and of 8."""
+    fuse(net)
+    order = lines(net)
+    for total, block in (("fusion2_3", 4), ("fusion2_5", 6), ("fusion6_7", 8)):
+        made = next(i for i, line in enumerate(order) if line.startswith(f"Eltwise {total}:"))
+        assert made < order.index(f"Convolution fusion{block}: fusion{block}/bn > fusion{block}")
 
 
 def test_classmates_are_joined_and_parted_on_the_batch_axis(net):

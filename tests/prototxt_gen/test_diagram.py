@@ -81,9 +81,9 @@ def test_dense_fusion_enlarges_the_smaller_of_each_pair(phase):
     expected = {  # what is added: first and second, their enlargement, the sum's pixels
         "(2,3)": (("DenseBlock 2", ""), ("DenseBlock 3", "x2"), 257),
         "(4,5)": (("DenseBlock 4", ""), ("DenseBlock 5", "x2"), 65),
+        "(2,5)": (("(2,3)", ""), ("(4,5)", "x4"), 257),
         "(6,7)": (("DenseBlock 6", "x2"), ("DenseBlock 7", ""), 129),
         "(8,9)": (("DenseBlock 8", "x2"), ("DenseBlock 9", ""), 513),
-        "(2,5)": (("(2,3)", ""), ("(4,5)", "x4"), 257),
         "(6,9)": (("(6,7)", "x4"), ("(8,9)", ""), 513),
         "(2,9)": (("(2,5)", "x2"), ("(6,9)", ""), 513),
     }

@@ -119,9 +119,11 @@ def test_stem_transitions_and_head_are_fused_too(net):
 
 
 def test_dense_fusion_adds_into_the_larger_map(net):
-    features = {block: net.input(f"x{block}", (1, 4, size, size)) for block, size in ((6, 5), (7, 9))}
-    y = blocks.dense_fusion(net, features, 3, ARCH)
-    assert y == Blob("fusion7", (1, 3, 9, 9))
+    fusion = blocks.DenseFusion(net, 3, ARCH)
+    x6, x7 = net.input("x6", (1, 4, 5, 5)), net.input("x7", (1, 4, 9, 9))
+    fusion.add(6, x6)
+    fusion.add(7, x7)
+    assert fusion.result() == Blob("fusion7", (1, 3, 9, 9))
     assert lines(net)[2:] == [
         "BNReLUConvolution fusion6: x6 > fusion6",
         "BNReLUConvolution fusion7: x7 > fusion7",

@@ -157,8 +157,8 @@ def test_the_encoder_is_the_public_densenet_121_by_name_and_shape(name, phase):
 def test_the_fused_pairs_are_neighbours_without_overlap(phase):
     sums = [layer.name for layer in net("dfcnet", phase).layers if layer.type == "Eltwise"]
     assert sums == [
-        *["fusion2_3", "fusion4_5", "fusion6_7", "fusion8_9"],
-        *["fusion2_5", "fusion6_9"],
+        *["fusion2_3", "fusion4_5", "fusion2_5"],
+        *["fusion6_7", "fusion8_9", "fusion6_9"],
         "fusion2_9",
     ]
     assert layer(net("dfcnet", phase), "fusion2_9").tops[0].shape[1:] == (256, 513, 513)
