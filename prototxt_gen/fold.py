@@ -13,22 +13,19 @@ from prototxt_gen.caffe_proto import caffe_pb2
 from prototxt_gen.caffemodel import Weights
 from prototxt_gen.errors import NetError, WeightsError
 from prototxt_gen.fused import plain_view
-
-FUSED = ("DenseBlock", "BNReLUConvolution", "BNReLU")
+from prototxt_gen.unfuse import unfuse
 
 
 def fold(net, weights: Weights, where: object, input_scale: float = 1.0):
     """Return (NetParameter, weights) of the folded form of a deploy net.
 
-    `net` is a NetParameter of plain layers and stays as it is; `where` names its file in errors. The weights
-    may be those of the net in either form, plain or of fused layers. `input_scale` goes
+    `net` is a NetParameter and stays as it is; `where` names its file in errors. Net and weights may be of
+    plain or of fused layers, the folded net is of plain ones. `input_scale` goes
     into the convolutions that read the input: exact, since zeros of the padding stay zeros. The mean
     stays outside: padding is zero after the mean is subtracted, so taking it into the bias would change
-    the border. Raises NetError for a BatchNorm without Scale and for fused layers, WeightsError for missing
-    weights.
+    the border. Raises NetError for a BatchNorm without Scale, WeightsError for missing weights.
     """
-    _refuse_fused(net, where)
-    weights = plain_view(weights)
+    net, weights = unfuse(net), plain_view(weights)
     folded = caffe_pb2().NetParameter()
     folded.CopyFrom(net)
     del folded.layer[:]
@@ -64,16 +61,6 @@ def fold(net, weights: Weights, where: object, input_scale: float = 1.0):
         made_by.update(dict.fromkeys(new.top, new))
     _scale_input(folded, kept, input_scale)
     return folded, kept
-
-
-def _refuse_fused(net, where: object) -> None:
-    fused = [layer.name for layer in net.layer if layer.type in FUSED]
-    if fused:
-        raise NetError(
-            where,
-            f"layer {fused[0]} is a fused one, which folds by itself",
-            "fold the plain form of the net: emit it with tools/make_net.py --dense-block plain",
-        )
 
 
 def _check_pair(norm, scale, where: object) -> None:

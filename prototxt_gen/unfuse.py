@@ -16,9 +16,26 @@ def unfuse(net):
     plain = caffe_pb2().NetParameter()
     plain.CopyFrom(net)
     del plain.layer[:]
+    names: dict[str, str] = {}  # of blobs that have another one here
     for layer in net.layer:
-        plain.layer.extend(EXPANSIONS.get(layer.type, _as_it_is)(layer))
+        renamed = _renamed(layer, names)
+        if _adds_in_place(layer):  # Eltwise cannot
+            names[layer.top[0]] = renamed.top[0] = layer.name
+        plain.layer.extend(EXPANSIONS.get(layer.type, _as_it_is)(renamed))
     return plain
+
+
+def _renamed(layer, names: dict[str, str]):
+    """Return a copy of a layer that reads, and in place writes, blobs by their other names."""
+    copy, in_place = caffe_pb2().LayerParameter(), set(layer.bottom)
+    copy.CopyFrom(layer)
+    copy.bottom[:] = [names.get(blob, blob) for blob in layer.bottom]
+    copy.top[:] = [names.get(blob, blob) if blob in in_place else blob for blob in layer.top]
+    return copy
+
+
+def _adds_in_place(layer) -> bool:
+    return layer.type == "Interp" and layer.top[0] in layer.bottom
 
 
 def _as_it_is(layer) -> Iterator:

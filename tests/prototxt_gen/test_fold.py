@@ -134,8 +134,19 @@ def test_weights_of_fused_layers_fold_as_plain_ones_do(tmp_path):
             np.testing.assert_array_equal(a, b)
 
 
-def test_a_net_of_fused_layers_is_refused_with_what_to_do(tmp_path):
-    exp = read_experiment(SOLVERS / "dfcnet_demo.toml", ["densenet.dense_block='fused'"])
-    (tmp_path / "deploy.prototxt").write_text(net_text(build(exp, DEPLOY, crop=65), ["fused"]))
-    with pytest.raises(NetError, match=r"layer conv1/bn is a fused one.*--dense-block plain"):
-        fold(read_net(tmp_path / "deploy.prototxt"), {}, "w")
+def test_a_net_of_fused_layers_folds_into_plain_ones_that_answer_alike(tmp_path):
+    from prototxt_gen.fused import fuse
+
+    path = SOLVERS / "dfcnet_demo.toml"
+    plain = build(read_experiment(path), DEPLOY, crop=65)
+    weights, image = random_weights(plain), np.random.default_rng(2).normal(size=(1, 3, 65, 65))
+    answers = []
+    for form in ("plain", "fused"):
+        net = build(read_experiment(path, [f"densenet.dense_block='{form}'"]), DEPLOY, crop=65)
+        (tmp_path / "deploy.prototxt").write_text(net_text(net, [form]))
+        given = weights if form == "plain" else fuse(weights)
+        folded, folded_weights = fold(read_net(tmp_path / "deploy.prototxt"), given, "w")
+        assert {layer.type for layer in folded.layer} < {"Convolution", *(x.type for x in plain.layers)}
+        answers.append(answer(tmp_path, str(folded), folded_weights, image))
+    for name in ("land_prob", "road_prob"):
+        np.testing.assert_allclose(answers[1][name], answers[0][name], rtol=1e-4, atol=1e-6)

@@ -42,6 +42,24 @@ def test_the_papers_nets_are_the_plain_ones_again(name, phase):
     assert learnt[0] == learnt[1]
 
 
+def test_sums_in_place_become_sums_of_their_own():
+    """In stock Caffe no layer may write to its second bottom, and Eltwise to none."""
+    fused = net_of("dfcnet", DEPLOY, "fused")
+    again = unfuse(fused)
+    made = set()
+    for layer in again.layer:
+        assert set(layer.bottom) <= made, layer.name
+        for top in layer.top:
+            in_place = layer.type in ("BatchNorm", "Scale", "ReLU") and layer.bottom[0] == top
+            assert in_place or top not in made, layer.name
+        made |= set(layer.top)
+    sums = {layer.name: list(layer.bottom) for layer in again.layer if layer.type == "Eltwise"}
+    assert sums["fusion8_9"] == ["fusion8_9/up", "fusion9"]
+    assert sums["fusion6_9"] == ["fusion6_9/up", "fusion8_9"]
+    assert sums["fusion2_9"] == ["fusion2_9/up", "fusion6_9"]
+    assert next(layer for layer in again.layer if layer.name == "land/conv").bottom[0] == "fusion2_9"
+
+
 def test_a_plain_net_comes_back_as_it_is():
     plain = net_of("dfcnet", DEPLOY, "plain")
     assert unfuse(plain) == plain
