@@ -42,7 +42,9 @@ def tiles(*shape: int) -> np.ndarray:
 
 
 def run(model, x: np.ndarray) -> dict[str, np.ndarray]:
-    session = onnxruntime.InferenceSession(model.SerializeToString())
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # threads that wait for each other slow a busy machine's tests
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, {"data": x}), strict=True))
 
