@@ -323,7 +323,7 @@ void* FusedScratch::Bytes(Use use, size_t size) {
 FusedParts::FusedParts(int num, int pixels, int channels, size_t value_size)
     : num(num), pixels(pixels) {
   const size_t kCache = size_t(1) << 20;  // half of a core's second cache
-  const int kLeast = 64, kMost = 1024;
+  const int kLeast = 64, kMost = 512;
   const size_t fit = kCache / (value_size * channels);
   const int most = static_cast<int>(
       std::max<size_t>(kLeast, std::min<size_t>(kMost, fit)));

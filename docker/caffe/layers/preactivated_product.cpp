@@ -130,6 +130,14 @@ void PreactivatedProduct<Dtype>::Backward(Planes<const Dtype> x,
       static_cast<size_t>(2) * channels_ * threads);
   std::fill(sums, sums + static_cast<size_t>(2) * channels_ * threads, 0.);
   vector<char> used(threads, 0);
+  // oneDNN multiplies fastest what need not be turned round: the filters are,
+  // once, and the gradient of filters from rows is summed up as it falls.
+  vector<Dtype> turned(filter_count);
+  for (int k = 0; k < outputs_; ++k) {
+    for (int c = 0; c < channels_; ++c) {
+      turned[c * outputs_ + k] = filters[k * channels_ + c];
+    }
+  }
 #pragma omp parallel for schedule(static)
   for (int part = 0; part < parts.count(); ++part) {
     const int thread = FusedThread();
@@ -145,13 +153,18 @@ void PreactivatedProduct<Dtype>::Backward(Planes<const Dtype> x,
     const int dy_lead = dy_rows ? outputs_ : pixels_;
     if (filters_diff) {
       Activate(in, length, scale, shift, activation);
-      FusedGemm(dy_rows != NULL, true, outputs_, channels_, length, dy,
-          dy_lead, activation, length, Dtype(used[thread]),
-          filter_sums + filter_count * thread, channels_);
+      Dtype* own = filter_sums + filter_count * thread;
+      if (dy_rows) {
+        FusedGemm(false, false, channels_, outputs_, length, activation,
+            length, dy, dy_lead, Dtype(used[thread]), own, outputs_);
+      } else {
+        FusedGemm(false, true, outputs_, channels_, length, dy, dy_lead,
+            activation, length, Dtype(used[thread]), own, channels_);
+      }
       used[thread] = 1;
     }
-    FusedGemm(true, dy_rows != NULL, channels_, length, outputs_, filters,
-        channels_, dy, dy_lead, Dtype(0), activation, length);
+    FusedGemm(false, dy_rows != NULL, channels_, length, outputs_, &turned[0],
+        outputs_, dy, dy_lead, Dtype(0), activation, length);
     Dtype* out = dx.data + image * dx.image_stride + first;
     for (int c = 0; c < channels_; ++c) {
       const ptrdiff_t plane = static_cast<ptrdiff_t>(c) * pixels_;
@@ -170,8 +183,13 @@ void PreactivatedProduct<Dtype>::Backward(Planes<const Dtype> x,
       product[c] += thread_sum[channels_ + c];
     }
     if (filters_diff && used[thread]) {
-      const Dtype* diff = filter_sums + filter_count * thread;
-      for (size_t i = 0; i < filter_count; ++i) { filters_diff[i] += diff[i]; }
+      const Dtype* own = filter_sums + filter_count * thread;
+      for (int k = 0; k < outputs_; ++k) {
+        for (int c = 0; c < channels_; ++c) {
+          filters_diff[k * channels_ + c] += dy_rows
+              ? own[c * outputs_ + k] : own[k * channels_ + c];
+        }
+      }
     }
   }
 }
