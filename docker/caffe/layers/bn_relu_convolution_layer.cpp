@@ -1,3 +1,4 @@
+#include <memory>
 #include <vector>
 
 #include "caffe/filler.hpp"
@@ -75,10 +76,20 @@ void BNReLUConvolutionLayer<Dtype>::Forward_cpu(
   }
   const Planes<Dtype> y = {top[0]->mutable_cpu_data(),
       static_cast<ptrdiff_t>(outputs_) * pixels_};
-  PreactivatedProduct<Dtype>(num_, pixels_, channels_, outputs_).ForwardPlanes(
-      x, norm_.scale().cpu_data(), norm_.shift().cpu_data(),
-      this->blobs_[kFilters]->cpu_data(),
-      bias_ ? this->blobs_[kBias]->cpu_data() : NULL, y);
+  const PreactivatedProduct<Dtype> product(num_, pixels_, channels_, outputs_);
+  const Dtype* scale = norm_.scale().cpu_data();
+  const Dtype* shift = norm_.shift().cpu_data();
+  const Dtype* filters = this->blobs_[kFilters]->cpu_data();
+  std::shared_ptr<Bf16Product> bf16;
+  if (this->phase_ == TEST && !bias_) {  // the scores, which have one, are few
+    bf16 = MakeBf16Product(channels_, outputs_, filters);
+  }
+  if (bf16) {
+    product.ForwardPlanes(x, scale, shift, bf16.get(), y);
+  } else {
+    product.ForwardPlanes(x, scale, shift, filters,
+        bias_ ? this->blobs_[kBias]->cpu_data() : NULL, y);
+  }
 }
 
 template <typename Dtype>

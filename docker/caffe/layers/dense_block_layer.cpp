@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <vector>
 
 #include "caffe/filler.hpp"
@@ -124,9 +125,9 @@ bool DenseBlockLayer<Dtype>::Learns(int unit, int first) {
 
 // Image rows whose bottleneck fills the cores' second caches.
 template <typename Dtype>
-int DenseBlockLayer<Dtype>::StripRows() const {
+int DenseBlockLayer<Dtype>::StripRows(size_t value_size) const {
   const size_t kCache = size_t(3) << 20;
-  const size_t row = static_cast<size_t>(width_) * bottleneck_ * sizeof(Dtype);
+  const size_t row = static_cast<size_t>(width_) * bottleneck_ * value_size;
   const int fit = static_cast<int>(std::min<size_t>(kCache / row, height_));
   return std::max(4, fit - 2);
 }
@@ -174,7 +175,6 @@ void DenseBlockLayer<Dtype>::ForwardByKept(int unit, Dtype* features) {
   first->UseKept();
   second->UseKept();
   const int width = Width(unit);
-  const PreactivatedProduct<Dtype> product(num_, pixels_, width, bottleneck_);
   vector<Dtype> folded(static_cast<size_t>(bottleneck_) * width);
   const Dtype* filters = Filters(unit, kFilters1);
   const Dtype* scale = second->scale().cpu_data();
@@ -184,42 +184,69 @@ void DenseBlockLayer<Dtype>::ForwardByKept(int unit, Dtype* features) {
     }
   }
   convolution_->SetFilters(Filters(unit, kFilters2));
-  const int strip = StripRows();
+  std::shared_ptr<Bf16Product> bf16;
+  if (this->phase_ == TEST) {
+    bf16 = MakeBf16Product(width, bottleneck_, &folded[0]);
+  }
+  if (bf16) {
+    ForwardStrips<Bf16>(unit, bf16.get(), features);
+  } else {
+    ForwardStrips<Dtype>(unit, &folded[0], features);
+  }
+}
+
+// A strip of rows after the other; `filters` are what ForwardRows takes.
+template <typename Dtype>
+template <typename Row, typename Given>
+void DenseBlockLayer<Dtype>::ForwardStrips(int unit, Given filters,
+      Dtype* features) {
+  const PreactivatedProduct<Dtype> product(num_, pixels_, Width(unit),
+      bottleneck_);
+  const int strip = StripRows(sizeof(Row));
   const ptrdiff_t row = static_cast<ptrdiff_t>(width_) * bottleneck_;
-  Dtype* rows = FusedScratch::Get<Dtype>(FusedScratch::BOTTLENECK,
+  Row* rows = FusedScratch::Get<Row>(FusedScratch::BOTTLENECK,
       (strip + 2) * row);
-  Dtype* out = FusedScratch::Get<Dtype>(FusedScratch::OUTPUT,
-      static_cast<size_t>(strip) * width_ * growth_);
   const Planes<const Dtype> x = {features, image_};
   for (int n = 0; n < num_; ++n) {
     for (int y = 0; y < height_; y += strip) {
       // rows[0] is image row y - 1; two rows are there from the strip before.
       const int count = std::min(strip, height_ - y);
       if (y == 0) {
-        std::fill(rows, rows + row, Dtype(0));
+        std::fill(rows, rows + row, Row(0));
       } else {
-        memmove(rows, rows + strip * row, 2 * row * sizeof(Dtype));
+        memmove(rows, rows + strip * row, 2 * row * sizeof(Row));
       }
       const int begin = y == 0 ? 0 : y + 1;
       const int end = std::min(y + count + 1, height_);
       if (end > begin) {
         product.ForwardRows(x, n, begin * width_, (end - begin) * width_,
-            first->scale().cpu_data(), first->shift().cpu_data(), &folded[0],
-            second->shift().cpu_data(), rows + (begin - y + 1) * row);
+            first_[unit]->scale().cpu_data(), first_[unit]->shift().cpu_data(),
+            filters, second_[unit]->shift().cpu_data(),
+            rows + (begin - y + 1) * row);
       }
       if (y + count == height_) {
-        std::fill(rows + (count + 1) * row, rows + (count + 2) * row, Dtype(0));
+        std::fill(rows + (count + 1) * row, rows + (count + 2) * row, Row(0));
       }
-      convolution_->ForwardStrip(count, rows, out);
-      Dtype* to = features + n * image_
-          + static_cast<ptrdiff_t>(width) * pixels_ + y * width_;
-#pragma omp parallel for schedule(static)
-      for (int r = 0; r < count; ++r) {
-        RowsToPlanes(width_, growth_,
-            out + static_cast<ptrdiff_t>(r) * width_ * growth_, pixels_,
-            to + r * width_);
-      }
+      ConvolveStrip(unit, n, y, count, rows, features);
     }
+  }
+}
+
+// From the rows y - 1 .. y + count to the new features of count rows.
+template <typename Dtype>
+template <typename Row>
+void DenseBlockLayer<Dtype>::ConvolveStrip(int unit, int image, int y,
+      int count, const Row* rows, Dtype* features) {
+  Dtype* out = FusedScratch::Get<Dtype>(FusedScratch::OUTPUT,
+      static_cast<size_t>(count) * width_ * growth_);
+  convolution_->ForwardStrip(count, rows, out);
+  Dtype* to = features + image * image_
+      + static_cast<ptrdiff_t>(Width(unit)) * pixels_ + y * width_;
+#pragma omp parallel for schedule(static)
+  for (int r = 0; r < count; ++r) {
+    RowsToPlanes(width_, growth_,
+        out + static_cast<ptrdiff_t>(r) * width_ * growth_, pixels_,
+        to + r * width_);
   }
 }
 
@@ -250,12 +277,10 @@ void DenseBlockLayer<Dtype>::Convolve(int unit, const Dtype* bottleneck,
   convolution_->SetFilters(Filters(unit, kFilters2));
   const Dtype* scale = second_[unit]->scale().cpu_data();
   const Dtype* shift = second_[unit]->shift().cpu_data();
-  const int strip = StripRows();
+  const int strip = StripRows(sizeof(Dtype));
   const ptrdiff_t row = static_cast<ptrdiff_t>(width_) * bottleneck_;
   Dtype* rows = FusedScratch::Get<Dtype>(FusedScratch::ACTIVATED,
       (strip + 2) * row);
-  Dtype* out = FusedScratch::Get<Dtype>(FusedScratch::OUTPUT,
-      static_cast<size_t>(strip) * width_ * growth_);
   for (int n = 0; n < num_; ++n) {
     for (int y = 0; y < height_; y += strip) {
       const int count = std::min(strip, height_ - y);
@@ -270,15 +295,7 @@ void DenseBlockLayer<Dtype>::Convolve(int unit, const Dtype* bottleneck,
               rows + r * row);
         }
       }
-      convolution_->ForwardStrip(count, rows, out);
-      Dtype* to = features + n * image_
-          + static_cast<ptrdiff_t>(Width(unit)) * pixels_ + y * width_;
-#pragma omp parallel for schedule(static)
-      for (int r = 0; r < count; ++r) {
-        RowsToPlanes(width_, growth_,
-            out + static_cast<ptrdiff_t>(r) * width_ * growth_, pixels_,
-            to + r * width_);
-      }
+      ConvolveStrip(unit, n, y, count, rows, features);
     }
   }
 }

@@ -59,9 +59,14 @@ class DenseBlockLayer : public Layer<Dtype> {
   Dtype* FiltersDiff(int unit, int which);
   bool Learns(int unit, int first);
   int Width(int unit) const { return channels_ + unit * growth_; }
-  int StripRows() const;
+  int StripRows(size_t value_size) const;
 
   void ForwardByKept(int unit, Dtype* features);
+  template <typename Row, typename Given>
+  void ForwardStrips(int unit, Given filters, Dtype* features);
+  template <typename Row>
+  void ConvolveStrip(int unit, int image, int y, int count, const Row* rows,
+      Dtype* features);
   void ForwardByBatch(int unit, Dtype* features);
   void Convolve(int unit, const Dtype* bottleneck, Dtype* features);
   void BackwardUnit(int unit, const Dtype* features, Dtype* diff);

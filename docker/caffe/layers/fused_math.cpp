@@ -294,6 +294,23 @@ CAFFE_INLINE void PlanesToRowsBody(int n, int channels,
 FUSED_MATH_DEFINE(float)
 FUSED_MATH_DEFINE(double)
 
+CAFFE_CLONES void PlaneActivate(int n, float scale, float shift,
+    const float* __restrict x, const float* next, Bf16* __restrict y) {
+  const int kLine = 16;
+  for (int i = 0; i < n; i += kLine) {
+    __builtin_prefetch(next + i);
+    const int end = std::min(n, i + kLine);
+#pragma omp simd
+    for (int j = i; j < end; ++j) {
+      const float value = scale * x[j] + shift;
+      const float active = value > 0 ? value : 0.f;
+      uint32_t bits;
+      memcpy(&bits, &active, sizeof(bits));
+      y[j] = static_cast<Bf16>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+    }
+  }
+}
+
 void* FusedScratch::Bytes(Use use, size_t size) {
   struct Buffers {
     void* memory[USES];

@@ -9,6 +9,8 @@
 #include <omp.h>
 #endif
 
+#include "caffe/layers/bf16_product.hpp"
+
 namespace caffe {
 
 // What the fused layers compute with on the CPU: products, and passes over a
@@ -63,6 +65,10 @@ void FusedGemm(bool trans_a, bool trans_b, int m, int n, int k,
 FUSED_MATH_DECLARE(float)
 FUSED_MATH_DECLARE(double)
 #undef FUSED_MATH_DECLARE
+
+/// PlaneActivate that rounds to bfloat16.
+void PlaneActivate(int n, float scale, float shift, const float* x,
+    const float* next, Bf16* y);
 
 /// Threads that a parallel region would get, and the calling one's number.
 inline int FusedThreads() {

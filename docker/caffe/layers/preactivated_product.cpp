@@ -7,8 +7,9 @@
 namespace caffe {
 
 template <typename Dtype>
+template <typename To>
 void PreactivatedProduct<Dtype>::Activate(const Dtype* x, int pixels,
-    const Dtype* scale, const Dtype* shift, Dtype* activation) const {
+    const Dtype* scale, const Dtype* shift, To* activation) const {
   for (int c = 0; c < channels_; ++c) {
     const Dtype* plane = x + static_cast<ptrdiff_t>(c) * pixels_;
     PlaneActivate(pixels, scale[c], shift[c], plane,
@@ -192,6 +193,80 @@ void PreactivatedProduct<Dtype>::Backward(Planes<const Dtype> x,
       }
     }
   }
+}
+
+#ifdef USE_DNNL
+
+template <>
+void PreactivatedProduct<float>::ForwardRows(Planes<const float> x, int image,
+    int begin, int pixels, const float* scale, const float* shift,
+    Bf16Product* product, const float* add_relu, Bf16* rows) const {
+  const FusedParts parts(1, pixels, channels_, sizeof(Bf16));
+  product->Prepare(parts.length(0), 0);
+  product->Prepare(parts.length(parts.count() - 1), 0);
+  const size_t space = static_cast<size_t>(channels_) * parts.size;
+  Bf16* scratch = FusedScratch::Get<Bf16>(FusedScratch::ACTIVATION,
+      space * FusedThreads());
+  const float* data = x.data + image * x.image_stride + begin;
+#pragma omp parallel for schedule(static)
+  for (int part = 0; part < parts.count(); ++part) {
+    Bf16* activation = scratch + space * FusedThread();
+    const int first = parts.begin(part), length = parts.length(part);
+    Activate(data + first, length, scale, shift, activation);
+    product->Rows(length, activation, add_relu,
+        rows + static_cast<ptrdiff_t>(first) * outputs_);
+  }
+}
+
+template <>
+void PreactivatedProduct<float>::ForwardPlanes(Planes<const float> x,
+    const float* scale, const float* shift, Bf16Product* product,
+    Planes<float> y) const {
+  const FusedParts parts(num_, pixels_, channels_, sizeof(Bf16));
+  product->Prepare(parts.length(0), pixels_);
+  product->Prepare(parts.length(parts.count() - 1), pixels_);
+  const size_t space = static_cast<size_t>(channels_) * parts.size;
+  Bf16* scratch = FusedScratch::Get<Bf16>(FusedScratch::ACTIVATION,
+      space * FusedThreads());
+#pragma omp parallel for schedule(static)
+  for (int part = 0; part < parts.count(); ++part) {
+    Bf16* activation = scratch + space * FusedThread();
+    const int image = parts.image(part), first = parts.begin(part);
+    const int length = parts.length(part);
+    Activate(x.data + image * x.image_stride + first, length, scale, shift,
+        activation);
+    product->Planes(length, activation, pixels_,
+        y.data + image * y.image_stride + first);
+  }
+}
+
+#else
+
+template <>
+void PreactivatedProduct<float>::ForwardRows(Planes<const float>, int, int,
+    int, const float*, const float*, Bf16Product*, const float*, Bf16*) const {
+  LOG(FATAL) << "bfloat16 needs oneDNN";
+}
+
+template <>
+void PreactivatedProduct<float>::ForwardPlanes(Planes<const float>,
+    const float*, const float*, Bf16Product*, Planes<float>) const {
+  LOG(FATAL) << "bfloat16 needs oneDNN";
+}
+
+#endif  // USE_DNNL
+
+template <>
+void PreactivatedProduct<double>::ForwardRows(Planes<const double>, int, int,
+    int, const double*, const double*, Bf16Product*, const double*, Bf16*)
+    const {
+  LOG(FATAL) << "bfloat16 is for floats";
+}
+
+template <>
+void PreactivatedProduct<double>::ForwardPlanes(Planes<const double>,
+    const double*, const double*, Bf16Product*, Planes<double>) const {
+  LOG(FATAL) << "bfloat16 is for floats";
 }
 
 INSTANTIATE_CLASS(PreactivatedProduct);

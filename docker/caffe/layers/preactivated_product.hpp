@@ -7,6 +7,8 @@
 
 namespace caffe {
 
+class Bf16Product;
+
 /// Planes of N images: channels are `pixels` apart, images `image_stride`.
 template <typename Dtype>
 struct Planes {
@@ -33,6 +35,10 @@ class PreactivatedProduct {
   void ForwardRows(Planes<const Dtype> x, int image, int begin, int pixels,
       const Dtype* scale, const Dtype* shift, const Dtype* filters,
       const Dtype* add_relu, Dtype* rows) const;
+  /// The same in bfloat16, with the filters that `product` was made of.
+  void ForwardRows(Planes<const Dtype> x, int image, int begin, int pixels,
+      const Dtype* scale, const Dtype* shift, Bf16Product* product,
+      const Dtype* add_relu, Bf16* rows) const;
   /// Gives the rows of all images, and their mean and variance per output.
   void ForwardRowsMoments(Planes<const Dtype> x, const Dtype* scale,
       const Dtype* shift, const Dtype* filters, Dtype* rows, Dtype* mean,
@@ -41,6 +47,10 @@ class PreactivatedProduct {
   void ForwardPlanes(Planes<const Dtype> x, const Dtype* scale,
       const Dtype* shift, const Dtype* filters, const Dtype* bias,
       Planes<Dtype> y) const;
+
+  /// The same in bfloat16 and without a bias.
+  void ForwardPlanes(Planes<const Dtype> x, const Dtype* scale,
+      const Dtype* shift, Bf16Product* product, Planes<Dtype> y) const;
 
   /// From the gradient of y, rows or planes (the other is NULL): adds the
   /// filters' gradient (NULL: none); gives scale d, or adds it to dx, d being
@@ -52,8 +62,9 @@ class PreactivatedProduct {
       Planes<Dtype> dx, double* sum, double* product) const;
 
  private:
+  template <typename To>
   void Activate(const Dtype* x, int pixels, const Dtype* scale,
-      const Dtype* shift, Dtype* activation) const;
+      const Dtype* shift, To* activation) const;
 
   const int num_, pixels_, channels_, outputs_;
 };

@@ -131,22 +131,22 @@ void RowsConvolution<float>::SetFilters(const float* filters) {
   if (data_) { data_->current = false; }
 }
 
-memory::desc RowsConvolution<float>::Rows(int num, int height, int channels)
-    const {
-  return memory::desc({num, channels, height, width_}, memory::data_type::f32,
+memory::desc RowsConvolution<float>::Rows(int num, int height, int channels,
+    Type type) const {
+  return memory::desc({num, channels, height, width_}, type,
       memory::format_tag::nhwc);
 }
 
-memory::desc RowsConvolution<float>::Filters(memory::format_tag tag) const {
-  return memory::desc({outputs_, channels_, 3, 3}, memory::data_type::f32,
-      tag);
+memory::desc RowsConvolution<float>::Filters(memory::format_tag tag,
+    Type type) const {
+  return memory::desc({outputs_, channels_, 3, 3}, type, tag);
 }
 
 dnnl::convolution_forward::primitive_desc RowsConvolution<float>::Forward(
-    int num, int height, int pad, dnnl::prop_kind kind) const {
+    int num, int height, int pad, dnnl::prop_kind kind, Type type) const {
   const dnnl::convolution_forward::desc desc(kind,
       dnnl::algorithm::convolution_direct, Rows(num, height + 2 - 2 * pad,
-      channels_), Filters(memory::format_tag::any),
+      channels_, type), Filters(memory::format_tag::any, type),
       Rows(num, height, outputs_), {1, 1}, {pad, 1}, {pad, 1});
   return dnnl::convolution_forward::primitive_desc(desc, engine_);
 }
@@ -166,16 +166,28 @@ RowsConvolution<float>::Primitive* RowsConvolution<float>::Use(
 
 void RowsConvolution<float>::ForwardStrip(int count, const float* x,
     float* y) {
-  auto found = strips_.find(count);
+  Strip(count, x, Type::f32, y);
+}
+
+void RowsConvolution<float>::ForwardStrip(int count, const Bf16* x,
+    float* y) {
+  Strip(count, x, Type::bf16, y);
+}
+
+void RowsConvolution<float>::Strip(int count, const void* x, Type type,
+    float* y) {
+  const std::pair<int, Type> key(count, type);
+  auto found = strips_.find(key);
   if (found == strips_.end()) {
-    const auto desc = Forward(1, count, 0, dnnl::prop_kind::forward_inference);
+    const auto desc = Forward(1, count, 0, dnnl::prop_kind::forward_inference,
+        type);
     const Primitive made = {dnnl::convolution_forward(desc), desc.src_desc(),
         desc.dst_desc(), memory(desc.weights_desc(), engine_), false};
-    found = strips_.insert(std::make_pair(count, made)).first;
+    found = strips_.insert(std::make_pair(key, made)).first;
   }
   Primitive* strip = Use(&found->second);
   strip->primitive.execute(stream_, {
-      {DNNL_ARG_SRC, memory(strip->x, engine_, const_cast<float*>(x))},
+      {DNNL_ARG_SRC, memory(strip->x, engine_, const_cast<void*>(x))},
       {DNNL_ARG_WEIGHTS, strip->filters},
       {DNNL_ARG_DST, memory(strip->y, engine_, y)}});
   stream_.wait();

@@ -2,9 +2,10 @@
 #define CAFFE_ROWS_CONVOLUTION_HPP_
 
 #include <map>
-#include <vector>
+#include <utility>
 
 #include "caffe/common.hpp"
+#include "caffe/layers/bf16_product.hpp"
 
 #ifdef USE_DNNL
 #include <dnnl.hpp>
@@ -32,6 +33,9 @@ class RowsConvolution {
   /// From count + 2 image rows, the outer ones zero at an image's border, to
   /// `count` rows.
   void ForwardStrip(int count, const Dtype* x, Dtype* y);
+  void ForwardStrip(int count, const Bf16* x, Dtype* y) {
+    LOG(FATAL) << "bfloat16 needs oneDNN and floats";
+  }
   /// For all N images: the gradient of x, and that of the filters, added.
   void BackwardData(const Dtype* dy, Dtype* dx);
   void BackwardFilters(const Dtype* x, const Dtype* dy, Dtype* filters_diff);
@@ -48,6 +52,7 @@ class RowsConvolution<float> {
   RowsConvolution(int num, int height, int width, int channels, int outputs);
   void SetFilters(const float* filters);
   void ForwardStrip(int count, const float* x, float* y);
+  void ForwardStrip(int count, const Bf16* x, float* y);
   void BackwardData(const float* dy, float* dx);
   void BackwardFilters(const float* x, const float* dy, float* filters_diff);
 
@@ -59,16 +64,20 @@ class RowsConvolution<float> {
     bool current;          // they are those that were set
   };
   Primitive* Use(Primitive* primitive);
-  dnnl::memory::desc Rows(int num, int height, int channels) const;
-  dnnl::memory::desc Filters(dnnl::memory::format_tag tag) const;
+  typedef dnnl::memory::data_type Type;
+  dnnl::memory::desc Rows(int num, int height, int channels,
+      Type type = Type::f32) const;
+  dnnl::memory::desc Filters(dnnl::memory::format_tag tag,
+      Type type = Type::f32) const;
   dnnl::convolution_forward::primitive_desc Forward(int num, int height,
-      int pad, dnnl::prop_kind kind) const;
+      int pad, dnnl::prop_kind kind, Type type = Type::f32) const;
+  void Strip(int count, const void* x, Type type, float* y);
 
   const int num_, height_, width_, channels_, outputs_;
   const float* filters_;
   dnnl::engine engine_;
   dnnl::stream stream_;
-  std::map<int, Primitive> strips_;
+  std::map<std::pair<int, Type>, Primitive> strips_;
   shared_ptr<Primitive> data_, weights_;
 };
 #endif  // USE_DNNL
