@@ -60,6 +60,13 @@ bool SharesData(Layer<Dtype>* layer, int bottoms, int tops) {
       || (type == "Concat" && bottoms == 1) || (type == "Slice" && tops == 1);
 }
 
+// Whether a layer's top begins with its first bottom, unchanged: one image's
+// features, which then need no copy.
+template <typename Dtype>
+bool BeginsWithBottom(Layer<Dtype>* layer, const Blob<Dtype>& bottom) {
+  return layer->type() == std::string("DenseBlock") && bottom.num() == 1;
+}
+
 shared_ptr<void> HugePages(size_t bytes) {
   void* memory = NULL;
   if (posix_memalign(&memory, kHugePage, RoundUp(bytes, kHugePage)) != 0) {
@@ -102,7 +109,6 @@ size_t PlaceMemory(const vector<MemoryUse>& uses, size_t alignment,
 template <typename Dtype>
 MemoryPlan<Dtype>::MemoryPlan(Net<Dtype>* net)
     : net_(net), blobs_(net->blobs()), cpu_arena_bytes_(0) {
-  FindGroups();
   net_->Reshape();
   Plan();
 }
@@ -124,11 +130,19 @@ size_t MemoryPlan<Dtype>::Group::bytes() const {
 template <typename Dtype>
 void MemoryPlan<Dtype>::Group::Forget() const {
   const Blob<Dtype> fresh(blobs[0]->shape());
-  for (int i = 0; i < blobs.size(); ++i) { blobs[i]->ShareData(fresh); }
+  for (int i = 0; i < blobs.size(); ++i) {
+    if (blobs[i]->count() == fresh.count()) {
+      blobs[i]->ShareData(fresh);
+    } else {
+      blobs[i]->ShareData(Blob<Dtype>(blobs[i]->shape()));
+    }
+  }
 }
 
 template <typename Dtype>
 void MemoryPlan<Dtype>::FindGroups() {
+  groups_.clear();
+  sources_.clear();
   vector<int> group_of(blobs_.size(), -1);
   for (int i = 0; i < net_->layers().size(); ++i) {
     Layer<Dtype>* layer = net_->layers()[i].get();
@@ -140,7 +154,8 @@ void MemoryPlan<Dtype>::FindGroups() {
     for (int j = 0; j < tops.size(); ++j) {
       Blob<Dtype>* blob = blobs_[tops[j]].get();
       int& group = group_of[tops[j]];
-      if (group < 0 && SharesData(layer, bottoms.size(), tops.size())) {
+      if (group < 0 && (SharesData(layer, bottoms.size(), tops.size())
+          || (bottoms.size() && BeginsWithBottom(layer, *blobs_[bottoms[0]])))) {
         group = group_of[bottoms[0]];
         groups_[group].blobs.push_back(blob);
       } else if (group < 0) {
@@ -164,12 +179,15 @@ void MemoryPlan<Dtype>::FindGroups() {
 
 template <typename Dtype>
 bool MemoryPlan<Dtype>::IsHeldElsewhere(const Group& group) {
-  const shared_ptr<SyncedMemory>& memory = group.blobs[0]->data();
-  long known = 0;  // NOLINT(runtime/int)
   for (int i = 0; i < group.blobs.size(); ++i) {
-    known += group.blobs[i]->data() == memory;
+    const shared_ptr<SyncedMemory>& memory = group.blobs[i]->data();
+    long known = 0;  // NOLINT(runtime/int)
+    for (int j = 0; j < group.blobs.size(); ++j) {
+      known += group.blobs[j]->data() == memory;
+    }
+    if (memory.use_count() > known) { return true; }
   }
-  return memory.use_count() > known;
+  return false;
 }
 
 template <typename Dtype>
@@ -194,6 +212,7 @@ bool MemoryPlan<Dtype>::HasChanged() const {
 
 template <typename Dtype>
 void MemoryPlan<Dtype>::Plan() {
+  FindGroups();
   mode_ = Caffe::mode();
   source_shapes_.clear();
   for (int i = 0; i < sources_.size(); ++i) {
@@ -230,12 +249,15 @@ void MemoryPlan<Dtype>::Place() {
   for (int i = 0; i < placed_.size(); ++i) {
     const vector<Blob<Dtype>*>& blobs = groups_[placed_[i]].blobs;
     Dtype* data = arena + offsets_[i] / sizeof(Dtype);
-    if (mode_ == Caffe::GPU) {
-      blobs[0]->set_gpu_data(data);
-    } else {
-      blobs[0]->set_cpu_data(data);
+    for (int j = 0; j < blobs.size(); ++j) {
+      if (j > 0 && blobs[j]->count() == blobs[0]->count()) {
+        blobs[j]->ShareData(*blobs[0]);
+      } else if (mode_ == Caffe::GPU) {
+        blobs[j]->set_gpu_data(data);
+      } else {
+        blobs[j]->set_cpu_data(data);
+      }
     }
-    for (int j = 1; j < blobs.size(); ++j) { blobs[j]->ShareData(*blobs[0]); }
     memories_[placed_[i]] = blobs[0]->data();
   }
 }

@@ -32,7 +32,8 @@ size_t PlaceMemory(const vector<MemoryUse>& uses, size_t alignment,
  *
  * A blob lives from the layer that makes it to the last one that reads it.
  * Blobs that share their data (in-place layers, Split, Flatten, Reshape, Concat
- * or Slice of one) count as one. Inputs and outputs of the net keep memory of
+ * or Slice of one) count as one, and so do a DenseBlock's features and its first
+ * bottom, with which they begin. Inputs and outputs of the net keep memory of
  * their own, as do blobs whose memory something else holds too. After a
  * forward pass any other blob may hold another's values.
  *
@@ -60,7 +61,8 @@ class MemoryPlan {
   size_t unplanned_bytes() const { return unplanned_bytes_; }
 
  private:
-  /// Blobs that share their data, the first of them made by a layer.
+  /// Blobs that share their data, or the start of it; the first is made by a
+  /// layer.
   struct Group {
     vector<Blob<Dtype>*> blobs;
     int first, last;  // layers
