@@ -1,14 +1,18 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that are missing:  docker/packages.sh FILE...
-# Each FILE lists one package a line, the reason behind '#'. Says nothing if all are there.
+# Each FILE lists one package a line, the reason behind '#', and before it in brackets the architectures that
+# have it, if not all do. Says nothing if all are there.
 set -euo pipefail
 
 for list in "$@"; do
     [[ -r $list ]] || { echo "packages: $list: cannot be read; give a list of packages" >&2; exit 2; }
 done
 missing=()
-while read -r package _ || [[ -n $package ]]; do
+architecture=$(dpkg --print-architecture)
+while read -r package rest || [[ -n $package ]]; do
     [[ -z $package || $package == '#'* ]] && continue
+    only=${rest%%]*}
+    [[ $only != '['* || " ${only#[} " == *" $architecture "* ]] || continue
     [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] || missing+=("$package")
 done < <(cat "$@")
 [[ ${#missing[@]} -eq 0 ]] && exit 0

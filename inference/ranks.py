@@ -6,11 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from prototxt_gen.errors import DFCNetError
-from solvers.engines import mpi_place
+from solvers.engines import mpi_place, share_of_cores
 
 T = TypeVar("T")
-# How many of mpirun's processes are on this machine: Open MPI, then MPICH and its kin.
-LOCAL_SIZE = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS")
 
 
 class Ranks:
@@ -73,16 +71,15 @@ def share(sizes: Sequence[int], ranks: int) -> list[list[int]]:
 
 
 def set_threads(threads: int | None) -> None:
-    """Say how many threads BLAS uses, before it is loaded; None: an equal share of this machine's cores.
+    """Say how many threads an engine uses, before it is loaded; None: an equal share of this machine's cores.
 
-    An OPENBLAS_NUM_THREADS of the user's own stays where `threads` is None.
+    An OPENBLAS_NUM_THREADS or OMP_NUM_THREADS of the user's own stays where `threads` is None.
     """
     if threads is not None:
         if threads < 1:
             raise DFCNetError("--threads", f"is {threads}", "give 1 or more")
         os.environ["OPENBLAS_NUM_THREADS"] = str(threads)
         return
-    local = next((int(os.environ[name]) for name in LOCAL_SIZE if name in os.environ), 1)
-    if local > 1:
-        cores = len(os.sched_getaffinity(0))
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", str(max(1, cores // local)))
+    cores = os.environ.get("OMP_NUM_THREADS") or share_of_cores()
+    if cores:
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", str(cores))

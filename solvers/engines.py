@@ -11,6 +11,7 @@ from typing import Protocol
 # What mpirun tells its processes: Open MPI, then MPICH and its kin.
 RANK = ("OMPI_COMM_WORLD_RANK", "PMI_RANK")
 SIZE = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
+LOCAL_SIZE = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS")
 ON_THIS_MACHINE = ("OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID")
 
 
@@ -23,6 +24,12 @@ def mpi_place() -> tuple[int, int] | None:
 def number_on_this_machine() -> int:
     """Return which of mpirun's processes on this machine this one is."""
     return _variable(ON_THIS_MACHINE) or 0
+
+
+def share_of_cores() -> int | None:
+    """Return how many cores this process may use if mpirun's on this machine get equal shares, else None."""
+    local = _variable(LOCAL_SIZE) or 1
+    return max(1, len(os.sched_getaffinity(0)) // local) if local > 1 else None
 
 
 def _variable(names: tuple[str, ...]) -> int | None:

@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import TextIO
 
 from prototxt_gen.caffe_proto import caffe_pb2
+from solvers.engines import share_of_cores
 
 GLOG_LEVEL = "GLOG_minloglevel"
 LOG_START = b"== start of a process\n"  # so that an older one's last words are not taken for this one's
@@ -24,6 +25,7 @@ def import_caffe(verbose: bool = False) -> ModuleType:
         os.environ[GLOG_LEVEL] = "0"  # whatever a parent process has set
     os.environ.setdefault(GLOG_LEVEL, ERRORS_ONLY)
     _widest_blas_kernels()
+    _number_of_threads()
     import caffe
 
     caffe.proto.caffe_pb2 = messages  # found loaded, Python does not bind it to its package
@@ -40,6 +42,17 @@ def _widest_blas_kernels() -> None:
         flags = next((line for line in cpuinfo.read_text().splitlines() if line.startswith("flags")), "")
         if set(flags.split()) >= AVX512:
             os.environ["OPENBLAS_CORETYPE"] = "SkylakeX"
+
+
+def _number_of_threads() -> None:
+    """Tell OpenMP, whose threads all of Caffe shares; it reads the variable when it is loaded.
+
+    OPENBLAS_NUM_THREADS counts where it is set: OpenBLAS as we build with it would not heed it. Where
+    the user says nothing, mpirun's processes on one machine share its cores: each does not take all of them.
+    """
+    wanted = os.environ.get("OPENBLAS_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS") or share_of_cores()
+    if wanted:
+        os.environ["OMP_NUM_THREADS"] = str(wanted)
 
 
 def divert_native_log(path: Path) -> TextIO:

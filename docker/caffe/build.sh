@@ -151,9 +151,14 @@ done
 
 begin "configure"
 only_tests=$(IFS=,; echo "${tests[*]}")
+# One pool of threads: OpenBLAS in its OpenMP flavour, with the folder as rpath (all flavours have one name).
+openblas=$(dpkg -L libopenblas-openmp-dev | grep '/libopenblas\.so$')
+dnnl=OFF
+[[ -e /usr/include/dnnl.hpp ]] && dnnl=ON
 cmake -G Ninja -S "$work/source" -B "$work/build" -DCMAKE_BUILD_TYPE=Release \
     -DCMAKE_INSTALL_PREFIX="$prefix" -DCMAKE_EXE_LINKER_FLAGS="-Wl,-rpath,$prefix/lib" \
-    -DCPU_ONLY=ON -DUSE_LEVELDB=OFF -DBLAS=Open -DBUILD_docs=OFF -DBUILD_only_tests="$only_tests" \
+    -DCPU_ONLY=ON -DUSE_LEVELDB=OFF -DBLAS=Open -DOpenBLAS_LIB="$openblas" \
+    -DUSE_OPENMP=ON -DUSE_DNNL="$dnnl" -DBUILD_docs=OFF -DBUILD_only_tests="$only_tests" \
     -Dpython_version=3 -DPYTHON_EXECUTABLE="$python" >>"$log" 2>&1
 
 begin "compile (about 3 minutes on 2 cores; log: $log)"
