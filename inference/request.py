@@ -11,7 +11,7 @@ from tqdm import tqdm
 from data_prep.classes import TASKS
 from data_prep.splits import hold_out, read_split
 from inference.deploy import check_side, read_deploy
-from inference.engines import CAFFE
+from inference.engines import CAFFE, CAFFE_BF16
 from inference.finished import short_checksum
 from inference.folders import ScenePath, find_images
 from inference.loading import load_predictor
@@ -95,7 +95,7 @@ class Request:
         return scenes
 
     def _settings(self) -> dict[str, object]:
-        """Return all that the maps depend on, beside the image; batch, threads and engine change no map."""
+        """Return all that the maps depend on, beside the image; batch, threads, other engines change none."""
         deploy = read_deploy(self.deploy)
         side = deploy.side if self.tile is None else check_side("tile", self.tile)
         for path in self.weights:
@@ -109,6 +109,7 @@ class Request:
             "overlap": default_overlap(side) if self.overlap is None else self.overlap,
             "scales": list(self.scales),
             "flip": self.flip,
+            **({"engine": CAFFE_BF16} if self.engine == CAFFE_BF16 else {}),
             "stretch": None if self.stretch is None else list(self.stretch),
             "bands": None if self.bands is None else list(self.bands),
             **vars(self.wanted),

@@ -40,9 +40,10 @@ def parse() -> argparse.Namespace:
     tiles.add_argument("--threads", type=int, help="threads of BLAS (default: an equal share of the cores)")
     tiles.add_argument(
         "--engine",
-        choices=("caffe", "onnxruntime", "openvino"),
+        choices=("caffe", "caffe-bf16", "onnxruntime", "openvino"),
         default="caffe",
-        help="what computes: Caffe, or one of two that need the extra `onnx` or `openvino` (default: caffe)",
+        help="what computes: Caffe (fused nets also in bfloat16: not quite the same maps), or one that "
+        "needs the extra `onnx` or `openvino` (default: caffe)",
     )
     images = parser.add_argument_group("images")
     images.add_argument(

@@ -200,6 +200,25 @@ def test_whole_nets_predict_alike_in_both_forms(tmp_path, model):
         np.testing.assert_allclose(fused[name], plain[name], atol=1e-4)
 
 
+def test_bfloat16_rounds_no_more_than_its_8_bits(tmp_path):
+    """Relative to the largest value; a 1x1 and a 3x3 convolution with inputs rounded to 2^-9 each."""
+    from solvers.pycaffe import import_caffe
+
+    caffe = import_caffe()
+    make = dense_block(2, architecture(16, 4))
+    plain, fused = both_forms(tmp_path, "deploy", [(1, 24, 61, 129)], make, seed=1)
+    try:
+        if not caffe.set_prediction_bf16(True):
+            pytest.skip("this CPU has no bfloat16")
+        fused.net.forward()
+    finally:
+        caffe.set_prediction_bf16(False)
+    plain.net.forward()
+    expected = plain.net.blobs[plain.output].data
+    error = np.abs(fused.net.blobs[fused.output].data - expected).max() / np.abs(expected).max()
+    assert 1e-5 < error < 1e-2
+
+
 def test_50_iterations_of_training_give_the_same_losses_in_both_forms(tiny, run_tool):
     """From the same weights, by Caffe's own solver.
 

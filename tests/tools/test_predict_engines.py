@@ -7,7 +7,9 @@ import pytest
 from data_prep.classes import TASKS
 from inference.engines import ENGINES, OTHERS
 from inference.masks import read_labels
+from prototxt_gen.emit import net_text
 from prototxt_gen.experiment import read_experiment
+from prototxt_gen.models import DEPLOY, build
 from tests.conftest import refused
 from tests.prototxt_gen.random_net import write_random_net
 
@@ -34,6 +36,44 @@ def test_maps_are_those_of_caffe(arguments, tmp_path, run_tool, engine):
         labels.append(read_labels(tmp_path / name / "7_mask.png", TASKS["road"]))
     assert 0.2 < np.mean(labels[0] == 1) < 0.8
     assert np.mean(labels[0] == labels[1]) > 0.999
+
+
+def test_bfloat16_maps_fused_nets_nearly_alike_and_refuses_plain_ones(tiny, tmp_path, run_tool):
+    from solvers.pycaffe import import_caffe
+
+    wide = ["densenet.growth_rate=8", "densenet.up_channels=16", "fusion_channels=16", "head_channels=16"]
+    plain, weights = write_random_net(tmp_path, read_experiment(tiny, wide))
+    fused = read_experiment(tiny, [*wide, "densenet.dense_block='fused'"])
+    deploy = tmp_path / "fused.prototxt"
+    deploy.write_text(net_text(build(fused, DEPLOY), ["x"]))
+    cv2.imwrite(
+        str(tmp_path / "7_sat.png"), np.random.default_rng(1).integers(0, 256, (150, 97, 3), np.uint8)
+    )
+    options = ["--deploy", deploy, "--weights", weights, "--tile", 65, tmp_path / "7_sat.png"]
+    caffe = import_caffe()
+    has_bf16 = caffe.set_prediction_bf16(True)
+    caffe.set_prediction_bf16(False)
+    labels = []
+    for name in ("caffe", "caffe-bf16"):
+        done = run_tool("predict.py", *options, "--out", tmp_path / name, "--engine", name, "--probabilities")
+        if name == "caffe-bf16" and not has_bf16:
+            refused(done, deploy, "bfloat16 needs a CPU", "--engine caffe")
+            return
+        assert (done.returncode, done.stderr) == (0, "")
+        labels.append(read_labels(tmp_path / name / "7_mask.png", TASKS["land"]))
+    assert len(np.unique(labels[0])) > 1
+    assert np.mean(labels[0] == labels[1]) > 0.95
+    probabilities = [
+        (tmp_path / name / "7_probabilities.tif").read_bytes() for name in ("caffe", "caffe-bf16")
+    ]
+    assert probabilities[0] != probabilities[1], "nothing was computed in bfloat16"
+    again = run_tool(
+        "predict.py", *options, "--out", tmp_path / "caffe", "--engine", "caffe-bf16", "--probabilities"
+    )
+    refused(again, "engine None, now it is caffe-bf16", "--overwrite")
+    options[1] = plain
+    done = run_tool("predict.py", *options, "--out", tmp_path / "x", "--engine", "caffe-bf16")
+    refused(done, plain, "has no fused layers", "--dense-block fused")
 
 
 def test_the_help_names_all_engines(run_tool, tmp_path, arguments):
