@@ -153,7 +153,7 @@ def test_one_openblas_is_loaded_and_it_is_that_of_openmp():
 from solvers.pycaffe import import_caffe
 import_caffe()
 lines = open("/proc/self/maps").read().splitlines()
-print("\\n".join({line.split()[-1] for line in lines if "openblas" in line and "site-packages" not in line}))
+print("\\n".join({line.split()[-1] for line in lines if "/libopenblas" in line and "site-packages" not in line}))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     loaded = done.stdout.split()
