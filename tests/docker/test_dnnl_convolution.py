@@ -153,7 +153,8 @@ def test_one_openblas_is_loaded_and_it_is_that_of_openmp():
 from solvers.pycaffe import import_caffe
 import_caffe()
 lines = open("/proc/self/maps").read().splitlines()
-print("\\n".join({line.split()[-1] for line in lines if "/libopenblas" in line and "site-packages" not in line}))
+paths = {line.split()[-1] for line in lines if "/libopenblas" in line}
+print("\\n".join(path for path in paths if "site-packages" not in path))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     loaded = done.stdout.split()

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+import rasterio
 
 from data_prep.classes import TASKS
 from inference.engines import ENGINES, OTHERS
@@ -34,7 +35,7 @@ def test_maps_are_those_of_caffe(arguments, tmp_path, run_tool, engine):
         done = run_tool("predict.py", *arguments, *options)
         assert (done.returncode, done.stderr) == (0, "")
         labels.append(read_labels(tmp_path / name / "7_mask.png", TASKS["road"]))
-    assert 0.2 < np.mean(labels[0] == 1) < 0.8
+    assert 0.01 < np.mean(labels[0] == 1) < 0.99
     assert np.mean(labels[0] == labels[1]) > 0.999
 
 
@@ -53,20 +54,17 @@ def test_bfloat16_maps_fused_nets_nearly_alike_and_refuses_plain_ones(tiny, tmp_
     caffe = import_caffe()
     has_bf16 = caffe.set_prediction_bf16(True)
     caffe.set_prediction_bf16(False)
-    labels = []
+    maps = []
     for name in ("caffe", "caffe-bf16"):
         done = run_tool("predict.py", *options, "--out", tmp_path / name, "--engine", name, "--probabilities")
         if name == "caffe-bf16" and not has_bf16:
             refused(done, deploy, "bfloat16 needs a CPU", "--engine caffe")
             return
         assert (done.returncode, done.stderr) == (0, "")
-        labels.append(read_labels(tmp_path / name / "7_mask.png", TASKS["land"]))
-    assert len(np.unique(labels[0])) > 1
-    assert np.mean(labels[0] == labels[1]) > 0.95
-    probabilities = [
-        (tmp_path / name / "7_probabilities.tif").read_bytes() for name in ("caffe", "caffe-bf16")
-    ]
-    assert probabilities[0] != probabilities[1], "nothing was computed in bfloat16"
+        with rasterio.open(tmp_path / name / "7_probabilities.tif") as raster:
+            maps.append(raster.read().astype(float) / 254)
+    assert 0 < np.abs(maps[0] - maps[1]).max() < 0.1
+    assert np.mean(maps[0].argmax(axis=0) == maps[1].argmax(axis=0)) > 0.95
     again = run_tool(
         "predict.py", *options, "--out", tmp_path / "caffe", "--engine", "caffe-bf16", "--probabilities"
     )
