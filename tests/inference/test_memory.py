@@ -1,0 +1,124 @@
+"""Memory stays where it is when scenes grow, and is asked for before Caffe takes it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.windows import Window
+
+from inference import memory
+from inference.caffe_net import CaffeNet
+from inference.deploy import read_deploy
+from prototxt_gen.emit import net_text
+from prototxt_gen.errors import NetError
+from prototxt_gen.experiment import read_experiment
+from prototxt_gen.models import DEPLOY, FOLDED, build
+from tests.inference.pixel_net import make_pixel_net
+
+ROOT = Path(__file__).parents[2]
+# Maps a scene with a net that costs nothing; prints the process's highest memory in MB before and after.
+MAP = """
+import resource, sys
+import numpy as np
+from pathlib import Path
+from data_prep.classes import TASKS
+from data_prep.geotiff import SETTINGS
+from inference.folders import ScenePath
+from inference.mapping import Mapper
+from inference.predictor import Predictor
+from inference.scene_image import Reading
+from inference.scene_maps import Wanted
+from inference.workplace import workplace
+
+class Net:
+    side = 129
+    def __call__(self, tiles):
+        level = tiles[:, :1] / 255
+        return np.concatenate([level, (1 - level) / 2, (1 - level) / 2, *[level * 0] * 3], axis=1)
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+SETTINGS["GDAL_CACHEMAX"] = 4 << 20  # so that it is full in a small scene too
+path, out = Path(sys.argv[1]), Path(sys.argv[2])
+wanted = Wanted(probabilities=True, confidence=True)
+with workplace(out) as work:
+    predictor = Predictor(Net(), (0, 0, 0), 1.0, scales=(0.75, 1.25))
+    before = peak()
+    Mapper(predictor, TASKS["land"], out, work, wanted, Reading(), {}, print)(ScenePath("a", path))
+print(before, peak())
+"""
+
+
+def peak_of(tmp_path: Path, height: int, width: int) -> float:
+    """Return by how many MB mapping a GeoTIFF raises the highest memory of a process."""
+    path = tmp_path / f"{height}.tif"
+    profile = {"driver": "GTiff", "count": 3, "height": height, "width": width, "dtype": "uint8"}
+    profile |= {"tiled": True, "crs": "EPSG:32633", "compress": "deflate", "nodata": 0}
+    rows = np.random.default_rng(0).integers(1, 255, (3, 256, width), np.uint8)
+    with rasterio.open(path, "w", **profile) as file:
+        for top in range(0, height, 256):
+            part = rows[:, : min(256, height - top)]
+            file.write(part, window=Window(0, top, width, part.shape[1]))
+    command = [sys.executable, "-c", MAP, path, tmp_path / f"maps{height}"]
+    done = subprocess.run(map(str, command), cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    before, after = map(float, done.stdout.split())
+    return after - before
+
+
+def test_memory_does_not_grow_with_the_height_of_a_scene(tmp_path):
+    low, high = peak_of(tmp_path, 400, 1000), peak_of(tmp_path, 4400, 1000)
+    # The image has 12 MB more, its maps 32 MB, its probabilities as computed 96 MB.
+    assert high < low + 25
+    assert high < 100
+
+
+@pytest.mark.caffe
+@pytest.mark.parametrize("phase", [DEPLOY, FOLDED])
+def test_what_a_forward_pass_takes_is_foretold(tiny, tmp_path, phase):
+    exp = read_experiment(tiny)
+    deploy = tmp_path / "deploy.prototxt"
+    deploy.write_text(net_text(build(exp, phase), ["a test"]))
+    script = """
+import resource, sys
+from inference.memory import forward_bytes
+from solvers.pycaffe import import_caffe
+caffe = import_caffe()
+net = caffe.Net(sys.argv[1], caffe.TEST)
+net.blobs["data"].reshape(2, 3, 641, 641)
+net.reshape()
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+before = peak()
+net.forward()
+print(forward_bytes(net), peak() - before)
+"""
+    command = [sys.executable, "-c", script, deploy]
+    done = subprocess.run(map(str, command), cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    foretold, taken = map(int, done.stdout.split())
+    assert taken > 100e6
+    assert foretold == pytest.approx(taken, rel=0.1)
+
+
+@pytest.mark.caffe
+def test_a_net_that_does_not_fit_is_refused_with_both_numbers(tmp_path, monkeypatch):
+    deploy, weights, _ = make_pixel_net(tmp_path)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1 << 20)
+    with pytest.raises(
+        NetError, match=r"deploy\.prototxt: takes 0\.\d GiB .*, 0\.0 GiB are free; .*--tile than 513"
+    ):
+        CaffeNet(read_deploy(deploy), weights, "land", side=513)
+
+
+def test_the_room_is_the_least_of_machine_cgroup_and_limit(monkeypatch, tmp_path):
+    (tmp_path / "memory.max").write_text("5000000\n")
+    (tmp_path / "memory.current").write_text("3000000\n")
+    (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 100000\n")
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    assert memory.available_bytes() == 2100000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory.available_bytes() > 2100000
