@@ -10,30 +10,23 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def forward_bytes(net) -> int:
-    """Return the bytes that a forward pass of a caffe.Net touches at its present shape, parameters left out.
+    """Return the bytes that a forward pass of a caffe.Net takes at least at its present shape.
 
-    Counted as `prototxt_gen.cost` does: each top that is not its bottom, and what plain layers keep
-    beside. A layer of another kind counts with its tops alone.
+    Each blob once, and what BatchNorm and Scale keep beside; parameters and the work space of
+    convolutions, which depends on how Caffe is built, are left out.
     """
     counts = [blob.count for blob in net._blobs]
-    values = 0
+    own = set(range(len(counts)))  # blobs with memory of their own: tops in place are their bottoms
+    beside = 0
     for number, layer in enumerate(net.layers):
         bottoms, tops = list(net._bottom_ids(number)), list(net._top_ids(number))
-        in_place = tops == bottoms[: len(tops)]
-        if layer.type != "Split" and not in_place:  # copies of a Split share their data
-            values += sum(counts[top] for top in tops)
-        if layer.type == "BatchNorm":  # temp_ and x_norm_
-            values += 2 * counts[bottoms[0]]
-        elif layer.type == "Scale" and in_place:  # temp_
-            values += counts[bottoms[0]]
-        elif layer.type == "Pooling":  # max_idx_
-            values += counts[tops[0]]
-        elif layer.type == "Convolution":
-            _, channels, *kernel = tuple(layer.blobs[0].shape)
-            if kernel != [1, 1]:  # col_buffer_, of one image
-                height, width = tuple(net._blobs[tops[0]].shape)[2:]
-                values += channels * kernel[0] * kernel[1] * height * width
-    return FLOAT * values
+        if layer.type == "Split":  # its copies share their data
+            own.difference_update(tops)
+        elif layer.type == "BatchNorm":  # temp_ and x_norm_
+            beside += 2 * counts[bottoms[0]]
+        elif layer.type == "Scale" and tops == bottoms[:1]:  # temp_
+            beside += counts[bottoms[0]]
+    return FLOAT * (beside + sum(counts[blob] for blob in own))
 
 
 def available_bytes() -> int | None:
@@ -47,7 +40,7 @@ def check_room(where: object, needed: int, remedy: str) -> None:
     """Raise NetError where a net needs more bytes than there are."""
     room = available_bytes()
     if room is not None and needed > room:
-        fact = f"takes {needed / 2**30:.1f} GiB to predict a tile, {room / 2**30:.1f} GiB are free"
+        fact = f"takes at least {needed / 2**30:.1f} GiB to predict a tile, {room / 2**30:.1f} GiB are free"
         raise NetError(where, fact, remedy)
 
 

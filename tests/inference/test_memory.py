@@ -79,7 +79,7 @@ def test_memory_does_not_grow_with_the_height_of_a_scene(tmp_path):
 
 @pytest.mark.caffe
 @pytest.mark.parametrize("phase", [DEPLOY, FOLDED])
-def test_what_a_forward_pass_takes_is_foretold(tiny, tmp_path, phase):
+def test_what_a_forward_pass_takes_at_least_is_foretold(tiny, tmp_path, phase):
     exp = read_experiment(tiny)
     deploy = tmp_path / "deploy.prototxt"
     deploy.write_text(net_text(build(exp, phase), ["a test"]))
@@ -101,7 +101,7 @@ print(forward_bytes(net), peak() - before)
     assert done.returncode == 0, done.stderr
     foretold, taken = map(int, done.stdout.split())
     assert taken > 100e6
-    assert foretold == pytest.approx(taken, rel=0.1)
+    assert 0.6 * taken < foretold < 1.05 * taken
 
 
 @pytest.mark.caffe
@@ -109,7 +109,7 @@ def test_a_net_that_does_not_fit_is_refused_with_both_numbers(tmp_path, monkeypa
     deploy, weights, _ = make_pixel_net(tmp_path)
     monkeypatch.setattr(memory, "available_bytes", lambda: 1 << 20)
     with pytest.raises(
-        NetError, match=r"deploy\.prototxt: takes 0\.\d GiB .*, 0\.0 GiB are free; .*--tile than 513"
+        NetError, match=r"deploy\.prototxt: takes at least 0\.\d GiB .*, 0\.0 GiB are free; .*--tile than 513"
     ):
         CaffeNet(read_deploy(deploy), weights, "land", side=513)
 
