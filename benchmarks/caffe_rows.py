@@ -26,12 +26,18 @@ def open_caffe(folder: Path):
 
 
 class CaffePrediction:
-    """The TEST phase of the net of a case; threads are those of the environment (OPENBLAS_NUM_THREADS)."""
+    """The TEST phase of the net of a case, its blobs sharing memory as in predict.py.
 
-    def __init__(self, folder: Path, _threads: int) -> None:
+    Threads are those of the environment (OPENBLAS_NUM_THREADS).
+    """
+
+    def __init__(self, folder: Path, _threads: int, bf16: bool = False) -> None:
         caffe = open_caffe(folder)
+        if caffe.set_prediction_bf16(bf16) != bf16:
+            raise ModuleNotFoundError(name="bfloat16 on this CPU")
         self._net = caffe.Net(str(folder / "net.prototxt"), caffe.TEST)
         load_weights(self._net, folder / "net.caffemodel")
+        self._net.plan_memory()
 
     def run(self, inputs: Blobs) -> Blobs:
         """Return the probabilities."""
@@ -61,7 +67,11 @@ class CaffeTraining:
         return {name: net.blobs[name].data.copy() for name in net.outputs}
 
 
-KINDS = {"caffe": CaffePrediction, "caffe-training": CaffeTraining}
+KINDS = {
+    "caffe": CaffePrediction,
+    "caffe-bf16": partial(CaffePrediction, bf16=True),
+    "caffe-training": CaffeTraining,
+}
 
 if __name__ == "__main__":
     serve({kind: partial(runner, make) for kind, make in KINDS.items()})

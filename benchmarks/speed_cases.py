@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from prototxt_gen.experiment import Experiment
 from prototxt_gen.fold import fold
 from prototxt_gen.fused import fuse, plain_view
 from prototxt_gen.layers import Net
-from prototxt_gen.models import DEPLOY, FOLDED, TRAIN, build
+from prototxt_gen.models import DEPLOY, TRAIN, build
 from prototxt_gen.onnx_export import to_onnx, write_onnx
 
 HERE = Path(__file__).resolve().parent
@@ -54,7 +54,7 @@ def predicting(exp: Experiment, side: int, weights: Weights | None) -> tuple[Net
     net = build(exp, DEPLOY, ["land"], crop=side)
     weights = plain_view(weights) if weights else random_weights(net)
     plain = Form("plain", _message(net), weights, _bytes(net, "deploy_bytes"))
-    folded = Form("folded", *fold(plain.net, weights, exp.name), _bytes(_folded(exp, side), "deploy_bytes"))
+    folded = Form("folded", *fold(plain.net, weights, exp.name))
     return net, [plain, folded, fused_form(build(_fused(exp), DEPLOY, ["land"], crop=side), weights)]
 
 
@@ -87,7 +87,12 @@ def prediction_rows(folder: Path, forms: Sequence[Form], side: int, threads: int
     peers = [
         Row(kind, _peer(kind, folder / "plain", threads), needs, allowed) for kind, allowed in kinds.items()
     ]
-    return [*_caffe_rows("caffe", folder, forms, threads), *peers]
+    rounded = _caffe_rows("caffe-bf16", folder, [form for form in forms if form.name == "fused"], threads)
+    return [
+        *_caffe_rows("caffe", folder, forms, threads),
+        *(replace(row, name=f"{row.name} bf16", tolerance=BFLOAT16) for row in rounded),
+        *peers,
+    ]
 
 
 def training_rows(folder: Path, forms: Sequence[Form], side: int, threads: int) -> list[Row]:
@@ -129,10 +134,6 @@ def _plain(exp: Experiment, form: str = "plain") -> Experiment:
 
 def _fused(exp: Experiment) -> Experiment:
     return _plain(exp, "fused")
-
-
-def _folded(exp: Experiment, side: int) -> Net:
-    return build(exp, FOLDED, ["land"], crop=side)
 
 
 def _message(net: Net):
