@@ -46,7 +46,8 @@ class CaffeNet:
                 "emit a deploy net whose output has the input's size",
             )
         remedy = f"give a smaller --tile than {self.side} or --batch than {batch}, or fold the net"
-        check_room(deploy.path, forward_bytes(self._net), remedy)
+        planned, _ = self._net.plan_memory()  # blobs share memory: only inputs and outputs can be read
+        check_room(deploy.path, forward_bytes(self._net, planned), remedy)
         self.classes = answer[1]
         self._parameters: dict[str, list[np.ndarray]] | None = None  # while there is no twin
         self._in_net = [self]  # whose parameters the net holds; one list for all twins

@@ -9,24 +9,21 @@ FLOAT = 4  # bytes
 CGROUP = Path("/sys/fs/cgroup")
 
 
-def forward_bytes(net) -> int:
+def forward_bytes(net, blobs: int) -> int:
     """Return the bytes that a forward pass of a caffe.Net takes at least at its present shape.
 
-    Each blob once, and what BatchNorm and Scale keep beside; parameters and the work space of
-    convolutions, which depends on how Caffe is built, are left out.
+    The bytes of its `blobs` as they lie, and what BatchNorm and Scale keep beside; parameters and the work
+    space of convolutions, which depends on how Caffe is built, are left out.
     """
     counts = [blob.count for blob in net._blobs]
-    own = set(range(len(counts)))  # blobs with memory of their own: tops in place are their bottoms
     beside = 0
     for number, layer in enumerate(net.layers):
         bottoms, tops = list(net._bottom_ids(number)), list(net._top_ids(number))
-        if layer.type == "Split":  # its copies share their data
-            own.difference_update(tops)
-        elif layer.type == "BatchNorm":  # temp_ and x_norm_
+        if layer.type == "BatchNorm":  # temp_ and x_norm_
             beside += 2 * counts[bottoms[0]]
         elif layer.type == "Scale" and tops == bottoms[:1]:  # temp_
             beside += counts[bottoms[0]]
-    return FLOAT * (beside + sum(counts[blob] for blob in own))
+    return blobs + FLOAT * beside
 
 
 def available_bytes() -> int | None:

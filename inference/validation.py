@@ -50,7 +50,9 @@ class Validation:
         with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:
             file.write(net_text(build(self.experiment, DEPLOY), ["for validation"]))
             file.flush()
-            return caffe.Net(file.name, caffe.TEST)
+            net = caffe.Net(file.name, caffe.TEST)
+        net.plan_memory()
+        return net
 
     def _score(self, task: str, source: Path) -> dict:
         classes = read_manifest(source)["classes"]

@@ -1,8 +1,9 @@
 """What a net costs: parameters, multiply-adds, and memory of activations.
 
-Memory counts what BVLC Caffe 1.0.0 and our fused layers keep per layer on the CPU, in float32. Blobs are
-allocated when they are first touched: a deploy net touches no gradients, a training net none of images
-and labels. A deploy net's blobs are counted as if each had its own memory (see docker/caffe's plan_memory).
+Memory counts what our build of Caffe keeps per layer on the CPU, in float32; its convolutions, by oneDNN,
+keep nothing that grows with the image. Blobs are allocated when they are first touched: a deploy net touches
+no gradients, a training net none of images and labels. A deploy net's blobs are counted as if each had its
+own memory; `plan_memory` of a caffe.Net tells what they take when they share it.
 
 A fused layer keeps its top, with its gradient in training, and nothing else that grows with the image but,
 if asked to, the bottlenecks of all units: units x N x bottleneck x H x W. What it computes again in the
@@ -51,10 +52,21 @@ def multiply_adds(layer: Layer) -> int:
 def shared_scratch(net: Net) -> int:
     """Return the bytes of scratch memory that a training net's fused layers share.
 
-    The largest DenseBlock counts: one unit's bottleneck and its gradient, 2 x N x bottleneck x H x W.
+    The largest DenseBlock counts. Its backward pass has one unit's bottleneck there (unless it is kept), that
+    after BN-ReLU, its gradient, and the gradient of the new features: N x (3 bottleneck + growth) x H x W.
     """
-    blocks = [layer for layer in net.layers if layer.type == "DenseBlock"]
-    return FLOAT * max((2 * _bottleneck(layer) for layer in blocks), default=0)
+    return FLOAT * max((_scratch(layer) for layer in net.layers if layer.type == "DenseBlock"), default=0)
+
+
+def _scratch(layer: Layer) -> int:
+    images, _, *size = layer.tops[0].shape
+    growth = layer.params[-1][0]
+    return (2 if _keeps(layer) else 3) * _bottleneck(layer) + images * growth * count(tuple(size))
+
+
+def _keeps(layer: Layer) -> bool:
+    """Tell whether a DenseBlock keeps its bottlenecks."""
+    return ("keep_bottlenecks", "true") in dict(layer.fields)["dense_block_param"]
 
 
 def _bottleneck(layer: Layer) -> int:
@@ -86,9 +98,7 @@ def _internal_values(layer: Layer) -> tuple[int, int]:
             forward, backward = 2 * size, size if _in_place(layer) else 0
         case "Scale" if _in_place(layer):  # temp_: the input, which the output overwrites
             forward = size
-        case "Convolution" if layer.params[0][2] > 1:  # col_buffer_: the patches of one image
-            forward = layer.params[0][1] * layer.params[0][2] ** 2 * count(layer.tops[0].shape[2:])
-        case "DenseBlock" if ("keep_bottlenecks", "true") in dict(layer.fields)["dense_block_param"]:
+        case "DenseBlock" if _keeps(layer):
             forward = len(layer.params) // UNIT * _bottleneck(layer)
         case "Pooling" if ("pool", "MAX") in layer.fields[0][1]:  # max_idx_
             forward = count(layer.tops[0].shape)

@@ -17,11 +17,12 @@ from tests.prototxt_gen.random_net import answer, random_weights
 
 pytestmark = pytest.mark.caffe
 SOLVERS = Path(__file__).parents[2] / "solvers"
+PLAIN = ["densenet.dense_block='plain'"]
 
 
 @pytest.mark.parametrize("name", ["baseline", "classmate", "dfcnet", "dfcnet_demo"])
 def test_the_folded_net_of_the_builder_with_folded_weights_answers_alike(tmp_path, name):
-    exp = read_experiment(SOLVERS / f"{name}.toml")
+    exp = read_experiment(SOLVERS / f"{name}.toml", PLAIN)
     plain, folded = build(exp, DEPLOY, crop=65), build(exp, FOLDED, crop=65)
     weights = random_weights(plain)
     (tmp_path / "deploy.prototxt").write_text(net_text(plain, ["plain"]))
@@ -124,7 +125,7 @@ def test_weights_survive_being_written_and_read(tmp_path):
 def test_weights_of_fused_layers_fold_as_plain_ones_do(tmp_path):
     from prototxt_gen.fused import fuse
 
-    plain = build(read_experiment(SOLVERS / "dfcnet_demo.toml"), DEPLOY, crop=65)
+    plain = build(read_experiment(SOLVERS / "dfcnet_demo.toml", PLAIN), DEPLOY, crop=65)
     (tmp_path / "deploy.prototxt").write_text(net_text(plain, ["plain"]))
     net, weights = read_net(tmp_path / "deploy.prototxt"), random_weights(plain)
     expected, got = fold(net, weights, "w")[1], fold(net, fuse(weights), "w")[1]
@@ -138,7 +139,7 @@ def test_a_net_of_fused_layers_folds_into_plain_ones_that_answer_alike(tmp_path)
     from prototxt_gen.fused import fuse
 
     path = SOLVERS / "dfcnet_demo.toml"
-    plain = build(read_experiment(path), DEPLOY, crop=65)
+    plain = build(read_experiment(path, PLAIN), DEPLOY, crop=65)
     weights, image = random_weights(plain), np.random.default_rng(2).normal(size=(1, 3, 65, 65))
     answers = []
     for form in ("plain", "fused"):

@@ -25,9 +25,9 @@ FUSED = "densenet.dense_block='fused'"
 def both(name: str, phase: str, *settings: str) -> tuple[Net, Net]:
     """Return the plain and the fused form of an experiment's net."""
     path = SOLVERS / f"{name}.toml"
-    return build(read_experiment(path, settings), phase), build(
-        read_experiment(path, [*settings, FUSED]), phase
-    )
+    forms = [f"densenet.dense_block='{form}'" for form in ("plain", "fused")]
+    plain, fused = (build(read_experiment(path, [*settings, form]), phase) for form in forms)
+    return plain, fused
 
 
 def weights_of(net: Net) -> dict[str, list[np.ndarray]]:
@@ -257,13 +257,14 @@ def test_a_fused_block_counted_by_hand(net):
     assert cost.multiply_adds == 2 * 81 * (12 * 10 + 3 * 12 * 9 + 12 * 13 + 3 * 12 * 9)
     assert cost.deploy_bytes == 4 * 2 * 16 * 81
     assert cost.training_bytes == 2 * cost.deploy_bytes  # and its gradient
-    assert shared_scratch(net) == 4 * 2 * 12 * 17 * 17  # the larger of 2 x 81 and 289 pixels
+    assert shared_scratch(net) == 4 * (3 * 12 + 3) * 17 * 17  # the larger of 2 x 81 and 289 pixels
 
 
 def test_kept_bottlenecks_counted_by_hand(net):
     x = net.input("x", (2, 10, 9, 9))
     blocks.dense_block(net, 4, [x], 2, ARCH.model_copy(update={"keep_bottlenecks": True}))
     assert layer_costs(net)["dense_block4"].training_bytes == 4 * 2 * 81 * (2 * 16 + 2 * 12)
+    assert shared_scratch(net) == 4 * 2 * 81 * (2 * 12 + 3)
 
 
 def test_an_interp_that_adds_in_place_keeps_nothing(net):
