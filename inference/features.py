@@ -50,8 +50,12 @@ def trunk(layers: Sequence, sizes: Mapping[str, int]) -> dict[str, Blob]:
 
 
 def deepest(blobs: Mapping[str, Blob], rate: int | None = None) -> Blob:
-    """Return the deepest blob, of those of a downsample rate if given; the first of equals."""
-    return max((b for b in blobs.values() if rate in (None, b.rate)), key=lambda blob: blob.depth)
+    """Return the deepest blob, of those of a downsample rate if given.
+
+    Of equals it is what goes on to the next block, and not its projection for dense fusion; else the first.
+    """
+    found = (blob for blob in blobs.values() if rate in (None, blob.rate))
+    return max(found, key=lambda blob: (blob.depth, not blob.name.startswith("fusion")))
 
 
 class FeatureNet(CaffeNet):
