@@ -42,6 +42,14 @@ class BNReLUConvolutionLayer : public Layer<Dtype> {
   virtual void Backward_gpu(const vector<Blob<Dtype>*>& top,
       const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom);
 
+  // What the GPU does, for any device (fused_device.hpp).
+  template <class Device>
+  void ForwardOn(const vector<Blob<Dtype>*>& bottom,
+      const vector<Blob<Dtype>*>& top);
+  template <class Device>
+  void BackwardOn(const vector<Blob<Dtype>*>& top,
+      const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom);
+
   enum { kFilters = 5, kBias = 6 };
 
   int num_, channels_, outputs_, pixels_;

@@ -39,6 +39,14 @@ class BNReLULayer : public Layer<Dtype> {
   virtual void Backward_gpu(const vector<Blob<Dtype>*>& top,
       const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom);
 
+  // What the GPU does, for any device (fused_device.hpp).
+  template <class Device>
+  void ForwardOn(const vector<Blob<Dtype>*>& bottom,
+      const vector<Blob<Dtype>*>& top);
+  template <class Device>
+  void BackwardOn(const vector<Blob<Dtype>*>& top,
+      const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom);
+
   int num_, channels_, pixels_;
   Normalization<Dtype> norm_;
   Blob<Dtype> mean_, variance_;  // of this batch

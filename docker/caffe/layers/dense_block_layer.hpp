@@ -72,6 +72,27 @@ class DenseBlockLayer : public Layer<Dtype> {
   void BackwardUnit(int unit, const Dtype* features, Dtype* diff);
   void BackwardBottleneck(int unit, const Dtype* bottleneck, Dtype* diff);
 
+  // What the GPU does, for any device (fused_device.hpp).
+  template <class Device>
+  void ForwardOn(const vector<Blob<Dtype>*>& bottom,
+      const vector<Blob<Dtype>*>& top);
+  template <class Device>
+  void BackwardOn(const vector<Blob<Dtype>*>& top,
+      const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom);
+  template <class Device>
+  void ForwardByKeptOn(int unit, Dtype* features);
+  template <class Device>
+  void ForwardByBatchOn(int unit, Dtype* features);
+  template <class Device>
+  void BottleneckOn(int unit, const Dtype* features, Dtype* bottleneck);
+  template <class Device>
+  void BackwardUnitOn(int unit, const Dtype* features, Dtype* diff);
+  template <class Device>
+  void BackwardBottleneckOn(int unit, const Dtype* bottleneck,
+      const Dtype* diff, Dtype* bottleneck_diff);
+  template <class Device>
+  Dtype* FiltersDiffOn(int unit, int which);
+
   int channels_;  // of all bottoms
   int units_, growth_, bottleneck_;
   int num_, height_, width_, pixels_;

@@ -8,6 +8,11 @@
 
 namespace caffe {
 
+namespace fused {
+template <typename Dtype> struct Map;
+struct Sums;
+}  // namespace fused
+
 /**
  * @brief A BatchNorm with its Scale as one map y = scale x + shift per channel.
  *
@@ -46,6 +51,16 @@ class Normalization {
   void Backward(const double* sum, const double* product, int count,
       bool learn, Dtype* offset, Dtype* slope);
 
+  /// The same on a device (fused_device.hpp), whose memory the pointers are
+  /// in; the sums are `parts` for each channel, offset and slope may be added.
+  template <class Device>
+  void UseBatchOn(const Dtype* mean, const Dtype* variance, int count);
+  template <class Device>
+  void UseKeptOn();
+  template <class Device>
+  void BackwardOn(const fused::Sums* partials, int parts, int count,
+      bool learn, bool add, Dtype* offset, Dtype* slope);
+
   // (C) each, of the last UseBatch or UseKept.
   const Blob<Dtype>& scale() const { return scale_; }
   const Blob<Dtype>& shift() const { return shift_; }
@@ -53,6 +68,8 @@ class Normalization {
 
  protected:
   void SetMap();
+  template <class Device>
+  fused::Map<Dtype> MapOn();
 
   Blob<Dtype> *mean_, *variance_, *count_, *gamma_, *beta_;
   bool by_batch_;

@@ -88,19 +88,14 @@ class FusedLayersTest : public MultiDeviceTest<TypeParam> {
   vector<Blob<double>*> bottoms_, tops_;
 };
 
-typedef ::testing::Types<CPUDevice<double>
-#ifndef CPU_ONLY
-    , GPUDevice<double>
-#endif
-    > Devices;
-TYPED_TEST_CASE(FusedLayersTest, Devices);
+TYPED_TEST_CASE_P(FusedLayersTest);
 
-TYPED_TEST(FusedLayersTest, DenseBlockHasTheGradientOfItsFunction) {
+TYPED_TEST_P(FusedLayersTest, DenseBlockHasTheGradientOfItsFunction) {
   this->Bottoms(1);
   this->template CheckGradient<DenseBlockLayer<double> >(this->DenseBlock());
 }
 
-TYPED_TEST(FusedLayersTest, DenseBlockConcatenatesItsBottoms) {
+TYPED_TEST_P(FusedLayersTest, DenseBlockConcatenatesItsBottoms) {
   this->Bottoms(2);
   LayerParameter param = this->DenseBlock();
   this->template CheckGradient<DenseBlockLayer<double> >(param);
@@ -117,21 +112,21 @@ TYPED_TEST(FusedLayersTest, DenseBlockConcatenatesItsBottoms) {
   }
 }
 
-TYPED_TEST(FusedLayersTest, DenseBlockMayKeepItsBottlenecks) {
+TYPED_TEST_P(FusedLayersTest, DenseBlockMayKeepItsBottlenecks) {
   this->Bottoms(1);
   LayerParameter param = this->DenseBlock();
   param.mutable_dense_block_param()->set_keep_bottlenecks(true);
   this->template CheckGradient<DenseBlockLayer<double> >(param);
 }
 
-TYPED_TEST(FusedLayersTest, BNReLUConvolutionHasTheGradientOfItsFunction) {
+TYPED_TEST_P(FusedLayersTest, BNReLUConvolutionHasTheGradientOfItsFunction) {
   this->Bottoms(1);
   typedef BNReLUConvolutionLayer<double> Layer;
   this->template CheckGradient<Layer>(this->Convolution(false));
   this->template CheckGradient<Layer>(this->Convolution(true));
 }
 
-TYPED_TEST(FusedLayersTest, BNReLUHasTheGradientOfItsFunction) {
+TYPED_TEST_P(FusedLayersTest, BNReLUHasTheGradientOfItsFunction) {
   this->Bottoms(1);
   LayerParameter param;
   param.set_phase(TRAIN);
@@ -139,7 +134,7 @@ TYPED_TEST(FusedLayersTest, BNReLUHasTheGradientOfItsFunction) {
   this->template CheckGradient<BNReLULayer<double> >(param);
 }
 
-TYPED_TEST(FusedLayersTest, StatisticsDoNotLearn) {
+TYPED_TEST_P(FusedLayersTest, StatisticsDoNotLearn) {
   this->Bottoms(1);
   DenseBlockLayer<double> block(this->DenseBlock());
   block.SetUp(this->bottoms_, this->tops_);
@@ -151,5 +146,17 @@ TYPED_TEST(FusedLayersTest, StatisticsDoNotLearn) {
     EXPECT_EQ(fixed ? 0 : 1, lr) << "blob " << i;
   }
 }
+
+REGISTER_TYPED_TEST_CASE_P(FusedLayersTest,
+    DenseBlockHasTheGradientOfItsFunction,
+    DenseBlockConcatenatesItsBottoms,
+    DenseBlockMayKeepItsBottlenecks,
+    BNReLUConvolutionHasTheGradientOfItsFunction,
+    BNReLUHasTheGradientOfItsFunction,
+    StatisticsDoNotLearn);
+INSTANTIATE_TYPED_TEST_CASE_P(CPU, FusedLayersTest, CPUDevice<double>);
+#ifndef CPU_ONLY
+INSTANTIATE_TYPED_TEST_CASE_P(GPU, FusedLayersTest, GPUDevice<double>);
+#endif
 
 }  // namespace caffe
