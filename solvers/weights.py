@@ -3,6 +3,7 @@
 Net and file may be of plain or of fused layers, each of its own: both are seen as plain ones.
 """
 
+import ctypes
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -79,7 +80,16 @@ def load_weights(net, path: Path, fit: Fit = Fit.WHOLE) -> Match:
     for name in found.loaded:
         for blob, values in zip(own[name], weights[name], strict=True):
             blob.data[...] = values.reshape(blob.data.shape)
+    del weights
+    _give_memory_back()
     return found
+
+
+def _give_memory_back() -> None:
+    """Return freed memory to the system, where the C library can: the file's parts were held several times."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim:
+        trim(0)
 
 
 def _equal(own: Shapes, file: Shapes) -> bool:
