@@ -86,7 +86,7 @@ def load_weights(net, path: Path, fit: Fit = Fit.WHOLE) -> Match:
 
 
 def _give_memory_back() -> None:
-    """Return freed memory to the system, where the C library can: the file's parts were held several times."""
+    """Return freed memory to the system, where the C library can: reading held the file several times."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim:
         trim(0)
