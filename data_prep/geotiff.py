@@ -43,6 +43,8 @@ def open_geotiff(path: Path) -> Iterator[rasterio.DatasetReader]:
         height, width = dataset.shape
         if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
             raise DataError(path, f"is {width}x{height} pixels", f"cut it to at most {MAX_SIDE} a side")
+        if complex_types := sorted(kind for kind in set(dataset.dtypes) if kind.startswith("complex")):
+            raise DataError(path, f"has bands of {complex_types[0]}", "export the bands as real numbers")
         rows, columns = dataset.block_shapes[0]
         if rows * columns * dataset.count * np.dtype(dataset.dtypes[0]).itemsize > MAX_BLOCK:
             fact = f"is stored in blocks of {columns}x{rows} pixels"

@@ -8,6 +8,8 @@ import os
 from multiprocessing.connection import Connection
 from typing import Protocol
 
+from prototxt_gen.fused import plain_view
+
 # What mpirun tells its processes: Open MPI, then MPICH and its kin.
 RANK = ("OMPI_COMM_WORLD_RANK", "PMI_RANK")
 SIZE = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
@@ -96,7 +98,8 @@ class Mpi:
         for blobs in solver.net.params.values():
             for blob in blobs:
                 self._comm.Bcast(blob.data)
-        learnt = [blobs for name, blobs in solver.net.params.items() if not _is_statistics(name)]
+        # A fused layer's blobs part into statistics and what is learnt as the plain layers' do.
+        learnt = [blobs for name, blobs in plain_view(solver.net.params).items() if not _is_statistics(name)]
 
         def average() -> None:
             for blobs in learnt:

@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import TextIO
 
 from prototxt_gen.caffe_proto import caffe_pb2
+from prototxt_gen.errors import DFCNetError
 from solvers.engines import share_of_cores
 
 GLOG_LEVEL = "GLOG_minloglevel"
@@ -28,6 +29,8 @@ def import_caffe(verbose: bool = False) -> ModuleType:
     _number_of_threads()
     import caffe
 
+    if not hasattr(caffe, "set_prediction_bf16"):
+        raise DFCNetError("caffe", "is an older build than this checkout", "run `make caffe`")
     caffe.proto.caffe_pb2 = messages  # found loaded, Python does not bind it to its package
     return caffe
 

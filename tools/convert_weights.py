@@ -16,14 +16,18 @@ def main() -> None:
     args = parser.parse_args()
 
     from prototxt_gen.caffemodel import read_caffemodel, write_caffemodel
+    from prototxt_gen.files import refuse_existing
     from prototxt_gen.fused import fuse, plain_view
-    from prototxt_gen.model_card import read_card, write_card
+    from prototxt_gen.model_card import card_path, read_card, write_card
 
     weights, card = read_caffemodel(args.weights), read_card(args.weights)
+    refuse_existing(card_path(args.out), args.overwrite)
     converted = plain_view(weights) if args.to == "plain" else fuse(weights)
     write_caffemodel(args.out, args.weights.stem, converted, args.overwrite)
     if card:
         write_card(args.out, card)
+    else:  # an older one would speak of other weights
+        card_path(args.out).unlink(missing_ok=True)
     print(f"{args.out}: {len(weights)} layers with weights written as {len(converted)}")
 
 

@@ -38,13 +38,14 @@ def facts(run: Run) -> list[tuple[str, str]]:
     solver, net = exp.solver, build(exp, TRAIN)
     size = sum(count(shape) for layer in net.layers for shape in layer.params)
     steps = _steps(run.log)
+    done = f"{steps[-1]['iteration']:,}" if steps else "fewer than display"
     lines = [
         ("Net", f"{exp.model}, {len(net.layers)} layers, {size:,} parameters"),
         *((f"Records of {task}", _records(Path(exp.tasks[task].source))) for task in exp.task_names()),
         ("Crop", f"{exp.input.crop} x {exp.input.crop} pixels"),
         ("Batch", f"{solver.batch_size} crops an iteration"),
         ("Solver", _solver(exp)),
-        ("Iterations", f"{steps[-1]['iteration']:,} of {solver.max_iter:,}"),
+        ("Iterations", f"{done} of {solver.max_iter:,}"),
         ("Seed", str(solver.random_seed)),
     ]
     speeds = [step["images_per_second"] for step in steps if "images_per_second" in step]

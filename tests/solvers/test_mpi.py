@@ -83,16 +83,17 @@ def even(tiny, tmp_path):
 FROZEN = ("--weights", "statistics.caffemodel")  # mean 0, variance 1: frozen ones must come from somewhere
 
 
-def test_n_ranks_give_the_weights_of_one_rank_with_the_same_effective_batch(even, tmp_path):
+@pytest.mark.parametrize(("form", "counts"), [("plain", (2, 4)), ("fused", (2,))])
+def test_n_ranks_give_the_weights_of_one_rank_with_the_same_effective_batch(even, tmp_path, form, counts):
     """All pixels are labelled, so that the mean over ranks is the mean over the batch."""
     weights = {}
-    for ranks in (1, 2, 4):
-        out = train(even, f"run{ranks}", ranks, *FROZEN)
+    for ranks in (1, *counts):
+        out = train(even, f"run{ranks}", ranks, *FROZEN, "--dense-block", form)
         assert out.count("weights after 4 iterations") == 1
         weights[ranks] = read_caffemodel(tmp_path / f"run{ranks}" / "weights.caffemodel")
     start = {name: blobs[0].std() for name, blobs in weights[1].items()}
     assert start["conv1"] > 0
-    for ranks in (2, 4):
+    for ranks in counts:
         for name, blobs in weights[1].items():
             for one, many in zip(blobs, weights[ranks][name], strict=True):
                 np.testing.assert_allclose(many, one, rtol=1e-3, atol=2e-5, err_msg=f"{name}, {ranks} ranks")
