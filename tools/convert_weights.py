@@ -21,7 +21,8 @@ def main() -> None:
     from prototxt_gen.model_card import card_path, read_card, write_card
 
     weights, card = read_caffemodel(args.weights), read_card(args.weights)
-    refuse_existing(card_path(args.out), args.overwrite)
+    for path in (args.out, card_path(args.out)):
+        refuse_existing(path, args.overwrite)
     converted = plain_view(weights) if args.to == "plain" else fuse(weights)
     write_caffemodel(args.out, args.weights.stem, converted, args.overwrite)
     if card:

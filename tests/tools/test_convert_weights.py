@@ -52,6 +52,16 @@ def test_an_output_that_exists_is_not_replaced_unasked(plain, run_tool):
     assert plain.read_bytes() == before
 
 
+def test_no_card_of_other_weights_is_replaced_unasked_or_left_beside(plain, tmp_path, run_tool):
+    out, card = tmp_path / "out.caffemodel", tmp_path / "out.json"
+    card.write_text("of others")
+    refused(run_tool("convert_weights.py", plain, "--to", "fused", "--out", out), card, "--overwrite")
+    assert (card.read_text(), out.exists()) == ("of others", False)
+    plain.with_suffix(".json").unlink()
+    assert run_tool("convert_weights.py", plain, "--to", "fused", "--out", out, "--overwrite").returncode == 0
+    assert out.exists() and not card.exists()
+
+
 def test_a_file_that_holds_no_weights_is_refused(tmp_path, run_tool):
     (tmp_path / "x.caffemodel").write_bytes(b"PK\x03\x04 a zip file")
     done = run_tool("convert_weights.py", tmp_path / "x.caffemodel", "--to", "fused", "--out", tmp_path / "y")
