@@ -308,7 +308,7 @@ def test_every_blob_is_read_or_an_output(name):
         assert unread == {f"{task}{ends}" for task in experiment(name).tasks}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "dfcnet_demo"])  # that one is fused
 def test_statistics_of_batch_norm_are_neither_learnt_nor_decayed(name):
     norms = [layer for layer in net(name, TRAIN).layers if layer.type == "BatchNorm"]
     assert norms

@@ -72,7 +72,7 @@ def test_the_papers_nets_in_all_forms_answer_as_plain_layers_in_caffe(tmp_path, 
 @pytest.fixture(scope="module")
 def small():
     """Return (NetParameter, weights, exported model) of the small DFCNet."""
-    exp = read_experiment(SOLVERS / "dfcnet_demo.toml")
+    exp = read_experiment(SOLVERS / "dfcnet_demo.toml", ["densenet.dense_block='plain'"])
     net = build(exp, DEPLOY, crop=65)
     weights = random_weights(net)
     return exp, weights, to_onnx(message(net), weights, "w", CARD)
