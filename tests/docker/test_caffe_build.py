@@ -128,6 +128,14 @@ def test_a_list_of_packages_that_is_not_there_is_an_error():
     assert done.stderr == "packages: none.txt: cannot be read; give a list of packages\n"
 
 
+def test_packages_of_other_architectures_are_passed_over(tmp_path):
+    (tmp_path / "packages.txt").write_text("no-such-package [mips hurd-i386]  # why\nbash  # [all] have it\n")
+    done = subprocess.run(
+        [CAFFE.parent / "packages.sh", tmp_path / "packages.txt"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 @pytest.mark.caffe
 @pytest.mark.parametrize("images", [1, 2])
 def test_the_gradient_of_scale_adds_up_over_passes(tmp_path, images):

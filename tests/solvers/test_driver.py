@@ -27,7 +27,7 @@ LAND = ("urban", "agriculture", "rangeland", "forest", "water", "barren")
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch):
     """Sums in one order, so that two trainings can be compared to the bit."""
-    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
 def new_run(tiny: Path, name: str, **replace: str) -> Run:
