@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -11,6 +11,8 @@ from prototxt_gen.errors import ExperimentError
 from prototxt_gen.sides import is_side, neighbours
 
 TASKS = ("land", "road")  # order on the batch axis
+# What the paper's nets train; DFCNet's dense fusion can also be had without a classmate.
+MODELS = {"baseline": [["land"]], "classmate": [[*TASKS]], "dfcnet": [[*TASKS], ["land"]]}
 # Fields of Caffe's solver that are no settings here, and what they come from.
 DERIVED = {
     "iter_size": "it follows from batch_size, ranks, tasks and images_per_pass",
@@ -23,6 +25,7 @@ DERIVED = {
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
+T = TypeVar("T", bound="Named")
 
 
 class Strict(BaseModel):
@@ -141,10 +144,17 @@ class Solver(Strict):
         return self
 
 
-class Experiment(Strict):
-    """One experiment file. `name` is the file's stem."""
+class Named(Strict):
+    """A file's whole content. `name` is the file's stem, EXAMPLE a file that has all keys."""
 
+    EXAMPLE: ClassVar[str]
     name: str
+
+
+class Experiment(Named):
+    """One experiment file."""
+
+    EXAMPLE = "solvers/dfcnet.toml"
     model: Literal["baseline", "classmate", "dfcnet"]
     input: Input
     densenet: DenseNet
@@ -156,9 +166,8 @@ class Experiment(Strict):
 
     @model_validator(mode="after")
     def _parts_belong_together(self) -> Self:
-        tasks = {"baseline": {"land"}}.get(self.model, set(TASKS))
-        if set(self.tasks) != tasks:
-            wanted = " and ".join(sorted(tasks))
+        if self.task_names() not in MODELS[self.model]:
+            wanted = ", or ".join(" and ".join(tasks) for tasks in MODELS[self.model])
             raise ValueError(
                 f"model {self.model} trains {wanted}, tasks has {' and '.join(self.tasks) or 'none'}"
             )
@@ -200,25 +209,34 @@ def read_experiment(path: Path, settings: Sequence[str] = ()) -> Experiment:
     `settings` are "table.key=value" with a TOML value, and replace or add keys.
     """
     path = Path(path)
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        known = ", ".join(sorted(file.stem for file in path.parent.glob("*.toml"))) or "none there"
-        raise ExperimentError(
-            path, f"cannot be read ({error.strerror})", f"name an experiment file ({known})"
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ExperimentError(path, f"is not TOML ({error})", "mend the file") from error
+    table = read_toml(path, "an experiment file")
     for setting in settings:
         _set(table, setting)
+    where = f"{path} with --set {' '.join(settings)}" if settings else path
+    return checked(Experiment, table, path.stem, where)
+
+
+def read_toml(path: Path, kind: str) -> dict:
+    """Return the tables of a TOML file; ExperimentError where it cannot be read, naming its neighbours."""
     try:
-        return Experiment(name=path.stem, **table)
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        known = ", ".join(sorted(file.stem for file in path.parent.glob("*.toml"))) or "none there"
+        remedy = f"name {kind} ({known})"
+        raise ExperimentError(path, f"cannot be read ({error.strerror})", remedy) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ExperimentError(path, f"is not TOML ({error})", "mend the file") from error
+
+
+def checked(kind: type[T], table: dict, name: str, where: object) -> T:
+    """Return a file's table, named `name`, as the model `kind`; ExperimentError with key and remedy."""
+    try:
+        return kind(name=name, **table)
     except ValidationError as error:
-        where = f"{path} with --set {' '.join(settings)}" if settings else path
-        raise ExperimentError(where, *_explain(error)) from error
+        raise ExperimentError(where, *_explain(error, kind.EXAMPLE)) from error
     except TypeError as error:
         raise ExperimentError(
-            path, "gives the key name", "leave it out: the file's name is the name"
+            where, "gives the key name", "leave it out: the file's name is the name"
         ) from error
 
 
@@ -235,7 +253,7 @@ def _set(table: dict, setting: str) -> None:
         raise ExperimentError("--set", f"cannot read {setting!r}", remedy) from error
 
 
-def _explain(error: ValidationError) -> tuple[str, str]:
+def _explain(error: ValidationError, example: str) -> tuple[str, str]:
     """Return what is wrong and what to do for one finding: a misspelt key is unknown before it is missing."""
     first = min(error.errors(), key=lambda finding: finding["type"] != "extra_forbidden")
     key = ".".join(str(part) for part in first["loc"] if part != "[key]")
@@ -244,7 +262,7 @@ def _explain(error: ValidationError) -> tuple[str, str]:
     if first["type"] == "extra_forbidden":
         return f"unknown key {key}", "remove it, or correct its spelling"
     if first["type"] == "missing":
-        return f"key {key} is missing", "add it; solvers/dfcnet.toml shows all keys"
+        return f"key {key} is missing", f"add it; {example} shows all keys"
     if first["type"] == "value_error":
         return f"{key + ': ' if key else ''}{first['ctx']['error']}", "correct the setting"
     return f"{key} = {first['input']!r}", first["msg"][0].lower() + first["msg"][1:]

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from prototxt_gen import shapes
 from prototxt_gen.errors import NetError
 from prototxt_gen.fused import parts, plain_view
-from prototxt_gen.shapes import Shape
+from prototxt_gen.shapes import Shape, count
 
 Field = tuple[str, object]  # (name, text) or (name, [fields])
 
@@ -130,6 +130,10 @@ class Net:
     def parameter_shapes(self) -> dict[str, list[Shape]]:
         """Return layer name -> shapes of its learnt blobs, for the layers that have any."""
         return {layer.name: list(layer.params) for layer in self.layers if layer.params}
+
+    def parameters(self) -> int:
+        """Return how many numbers are learnt, BatchNorm's statistics among them."""
+        return sum(count(shape) for layer in self.layers for shape in layer.params)
 
     def plain_names(self) -> list[str]:
         """Return the names of the plain layers with learnt blobs, those in fused layers among them."""

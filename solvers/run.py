@@ -13,7 +13,6 @@ from prototxt_gen.experiment import Experiment, Task
 from prototxt_gen.files import staged_folder
 from prototxt_gen.model_card import ModelCard, read_card
 from prototxt_gen.models import TRAIN, build
-from prototxt_gen.shapes import count
 from solvers.snapshots import STAGED
 from solvers.weights import Fit, match
 
@@ -65,9 +64,8 @@ class Run:
         """Say in a line what will be trained."""
         exp = self.experiment
         net = build(exp, TRAIN)
-        size = sum(count(shape) for layer in net.layers for shape in layer.params)
         return (
-            f"{self.folder}: {exp.model} of {len(net.layers)} layers and {size:,} parameters, "
+            f"{self.folder}: {exp.model} of {len(net.layers)} layers and {net.parameters():,} parameters, "
             f"{' and '.join(exp.task_names())}, {exp.solver.batch_size} crops of {exp.input.crop} x "
             f"{exp.input.crop} an iteration, seed {exp.solver.random_seed}"
         )

@@ -45,6 +45,11 @@ def parse_arguments() -> argparse.Namespace:
         action="store_true",
         help="of 8 random places take the one with most pixels of a class drawn at random",
     )
+    parser.add_argument(
+        "--shuffle-labels",
+        action="store_true",
+        help="give each image the labels of another one: a control for experiments",
+    )
     add_mapping(parser)
     add_leave_out(parser)
     parts = parser.add_mutually_exclusive_group()
@@ -71,6 +76,7 @@ def main() -> None:
     from data_prep.label_values import read_label_values
     from data_prep.lmdb_writer import write_database
     from data_prep.records import Recipe
+    from data_prep.shuffling import shuffle_masks
 
     recipe = Recipe(
         args.task,
@@ -86,6 +92,9 @@ def main() -> None:
         args.images, args.task, args.part, hold_out=args.hold_out, split=args.split, leave_out=args.leave_out
     )
     values = args.mapping and read_label_values(args.mapping, TASKS[args.task])
+    if args.shuffle_labels:
+        scenes = shuffle_masks(scenes, TASKS[args.task], args.seed, values)
+        noted = {**(noted or {}), "labels": "of another image"}
     database = write_database(
         scenes,
         recipe,

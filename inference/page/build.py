@@ -31,7 +31,8 @@ class Folders:
 
 
 @cache
-def _templates() -> jinja2.Environment:
+def templates() -> jinja2.Environment:
+    """Return the templates of pages, which escape what they are given."""
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         undefined=jinja2.StrictUndefined,
@@ -69,11 +70,11 @@ def page(folder: Path, scores: Path | None, scenes: Folders | None, count: int) 
     shown = pictures(scenes.images, scenes.truth, scenes.predicted, task, count) if scenes else []
     head, deviations = read_deviations()
     return (
-        _templates()
+        templates()
         .get_template("report.html.j2")
         .render(
             name=run.experiment.name,
-            style=Markup("".join(_asset(name) for name in STYLES)),
+            style=style(),
             script=Markup(_asset(SCRIPT)),
             facts=facts(run),
             charts=drawn,
@@ -116,6 +117,11 @@ def _legend(task: Task) -> list[tuple[str, str]]:
     if task.unknown is not None:
         entries.append(("unknown", task.unknown))
     return [(name, "#{:02x}{:02x}{:02x}".format(*colour)) for name, colour in entries]
+
+
+def style() -> Markup:
+    """Return the styles that pages share."""
+    return Markup("".join(_asset(name) for name in STYLES))
 
 
 def _asset(name: str) -> str:

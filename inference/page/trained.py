@@ -11,7 +11,6 @@ from data_prep.manifest import DATA, read_manifest
 from prototxt_gen.errors import DataError
 from prototxt_gen.experiment import Experiment
 from prototxt_gen.models import TRAIN, build
-from prototxt_gen.shapes import count
 from solvers.run import EXPERIMENT, Run
 
 GIB = 2**30
@@ -36,11 +35,10 @@ def facts(run: Run) -> list[tuple[str, str]]:
     """Return what was trained, on what and how: (name, value) of each line."""
     exp = run.experiment
     solver, net = exp.solver, build(exp, TRAIN)
-    size = sum(count(shape) for layer in net.layers for shape in layer.params)
     steps = _steps(run.log)
     done = f"{steps[-1]['iteration']:,}" if steps else "fewer than display"
     lines = [
-        ("Net", f"{exp.model}, {len(net.layers)} layers, {size:,} parameters"),
+        ("Net", f"{exp.model}, {len(net.layers)} layers, {net.parameters():,} parameters"),
         *((f"Records of {task}", _records(Path(exp.tasks[task].source))) for task in exp.task_names()),
         ("Crop", f"{exp.input.crop} x {exp.input.crop} pixels"),
         ("Batch", f"{solver.batch_size} crops an iteration"),

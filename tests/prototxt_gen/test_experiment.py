@@ -223,7 +223,7 @@ ROAD = '[tasks.road]\nclasses = 2\nsource = "road"\n'
 @pytest.mark.parametrize(
     ("edits", "words"),
     [
-        ([(ROAD, "")], ("model dfcnet trains land and road", "tasks has land")),
+        ([(LAND, "")], ("model dfcnet trains land and road, or land, tasks has road",)),
         ([(ROAD, ""), (LAND, "[tasks]\n")], ("model dfcnet trains land and road", "none")),
         ([('"dfcnet"', '"baseline"')], ("model baseline trains land", "land")),
         ([("[5, 6, 7, 8]", "[5, 6, 7]")], ("has 4 decoder blocks", "decoder_units gives 3")),

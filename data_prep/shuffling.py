@@ -1,0 +1,35 @@
+"""A control for experiments: every image with the labels of another one."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from data_prep.classes import Task
+from data_prep.label_values import LabelValues
+from data_prep.scenes import Scene, open_scene
+from prototxt_gen.errors import DataError
+
+
+def shuffle_masks(
+    scenes: Sequence[Scene], task: Task, seed: int, values: LabelValues | None = None
+) -> list[Scene]:
+    """Return the scenes in their order, each with the mask of another scene of the same size.
+
+    All masks are kept, so the shares of the classes stay as they are; what is lost is where they belong.
+    The same seed and scenes give the same result. Raises DataError for a scene whose size no other has.
+    """
+    by_size: dict[tuple[int, int], list[Scene]] = defaultdict(list)
+    for scene in scenes:
+        with open_scene(scene, task, values) as pixels:
+            by_size[pixels.shape].append(scene)
+    rng = np.random.default_rng(seed)
+    masks = {}
+    for (height, width), group in by_size.items():
+        if len(group) == 1:
+            fact = f"is the only scene of {width}x{height} pixels, no other has labels for it"
+            raise DataError(group[0].image, fact, "leave it out")
+        ring = [group[i] for i in rng.permutation(len(group))]
+        masks |= {scene.id: after.mask for scene, after in zip(ring, ring[1:] + ring[:1], strict=True)}
+    return [replace(scene, mask=masks[scene.id]) for scene in scenes]

@@ -1,0 +1,188 @@
+"""A study carried out: databases, trainings and maps, each made once and found again by a later call."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from data_prep.choice import choose_scenes
+from data_prep.classes import TASKS
+from data_prep.lmdb_writer import write_database
+from data_prep.manifest import MANIFEST
+from data_prep.records import Recipe
+from data_prep.shuffling import shuffle_masks
+from inference.ranks import Ranks
+from inference.request import Request
+from prototxt_gen.errors import DataError, ExperimentError, RunError
+from prototxt_gen.experiment import Experiment
+from prototxt_gen.files import write_text
+from solvers import driver
+from solvers.engines import mpi_place
+from solvers.rank import Task
+from solvers.run import Run
+from studies.arms import ARMS, LAND, SHUFFLED
+from studies.plan import Study, experiment_of
+
+BEGUN = "study.json"  # the settings that a study's folder was begun with
+LOG = "log.jsonl"  # a line per step: what, when it ended, seconds
+ONE_SCALE, SCALES, ENSEMBLE = "one_scale", "scales", "ensemble"
+
+
+@dataclass(frozen=True)
+class Conduct:
+    """A study in its folder `out`; `root` is the folder that the study's data paths are relative to."""
+
+    study: Study
+    base: Experiment
+    root: Path
+    out: Path
+    gpus: Sequence[int] = ()
+    tell: Callable[[str], None] = print
+
+    def run(self) -> int:
+        """Do all that is not done; return 0, or 128 + a signal's number where training was stopped by one.
+
+        Raises DFCNetError for input that is wrong, a folder of another study, and a run that failed.
+        """
+        if mpi_place():
+            raise ExperimentError("mpirun", "starts a study several times", "start it alone")
+        self._check_folders()
+        self.out.mkdir(parents=True, exist_ok=True)
+        with driver.alone(self.out):
+            self._remember()
+            self._databases()
+            for seed in self.study.seeds:
+                for arm in self.study.arms:
+                    if code := self._train(arm, seed):
+                        return code
+                    for how in self.hows:
+                        self._map(arm, how, seed)
+            if len(self.study.seeds) > 1:
+                for arm in self.study.arms:
+                    self._map(arm, ENSEMBLE)
+        return 0
+
+    @property
+    def data(self) -> Path:
+        """The folder of the databases."""
+        return self.out / "data"
+
+    @property
+    def land(self) -> Path:
+        """The folder of the land scenes, images and true masks."""
+        return self.root / self.study.data.land
+
+    @cached_property
+    def hows(self) -> tuple[str, ...]:
+        """How each training's weights are tested: at one scale, and with the study's scales and flips."""
+        test = self.study.test
+        return (ONE_SCALE,) if test.scales == (1.0,) and not test.flip else (ONE_SCALE, SCALES)
+
+    def training(self, arm: str, seed: int) -> Run:
+        """Return the run of one arm and seed."""
+        folder = self.out / "runs" / f"{arm}_{seed}"
+        return Run(experiment_of(self.study, self.base, arm, seed, self.data), folder)
+
+    def maps(self, arm: str, how: str, seed: int | None = None) -> Path:
+        """Return the folder of the held-out scenes' maps; an ensemble has no seed."""
+        return self.out / "maps" / (f"{arm}_{ENSEMBLE}" if seed is None else f"{arm}_{seed}_{how}")
+
+    def _check_folders(self) -> None:
+        for folder in (self.study.data.land, *self.study.data.road):
+            if not (self.root / folder).is_dir():
+                remedy = "say by --data where the data stands"
+                raise DataError(self.root / folder, "is no folder", remedy)
+
+    def _remember(self) -> None:
+        """Note what the folder is of; refuse one that was begun with other settings of data, net or test."""
+        path, now = self.out / BEGUN, self._settings()
+        if path.exists():
+            there = json.loads(path.read_text(encoding="utf-8"))
+            arms = there["arms"] | now["arms"]
+            for part, before in ((now, there), (now["arms"], there["arms"])):
+                for key in part.keys() & before.keys() - {"arms"}:
+                    if part[key] != before[key]:
+                        fact = f"was begun with other settings of {key}"
+                        raise ExperimentError(self.out, fact, "give another --out, or remove the folder")
+            now["arms"] = arms
+        write_text(path, json.dumps(now, indent=1) + "\n")
+
+    def _settings(self) -> dict:
+        """Return all that results depend on, but the seeds: further ones may be added."""
+        seed = self.study.seeds[0]
+        arms = {arm: self.training(arm, seed).experiment for arm in self.study.arms}
+        shown = {arm: exp.model_dump(mode="json", exclude_none=True) for arm, exp in arms.items()}
+        for table in shown.values():
+            del table["solver"]["random_seed"]
+        study = self.study.model_dump(mode="json", include={"data", "test", "start_from"})
+        del study["test"]["resamples"]
+        return {**study, "arms": shown}
+
+    def _databases(self) -> None:
+        data, crop = self.study.data, self.base.input.crop
+        wanted = {ARMS[arm].road for arm in self.study.arms} - {None}
+        for name in (LAND, *sorted(wanted)):
+            if (self.data / name / MANIFEST).exists():
+                continue
+            task, folders = ("land", [data.land]) if name == LAND else ("road", data.road)
+            variants = data.land_variants if task == "land" else data.road_variants
+            hold_out = data.hold_out if task == "land" else None
+            with self._step(f"database {name}"):
+                folders = [self.root / folder for folder in folders]
+                scenes, note = choose_scenes(folders, task, "train", hold_out=hold_out)
+                if name == SHUFFLED:
+                    scenes = shuffle_masks(scenes, TASKS[task], data.seed)
+                recipe = Recipe(task, crop, data.margin, variants, data.seed)
+                write_database(scenes, recipe, self.data / name, split=note)
+
+    def _train(self, arm: str, seed: int) -> int:
+        run = self.training(arm, seed)
+        if run.is_done():
+            return 0
+        first = self.study.start_from.get(arm)
+        weights = (self.training(first, seed).weights,) if first else ()
+        with self._step(f"train {arm} seed {seed}") as step:
+            code = driver.start(
+                run.experiment, run.folder, self.gpus, Task(weights=weights), overwrite=False, resume=True
+            )
+            step["code"] = code
+        return code
+
+    def _map(self, arm: str, how: str, seed: int | None = None) -> None:
+        """Map the held-out scenes; those that are done are known by predict's own records."""
+        test = self.study.test
+        seeds = self.study.seeds if seed is None else (seed,)
+        runs = [self.training(arm, number) for number in seeds]
+        several = how != ONE_SCALE
+        request = Request(
+            [self.land],
+            runs[0].deploy,
+            [run.weights for run in runs],
+            self.maps(arm, how, seed),
+            tile=test.tile,
+            scales=test.scales if several else (1.0,),
+            flip=test.flip and several,
+            hold_out=self.study.data.hold_out,
+            overwrite=True,  # maps of an ensemble of fewer seeds
+        )
+        with self._step(f"map {arm} {how}" + ("" if seed is None else f" seed {seed}")) as step:
+            done = request.run(Ranks(), self.tell)
+            step["scenes"] = done.scenes
+        if done.errors:
+            raise RunError(request.out, f"{len(done.errors)} scenes failed ({done.errors[0]})", "mend them")
+
+    @contextmanager
+    def _step(self, what: str) -> Iterator[dict]:
+        """Log what has ended with its seconds and what the block notes, and say so; nothing for no scene."""
+        notes, begin = {}, time.monotonic()
+        yield notes
+        if notes.get("scenes") == 0:
+            return
+        line = {"what": what, "ended": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **notes}
+        line["seconds"] = round(time.monotonic() - begin, 1)
+        with (self.out / LOG).open("a", encoding="utf-8") as log:
+            log.write(json.dumps(line) + "\n")
+        self.tell(f"== {what}: {line['seconds']:,} s")

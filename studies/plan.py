@@ -1,0 +1,99 @@
+"""A study's file: which experiment, arms, seeds, data and test; checked before anything is computed."""
+
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from prototxt_gen.errors import ExperimentError
+from prototxt_gen.experiment import (
+    Count,
+    Experiment,
+    Named,
+    Positive,
+    Strict,
+    checked,
+    read_experiment,
+    read_toml,
+)
+from studies.arms import ARMS, ArmName, derive, land_samples
+
+SOLVERS = Path(__file__).parents[1] / "solvers"
+Seed = Annotated[int, Field(ge=0)]
+
+
+class Data(Strict):
+    """Scenes and how records are cut from them. Folders are relative to the data folder that a user gives."""
+
+    land: str
+    road: tuple[str, ...] = Field(strict=False, min_length=1)
+    hold_out: Annotated[int, Field(ge=2)]  # every so many-th land scene, by id sorted as text, tests
+    land_variants: Count  # records per scene
+    road_variants: Count
+    margin: Annotated[int, Field(ge=0)] = 32  # pixels of a record beyond the crop
+    seed: Seed = 1
+
+
+class Test(Strict):
+    """How the held-out scenes are mapped the second time, after once at one scale."""
+
+    scales: tuple[Positive, ...] = Field(strict=False, min_length=1)
+    flip: bool
+    tile: Count | None = None  # side in pixels, 32k+1; else the crop
+    resamples: Annotated[int, Field(ge=100)] = 1000  # of the bootstrap
+
+
+class Study(Named):
+    """One study file."""
+
+    EXAMPLE = "studies/small.toml"
+    title: str
+    experiment: str  # of DFCNet: a name of solvers/, or a path relative to the study's file
+    set: tuple[str, ...] = Field(default=(), strict=False)  # replaces its settings, as --set of the tools
+    arms: tuple[ArmName, ...] = Field(default=tuple(ARMS), strict=False, min_length=1)
+    seeds: tuple[Seed, ...] = Field(strict=False, min_length=1)
+    equal_land_samples: bool = True  # refuse arms that see different numbers of land crops
+    batch_size: dict[ArmName, Count] = Field(default_factory=dict)  # of an arm that is to have another one
+    start_from: dict[ArmName, ArmName] = Field(default_factory=dict)  # begin with the weights of another
+    data: Data
+    test: Test
+
+    @model_validator(mode="after")
+    def _arms_are_known_and_in_order(self) -> Self:
+        for key in ("arms", "seeds"):
+            if len(set(getattr(self, key))) < len(getattr(self, key)):
+                raise ValueError(f"{key} {list(getattr(self, key))} names one twice")
+        for arm in self.batch_size:
+            if arm not in self.arms:
+                raise ValueError(f"batch_size is for {arm}, which is none of the arms")
+        for arm, first in self.start_from.items():
+            if arm not in self.arms or first not in self.arms[: self.arms.index(arm)]:
+                raise ValueError(f"start_from: {first} must stand before {arm} in arms")
+        return self
+
+
+def read_study(path: Path) -> tuple[Study, Experiment]:
+    """Read a study file and the experiment of DFCNet that it names; ExperimentError with key and remedy."""
+    path = Path(path)
+    study = checked(Study, read_toml(path, "a study file"), path.stem, path)
+    named = study.experiment
+    base = path.parent / named if named.endswith(".toml") else SOLVERS / f"{named}.toml"
+    experiment = read_experiment(base, study.set)
+    if experiment.model != "dfcnet" or len(experiment.tasks) < 2:
+        fact = f"is {experiment.model} on {' and '.join(experiment.tasks)}"
+        raise ExperimentError(base, fact, "name one of dfcnet on land and road: the arms derive from it")
+    _check_fair(study, experiment, path)
+    return study, experiment
+
+
+def experiment_of(study: Study, base: Experiment, arm: str, seed: int, data: Path) -> Experiment:
+    """Return the experiment of one arm and seed, on databases in the folder `data`."""
+    return derive(base, arm, seed, data, study.batch_size)
+
+
+def _check_fair(study: Study, base: Experiment, path: Path) -> None:
+    seen = {arm: land_samples(experiment_of(study, base, arm, 0, Path())) for arm in study.arms}
+    if study.equal_land_samples and len(set(seen.values())) > 1:
+        counts = ", ".join(f"{arm} {count:,}" for arm, count in seen.items())
+        remedy = "take batch_size out, or say equal_land_samples = false"
+        raise ExperimentError(path, f"the arms see different numbers of land crops ({counts})", remedy)

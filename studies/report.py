@@ -1,0 +1,150 @@
+"""What a study leaves: scores.json, tables.md, Figures 3 and 4, curves, and one page of all of it."""
+
+import base64
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from data_prep.classes import TASKS
+from inference.comparison import choose_images, choose_scenes, read_rows
+from inference.feature_figure import draw_models
+from inference.figures import compare
+from inference.page.build import style, templates
+from prototxt_gen.files import write_text
+from solvers.curves import Curve, draw, read_log
+from studies.arms import ARMS
+from studies.conduct import LOG, ONE_SCALE, Conduct
+from studies.results import Results, measure
+from studies.tables import tables
+
+SCORES, TABLES, PAGE = "scores.json", "tables.md", "report.html"
+FEATURE_ROWS, MAP_ROWS = 3, 5  # scenes of Figures 3 and 4
+LAND = TASKS["land"]
+IN_FIGURES = ("baseline", "classmate", "dfcnet")
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure of the page: its name, what it shows, and the picture's file."""
+
+    name: str
+    caption: str
+    path: Path
+
+    @property
+    def uri(self) -> str:
+        """The picture inside a text."""
+        return "data:image/png;base64," + base64.b64encode(self.path.read_bytes()).decode()
+
+
+def write_results(conduct: Conduct) -> Iterator[str]:
+    """Score a study that has been carried out, write all of it into its folder, and yield lines to print."""
+    results = measure(conduct, lambda arms: tqdm(arms, desc="scores", unit="arm", disable=None, leave=False))
+    shown = tables(conduct.study, results)
+    text = "\n\n".join(table.markdown() for table in shown) + "\n"
+    numbers = json.dumps(_numbers(results), indent=1) + "\n"
+    write_text(conduct.out / SCORES, numbers)
+    write_text(conduct.out / TABLES, text)
+    figures = [_figure_3(conduct), _figure_4(conduct), _curves(conduct)]
+    page = templates().get_template("study.html.j2")
+    write_text(
+        conduct.out / PAGE,
+        page.render(
+            name=conduct.study.name,
+            title=conduct.study.title,
+            style=style(),
+            facts=_facts(conduct, results),
+            arms=[ARMS[arm] for arm in conduct.study.arms],
+            tables=shown,
+            figures=figures,
+        ),
+    )
+    yield text
+    for name in (SCORES, TABLES, PAGE, *(figure.path.name for figure in figures)):
+        yield str(conduct.out / name)
+
+
+def _numbers(results: Results) -> dict:
+    """Return the results for JSON: None for a class that neither truth nor maps have."""
+    table = asdict(results)
+    for row in table["rows"]:
+        row["iou"] = {name: None if np.isnan(value) else value for name, value in row["iou"].items()}
+    return table
+
+
+def _facts(conduct: Conduct, results: Results) -> list[tuple[str, str]]:
+    study, exp = conduct.study, conduct.base
+    steps = [json.loads(line) for line in (conduct.out / LOG).read_text(encoding="utf-8").splitlines()]
+    hours = sum(step["seconds"] for step in steps) / 3600
+    return [
+        ("Land scenes", f"{study.data.land}; every {study.data.hold_out}th of them tests: {results.scenes}"),
+        ("Road scenes", ", ".join(study.data.road)),
+        (
+            "Records",
+            f"{study.data.land_variants} a land scene, {study.data.road_variants} a road scene",
+        ),
+        ("Crop", f"{exp.input.crop} x {exp.input.crop} pixels"),
+        ("Training", f"{exp.solver.max_iter:,} iterations, {exp.solver.type}, lr {exp.solver.base_lr:g}"),
+        ("Seeds", ", ".join(map(str, study.seeds))),
+        ("Land crops seen", "equal in all arms" if study.equal_land_samples else "not equal: see Table 1"),
+        ("Time of all steps", f"{hours:.1f} hours on {'GPUs' if conduct.gpus else 'the CPU'}"),
+    ]
+
+
+def _shown(conduct: Conduct) -> list[str]:
+    """Return the arms of the figures: the paper's three, as far as the study has them."""
+    return [arm for arm in conduct.study.arms if arm in IN_FIGURES] or [conduct.study.arms[0]]
+
+
+def _scenes(conduct: Conduct, count: int) -> tuple[list[Path], list[str]]:
+    seed = conduct.study.seeds[0]
+    folders = [conduct.maps(arm, ONE_SCALE, seed) for arm in _shown(conduct)]
+    return folders, choose_scenes(conduct.land, conduct.land, folders, None, count)
+
+
+def _figure_3(conduct: Conduct) -> Drawn:
+    seed, out = conduct.study.seeds[0], conduct.out / "figure3.png"
+    _, ids = _scenes(conduct, FEATURE_ROWS)
+    runs = {ARMS[arm].title: conduct.training(arm, seed) for arm in _shown(conduct)}
+    draw_models(
+        {title: (run.deploy, run.weights) for title, run in runs.items()},
+        choose_images(conduct.land, ids, FEATURE_ROWS),
+        LAND,
+        out,
+        side=conduct.study.test.tile,
+        overwrite=True,
+        warn=conduct.tell,
+    )
+    what = "mean magnitude and the two channels that vary most"
+    caption = f"Deepest features of equal resolution, seed {seed}: {what}."
+    return Drawn("Figure 3", caption, out)
+
+
+def _figure_4(conduct: Conduct) -> Drawn:
+    seed, out = conduct.study.seeds[0], conduct.out / "figure4.png"
+    folders, ids = _scenes(conduct, MAP_ROWS)
+    rows = list(read_rows(conduct.land, conduct.land, folders, ids, LAND))
+    compare(rows, [ARMS[arm].title for arm in _shown(conduct)], LAND, out, overwrite=True)
+    caption = f"Held-out scenes, spread evenly over their ids, with truth and maps at one scale, seed {seed}."
+    return Drawn("Figure 4", caption, out)
+
+
+def _curves(conduct: Conduct) -> Drawn:
+    out = conduct.out / "curves.png"
+    runs = {ARMS[arm].title: _mean_losses(conduct, arm) for arm in conduct.study.arms}
+    draw(runs, out, overwrite=True)
+    return Drawn("Curves", "Training losses, mean over seeds.", out)
+
+
+def _mean_losses(conduct: Conduct, arm: str) -> dict[str, Curve]:
+    """Return the mean over seeds of each loss, where all seeds have a value."""
+    logs = [read_log(conduct.training(arm, seed).log) for seed in conduct.study.seeds]
+    mean = {}
+    for name in (name for name in logs[0] if name.endswith("loss")):
+        common = set.intersection(*(set(log[name]) for log in logs))
+        mean[name] = {at: float(np.mean([log[name][at] for log in logs])) for at in sorted(common)}
+    return mean

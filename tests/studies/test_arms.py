@@ -1,0 +1,49 @@
+"""The arms derive from one experiment: the paper's from the paper's, and equal but for what they compare."""
+
+from pathlib import Path
+
+import pytest
+
+from prototxt_gen.errors import ExperimentError
+from prototxt_gen.experiment import read_experiment
+from studies.arms import ARMS, derive, land_samples
+
+SOLVERS = Path(__file__).parents[2] / "solvers"
+
+
+@pytest.fixture
+def base():
+    return read_experiment(SOLVERS / "dfcnet.toml")
+
+
+@pytest.mark.parametrize(("name", "batch"), [("baseline", 32), ("classmate", 16), ("dfcnet", 16)])
+def test_the_papers_arms_are_the_committed_experiments(base, name, batch):
+    derived = derive(base, name, base.solver.random_seed, Path("data"), {"baseline": 32})
+    assert derived == read_experiment(SOLVERS / f"{name}.toml")
+    assert derived.solver.batch_size == batch
+
+
+def test_every_arm_sees_as_many_land_crops_with_the_same_schedule(base):
+    arms = {name: derive(base, name, 7, Path("d")) for name in ARMS}
+    assert {land_samples(exp) for exp in arms.values()} == {8 * 80_000}
+    for exp in arms.values():
+        assert exp.solver.model_copy(update={"batch_size": 16, "random_seed": 1}) == base.solver
+        assert exp.solver.random_seed == 7
+        assert (exp.input, exp.tasks["land"].source) == (base.input, "d/land_train_lmdb")
+
+
+def test_the_controls_differ_in_one_thing_each(base):
+    arms = {name: derive(base, name, 1, Path("d")) for name in ARMS}
+    dfcnet, alone = arms["dfcnet"], arms["dfcnet_no_road"]
+    assert list(alone.tasks) == ["land"]
+    assert (alone.densenet, alone.fusion_channels) == (dfcnet.densenet, dfcnet.fusion_channels)
+    classmate, shuffled = arms["classmate"], arms["classmate_shuffled"]
+    assert shuffled.tasks["road"].source == "d/road_shuffled_lmdb"
+    own = shuffled.tasks["road"].model_copy(update={"source": "d/road_train_lmdb"})
+    assert own == classmate.tasks["road"]
+    assert shuffled.densenet == classmate.densenet
+
+
+def test_a_batch_that_does_not_divide_is_named(base):
+    with pytest.raises(ExperimentError, match="dfcnet as baseline: batch_size 20 is no multiple of 8 ranks"):
+        derive(base, "baseline", 1, Path("d"), {"baseline": 20})

@@ -1,0 +1,97 @@
+"""Study files: the committed ones are fair, a wrong one is refused in one line."""
+
+from pathlib import Path
+
+import pytest
+
+from prototxt_gen.errors import ExperimentError
+from studies.arms import ARMS, land_samples
+from studies.plan import experiment_of, read_study
+
+STUDIES = Path(__file__).parents[2] / "studies"
+VALID = """
+title = "T"
+experiment = "dfcnet_demo"
+seeds = [1, 2]
+[data]
+land = "land"
+road = ["road"]
+hold_out = 5
+land_variants = 2
+road_variants = 3
+[test]
+scales = [0.5, 1.0]
+flip = true
+"""
+
+
+def read(folder: Path, text: str):
+    path = folder / "mine.toml"
+    path.write_text(text)
+    return read_study(path)
+
+
+@pytest.mark.parametrize("name", ["small", "gpu", "paper"])
+def test_the_committed_studies_can_be_read_and_have_all_arms(name):
+    study, base = read_study(STUDIES / f"{name}.toml")
+    assert set(study.arms) == set(ARMS)
+    for arm in study.arms:
+        experiment_of(study, base, arm, 1, Path("data"))
+
+
+def test_the_papers_study_has_the_papers_numbers():
+    study, base = read_study(STUDIES / "paper.toml")
+    arms = {arm: experiment_of(study, base, arm, 1, Path("data")) for arm in study.arms}
+    assert {arm: exp.solver.batch_size for arm, exp in arms.items() if "_" not in arm} == {
+        "baseline": 32,
+        "classmate": 16,
+        "dfcnet": 16,
+    }
+    for exp in arms.values():
+        assert (exp.input.crop, exp.solver.max_iter, exp.solver.base_lr) == (1025, 80_000, 0.001)
+    assert land_samples(arms["baseline"]) == 4 * land_samples(arms["dfcnet"])
+
+
+def test_an_experiment_can_stand_beside_the_study(tmp_path):
+    (tmp_path / "own.toml").write_text((STUDIES.parent / "solvers/dfcnet_demo.toml").read_text())
+    _, base = read(tmp_path, VALID.replace('"dfcnet_demo"', '"own.toml"'))
+    assert base.name == "own"
+
+
+def test_settings_replace_those_of_the_experiment(tmp_path):
+    _, base = read(tmp_path, VALID.replace("seeds", 'set = ["solver.max_iter=12"]\nseeds'))
+    assert base.solver.max_iter == 12
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("seeds = [1, 2]", "seeds = [1, 1]", ("seeds [1, 1] names one twice",)),
+        ("seeds = [1, 2]", "seeds = []", ("seeds",)),
+        ("seeds = [1, 2]", "seeds = [1]\narms = ['dfcnet', 'resnet']", ("arms", "resnet")),
+        ("[data]", "[batch_size]\nbaseline = 32\n[data]", ("different numbers of land crops", "baseline")),
+        ("[data]", "[start_from]\nbaseline = 'dfcnet'\n[data]", ("dfcnet must stand before baseline",)),
+        ("seeds = [1, 2]", "seeds = [1]\narms = ['dfcnet']\nbatch_size = {baseline = 4}", ("batch_size",)),
+        ("hold_out = 5", "hold_out = 1", ("data.hold_out",)),
+        ("flip = true", "flip = true\nscale = 2", ("unknown key test.scale",)),
+        ("land_variants = 2\n", "", ("data.land_variants is missing", "studies/small.toml")),
+        ('title = "T"\n', "", ("title is missing",)),
+        ('"dfcnet_demo"', '"dfcnet_dmo"', ("dfcnet_dmo.toml", "cannot be read")),
+        ('"dfcnet_demo"', '"baseline"', ("baseline.toml", "is baseline on land", "the arms derive")),
+    ],
+)
+def test_a_wrong_study_is_refused_with_its_key(tmp_path, old, new, words):
+    assert VALID.count(old) == 1
+    with pytest.raises(ExperimentError) as caught:
+        read(tmp_path, VALID.replace(old, new))
+    assert "\n" not in str(caught.value)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_unequal_land_crops_must_be_said(tmp_path):
+    text = VALID.replace("[data]", "[batch_size]\nbaseline = 16\n[data]")
+    with pytest.raises(ExperimentError, match="equal_land_samples = false"):
+        read(tmp_path, text)
+    study, _ = read(tmp_path, text.replace("seeds", "equal_land_samples = false\nseeds"))
+    assert study.batch_size == {"baseline": 16}

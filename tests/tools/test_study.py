@@ -1,0 +1,125 @@
+"""The command that carries out a study, on synthetic scenes: whole, stopped and gone on with, refused."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.conftest import ROOT, TINY, refused
+
+STUDY = """
+title = "A tiny study"
+experiment = "tiny.toml"
+set = ["solver.max_iter=4", "solver.snapshot=2"]
+arms = ["baseline", "dfcnet", "classmate_shuffled"]
+seeds = [1, 2]
+[data]
+land = "land"
+road = ["road"]
+hold_out = 3
+land_variants = 1
+road_variants = 1
+margin = 4
+[test]
+scales = [0.5, 1.0]
+flip = false
+resamples = 100
+"""
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch, run_tool):
+    """Return a function that carries out a tiny study, of synthetic scenes, in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    done = run_tool("make_scenes.py", "--out", "scenes", "--land", 6, "--road", 4, "--size", 48, "--seed", 1)
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "tiny.toml").write_text(TINY)
+    (tmp_path / "mine.toml").write_text(STUDY)
+
+    def run(*more: object):
+        return run_tool("study.py", "mine.toml", "--cpu", "--data", "scenes", *more)
+
+    return run
+
+
+def edit(path, old: str, new: str) -> None:
+    assert path.read_text().count(old) == 1
+    path.write_text(path.read_text().replace(old, new))
+
+
+@pytest.mark.caffe
+def test_a_study_tells_all_and_does_nothing_twice(study, tmp_path):
+    done = study()
+    assert done.returncode == 0, done.stderr
+    out = tmp_path / "runs/mine"
+    trained = [line for line in done.stdout.splitlines() if line.startswith("== train")]
+    assert len(trained) == 3 * 2
+
+    scores = json.loads((out / "scores.json").read_text())
+    rows = {(row["arm"], row["how"]): row for row in scores["rows"]}
+    assert len(rows) == 3 * 3
+    assert {len(row["mious"]) for (_, how), row in rows.items() if how != "ensemble"} == {2}
+    assert scores["scenes"] == 2
+    assert set(scores["land_samples"].values()) == {2 * 4}
+    mean = 100 * sum(rows["dfcnet", "one_scale"]["mious"]) / 2
+    assert f"| DFCNet | {mean:.2f} ± " in done.stdout
+    page = (out / "report.html").read_text()
+    assert all(name in page for name in ("A tiny study", "Table 1", "Figure 3", "Figure 4", f"{mean:.2f} ± "))
+    assert not re.search(r'(src|href)="(?!data:|#)', page)  # it needs no other file
+
+    files = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/weights.caffemodel")}
+    files |= {path: path.stat().st_mtime_ns for path in out.glob("maps/*/*_mask.png")}
+    assert len(files) == 6 + 2 * 15
+    again = study()
+    assert again.returncode == 0, again.stderr
+    assert "==" not in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+
+    edit(tmp_path / "mine.toml", "seeds = [1, 2]", "seeds = [1, 2, 3]")
+    more = study()
+    assert [line.split(":")[0] for line in more.stdout.splitlines() if line.startswith("== train")] == [
+        f"== train {arm} seed 3" for arm in ("baseline", "dfcnet", "classmate_shuffled")
+    ]
+    assert len(json.loads((out / "scores.json").read_text())["rows"][0]["mious"]) == 3
+
+    edit(tmp_path / "mine.toml", "hold_out = 3", "hold_out = 2")
+    refused(study(), "runs/mine", "other settings of data", "give another --out")
+    edit(tmp_path / "mine.toml", "hold_out = 2", "hold_out = 3")
+    edit(tmp_path / "mine.toml", "max_iter=4", "max_iter=6")
+    refused(study(), "runs/mine", "other settings of baseline")
+
+
+@pytest.mark.caffe
+def test_a_stopped_study_goes_on(study, tmp_path):
+    edit(tmp_path / "mine.toml", "max_iter=4", "max_iter=400")
+    command = [sys.executable, ROOT / "tools/study.py", "mine.toml", "--cpu", "--data", "scenes"]
+    with subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True) as process:
+        log = tmp_path / "runs/mine/runs/baseline_1/log.jsonl"
+        end = time.monotonic() + 120
+        while not (log.exists() and "iteration" in log.read_text()) and time.monotonic() < end:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        process.communicate()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert not (tmp_path / "runs/mine/scores.json").exists()
+    edit(tmp_path / "mine.toml", "seeds = [1, 2]", "seeds = [1]")
+    edit(tmp_path / "mine.toml", '["baseline", "dfcnet", "classmate_shuffled"]', '["baseline"]')
+    done = study()
+    assert done.returncode == 0, done.stderr
+    starts = [json.loads(line).get("start") for line in log.read_text().splitlines()]
+    assert max(start or 0 for start in starts) > 0
+
+
+def test_missing_scenes_and_gpus_are_refused_before_anything_is_written(study, tmp_path, run_tool):
+    edit(tmp_path / "mine.toml", 'road = ["road"]', 'road = ["roads"]')
+    refused(study(), "scenes/roads", "is no folder", "--data")
+    edit(tmp_path / "mine.toml", 'road = ["roads"]', 'road = ["road"]')
+    edit(tmp_path / "mine.toml", "seeds = [1, 2]", "seeds = [1, 1]")
+    refused(study(), "mine.toml", "seeds [1, 1] names one twice")
+    refused(run_tool("study.py", "other.toml", "--cpu", "--data", "scenes"), "other.toml", "cannot be read")
+    assert not (tmp_path / "runs").exists()

@@ -1,0 +1,47 @@
+"""Carry out a study: train its arms, map held-out scenes, write tables, figures and a report.
+
+What is done is not done again: the same command goes on where an earlier one was stopped.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import cli
+
+
+def main() -> None:
+    """Parse arguments, run what is missing, tell the results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("study", type=Path, help="study file, as studies/small.toml")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=os.environ.get("DFCNET_DATA"),
+        help="folder that the study's data paths are relative to (default: $DFCNET_DATA)",
+    )
+    parser.add_argument("--out", type=Path, help="folder of the study (default: runs/<its name>)")
+    device = parser.add_mutually_exclusive_group(required=True)
+    device.add_argument("--cpu", action="store_true", help="train on the CPU")
+    device.add_argument("--gpus", help="train on these GPUs, one process each: 0-7, or 0,2,3")
+    args = parser.parse_args()
+    if args.data is None:
+        parser.error("--data: give the folder of the scenes, or set DFCNET_DATA")
+
+    from solvers.run import gpu_numbers
+    from studies.conduct import Conduct
+    from studies.plan import read_study
+    from studies.report import write_results
+
+    study, base = read_study(args.study)
+    gpus = [] if args.cpu else gpu_numbers(args.gpus)
+    conduct = Conduct(study, base, args.data, args.out or Path("runs", study.name), gpus)
+    if code := conduct.run():
+        sys.exit(code)
+    for line in write_results(conduct):
+        print(line)
+
+
+if __name__ == "__main__":
+    cli.run(main)
