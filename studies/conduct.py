@@ -87,8 +87,9 @@ class Conduct:
         return Run(experiment_of(self.study, self.base, arm, seed, self.data), folder)
 
     def maps(self, arm: str, how: str, seed: int | None = None) -> Path:
-        """Return the folder of the held-out scenes' maps; an ensemble has no seed."""
-        return self.out / "maps" / (f"{arm}_{ENSEMBLE}" if seed is None else f"{arm}_{seed}_{how}")
+        """Return the folder of the held-out scenes' maps; without a seed, of all seeds' nets together."""
+        seeds = "_".join(map(str, self.study.seeds)) if seed is None else seed
+        return self.out / "maps" / f"{arm}_{seeds}_{how}"
 
     def _check_folders(self) -> None:
         for folder in (self.study.data.land, *self.study.data.road):
@@ -166,7 +167,6 @@ class Conduct:
             scales=test.scales if several else (1.0,),
             flip=test.flip and several,
             hold_out=self.study.data.hold_out,
-            overwrite=True,  # maps of an ensemble of fewer seeds
         )
         with self._step(f"map {arm} {how}" + ("" if seed is None else f" seed {seed}")) as step:
             done = request.run(Ranks(), self.tell)

@@ -36,7 +36,7 @@ def study(tmp_path, monkeypatch, run_tool):
     """Return a function that carries out a tiny study, of synthetic scenes, in the working folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    done = run_tool("make_scenes.py", "--out", "scenes", "--land", 6, "--road", 4, "--size", 48, "--seed", 1)
+    done = run_tool("make_scenes.py", "--out", "scenes", "--land", 6, "--road", 4, "--size", 64, "--seed", 1)
     assert done.returncode == 0, done.stderr
     (tmp_path / "tiny.toml").write_text(TINY)
     (tmp_path / "mine.toml").write_text(STUDY)
