@@ -69,10 +69,10 @@ gpu-check: venv
 	@$(PY) -m benchmarks.gpu_check
 
 gpu-bundle: venv
-	@docker/bundle.sh
+	@PYTHON3=$(PYTHON3) docker/bundle.sh
 
 lock:
-	@docker/lock.sh
+	@PYTHON3=$(PYTHON3) docker/lock.sh
 
 venv: .venv/.ready
 

@@ -8,8 +8,10 @@
 #   tar -xf dfcnet-gpu.tar.xz && LD_LIBRARY_PATH=... dfcnet-gpu/gpu-check
 #
 #   CUDA_ARCHS  compute capabilities to compile for, see docker/caffe/cuda.sh
+#   PYTHON3     the distribution's own Python (default /usr/bin/python3), which is packed
 set -euo pipefail
 
+python3=${PYTHON3:-/usr/bin/python3}
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 file=$(realpath -m "${1:-dfcnet-gpu.tar.xz}")
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/dfcnet
@@ -26,7 +28,7 @@ mkdir -p "$cache"
 if [[ ! -f $work/.ready || $root/docker/requirements.lock -nt $work/.ready ]]; then
     say "a Python environment in $work"
     rm -rf "$work"
-    python3 -m venv "$work"
+    "$python3" -m venv "$work"
     "$work/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
         -r "$root/docker/requirements.lock"
     touch "$work/.ready"
@@ -50,8 +52,8 @@ cp -a "$prefix/lib" "$prefix/python" "$to/caffe"
 install -D "$prefix/bin/test_layers" "$to/caffe/bin/test_layers"
 rm -f "$to"/caffe/lib/*.a
 rm -rf "$to/caffe/lib/cmake"
-stdlib=$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
-install -D "$(realpath "$(command -v python3)")" "$to/python/bin/python3"
+stdlib=$("$python3" -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
+install -D "$(realpath "$python3")" "$to/python/bin/python3"
 mkdir -p "$to/python/lib"
 tar -c -C "$(dirname "$stdlib")" --exclude __pycache__ --exclude test --exclude idlelib --exclude tkinter \
     --exclude turtledemo --exclude ensurepip --exclude lib2to3 --exclude 'config-*' "$(basename "$stdlib")" |

@@ -164,10 +164,11 @@ class Checks:
 
     def tile_speeds(self) -> Iterator[Row]:
         """Time the prediction of tiles."""
-        for phase in (FOLDED, DEPLOY):
+        plain, fused = FORMS
+        for phase, form in ((FOLDED, plain), (DEPLOY, plain), (DEPLOY, fused)):
             for side in (33,) if self.quick else TILES:
-                function = partial(speed.tile_speed, SOLVERS / "dfcnet.toml", phase, side)
-                yield self._measured(f"tile of {side}, {phase}", function)
+                function = partial(speed.tile_speed, SOLVERS / "dfcnet.toml", phase, side, form.settings)
+                yield self._measured(f"tile of {side}, {phase}, {form.name}", function)
 
     def _measured(self, name: str, function: Callable) -> Row:
         try:

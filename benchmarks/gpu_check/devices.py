@@ -1,8 +1,8 @@
 """A device to compute on, and how much of its memory is taken."""
 
 import ctypes
-import resource
 from dataclasses import dataclass
+from pathlib import Path
 
 from solvers.gpus import cudart
 
@@ -24,7 +24,9 @@ class Device:
     def used_bytes(self) -> int:
         """Return the memory in use: of the whole GPU, or the peak of this process."""
         if self.gpu is None:
-            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+            # Not getrusage's, which begins with the peak of the process that this one was started from.
+            lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+            return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024
         free, total = ctypes.c_size_t(), ctypes.c_size_t()
         cudart().cudaMemGetInfo(ctypes.byref(free), ctypes.byref(total))
         return total.value - free.value

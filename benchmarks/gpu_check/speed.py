@@ -9,6 +9,8 @@ import numpy as np
 
 from benchmarks.gpu_check.devices import Device
 from benchmarks.gpu_check.records import sources
+from inference.caffe_net import CaffeNet
+from inference.deploy import read_deploy
 from prototxt_gen.emit import net_text, net_texts, solver_text
 from prototxt_gen.experiment import Experiment, read_experiment
 from prototxt_gen.models import build
@@ -69,20 +71,27 @@ def _single(path: Path, crop: int, *settings: str) -> Experiment:
 
 
 def tile_speed(
-    path: Path, phase: str, side: int, folder: Path, device: Device, rounds: int = ROUNDS
+    path: Path,
+    phase: str,
+    side: int,
+    options: Sequence[str],
+    folder: Path,
+    device: Device,
+    rounds: int = ROUNDS,
 ) -> Speed:
-    """Time an experiment's deploy net on one tile: from host memory to the host's probabilities."""
+    """Time an experiment's deploy net on one tile, as predict.py does: from host memory and back to it."""
     caffe = import_caffe()
-    net = folder / "deploy.prototxt"
-    net.write_text(net_text(build(read_experiment(path), phase, ["land"], crop=side), []), encoding="utf-8")
+    deploy, weights = folder / "deploy.prototxt", folder / "w.caffemodel"
+    net = build(read_experiment(path, options), phase, ["land"], crop=side)
+    deploy.write_text(net_text(net, []), encoding="utf-8")
+    caffe.Net(str(deploy), caffe.TEST).save(str(weights))
     device.choose(caffe)
     before = device.used_bytes()
-    net = caffe.Net(str(net), caffe.TEST)
-    tile = np.random.default_rng(1).normal(0, 1, (1, 3, side, side))
+    net = CaffeNet(read_deploy(deploy), weights, "land", gpu=device.gpu)
+    tile = np.random.default_rng(1).normal(0, 1, (1, 3, side, side)).astype(np.float32)
 
     def predict() -> None:
-        net.blobs["data"].data[...] = tile
-        if net.forward()["land_prob"].shape != (1, 6, side, side):
+        if net(tile).shape != (1, 6, side, side):
             raise RuntimeError("the net answers in another shape")
 
     seconds = _median(predict, rounds)
