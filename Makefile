@@ -5,6 +5,10 @@
 #             of prediction and training, against PyTorch, onnxruntime and OpenVINO where they are installed
 # make nets   the committed prototxts of the paper's experiments, emitted again
 # make caffe  BVLC Caffe and the Python environment alone: the set-up that the others do first
+# make caffe-cuda   the same for NVIDIA GPUs; the other targets then use it. Needs no GPU itself
+# make gpu-check    does everything work on this machine's GPUs, and how fast
+# make gpu-bundle   dfcnet-gpu.tar.xz: what gpu-check needs on a machine without package access
+# make lock   docker/requirements.lock from pyproject.toml: the images' Python packages, by checksum
 
 PYTHON3 ?= /usr/bin/python3
 PY := .venv/bin/python
@@ -13,7 +17,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: demo real test bench caffe venv lint nets
+.PHONY: demo real test bench caffe caffe-cuda gpu-check gpu-bundle lock venv lint nets
 
 # What differs between the two runs: folders of scenes, records per scene, and how many times better than
 # always predicting the commonest class the maps must be.
@@ -56,6 +60,19 @@ lint: venv
 
 caffe: venv
 	@docker/caffe/build.sh
+
+caffe-cuda: venv
+	@docker/caffe/build.sh --cuda
+	$(PY) docker/smoke.py
+
+gpu-check: venv
+	@$(PY) -m benchmarks.gpu_check
+
+gpu-bundle: venv
+	@PYTHON3=$(PYTHON3) docker/bundle.sh
+
+lock:
+	@PYTHON3=$(PYTHON3) docker/lock.sh
 
 venv: .venv/.ready
 

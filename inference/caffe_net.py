@@ -13,18 +13,26 @@ from prototxt_gen.errors import NetError
 class CaffeNet:
     """A deploy net with weights that answers for one task; see `predictor.TileNet`.
 
-    `side` is the tile's side in pixels, the prototxt's own or any other 32k+1. Raises NetError where
-    the net has no output for `task` or a `batch` of tiles does not fit in memory, and WeightsError where
-    the weights do not fit the net.
+    `side` is the tile's side in pixels, the prototxt's own or any other 32k+1; `gpu` the number of the GPU
+    that computes (None: the CPU). Raises NetError where the net has no output for `task` or a `batch` of
+    tiles does not fit in memory, WeightsError where the weights do not fit the net, and ExperimentError
+    where there is no such GPU.
     """
 
     def __init__(
-        self, deploy: Deploy, weights: Path, task: str, side: int | None = None, batch: int = 1
+        self,
+        deploy: Deploy,
+        weights: Path,
+        task: str,
+        side: int | None = None,
+        batch: int = 1,
+        gpu: int | None = None,
     ) -> None:
         """Build the net and load the weights; nothing is computed yet."""
         self.output = deploy.output_for(task)
         self.side = deploy.side if side is None else check_side("tile", side)
 
+        from solvers.gpus import check_gpus
         from solvers.pycaffe import import_caffe
         from solvers.weights import load_weights
 
@@ -34,7 +42,12 @@ class CaffeNet:
             raise NetError(
                 deploy.path, f"this Caffe has no layer {unknown[0]}", "build Caffe with `make caffe`"
             )
-        caffe.set_mode_cpu()
+        if gpu is None:
+            caffe.set_mode_cpu()
+        else:
+            check_gpus("--gpu", [gpu], "leave it out")
+            caffe.set_device(gpu)
+            caffe.set_mode_gpu()
         self._net = caffe.Net(str(deploy.path), caffe.TEST)
         load_weights(self._net, Path(weights))
         self._reshape(batch)
@@ -47,7 +60,8 @@ class CaffeNet:
             )
         remedy = f"give a smaller --tile than {self.side} or --batch than {batch}, or fold the net"
         planned, _ = self._net.plan_memory()  # blobs share memory: only inputs and outputs can be read
-        check_room(deploy.path, forward_bytes(self._net, planned), remedy)
+        if gpu is None:
+            check_room(deploy.path, forward_bytes(self._net, planned), remedy)
         self.classes = answer[1]
         self._parameters: dict[str, list[np.ndarray]] | None = None  # while there is no twin
         self._in_net = [self]  # whose parameters the net holds; one list for all twins

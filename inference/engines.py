@@ -18,15 +18,25 @@ ENGINES = (CAFFE, CAFFE_BF16, *OTHERS)
 
 
 def open_nets(
-    engine: str, deploy: Deploy, weights: Sequence[Path], task: str, side: int | None = None, batch: int = 1
+    engine: str,
+    deploy: Deploy,
+    weights: Sequence[Path],
+    task: str,
+    side: int | None = None,
+    batch: int = 1,
+    gpu: int | None = None,
 ) -> Sequence[CaffeNet | OnnxRuntimeNet | OpenVinoNet]:
     """Return a net of one of ENGINES for each of `weights`; the other arguments as for `CaffeNet`.
 
-    Caffe's nets share their memory. Raises NetError where the CPU has not what CAFFE_BF16 needs.
+    Caffe's nets share their memory. Raises NetError where the CPU has not what CAFFE_BF16 needs, and for a
+    `gpu` with another engine than CAFFE.
     """
+    if gpu is not None and engine != CAFFE:
+        remedy = f"leave --gpu out, or choose --engine {CAFFE}"
+        raise NetError(deploy.path, f"--engine {engine} computes on the CPU", remedy)
     if engine in (CAFFE, CAFFE_BF16):
         _set_bf16(deploy, engine == CAFFE_BF16)
-        first = CaffeNet(deploy, weights[0], task, side, batch)
+        first = CaffeNet(deploy, weights[0], task, side, batch, gpu)
         return [first, *(first.twin(path) for path in weights[1:])]
     return [OTHERS[engine](deploy, path, task, side) for path in weights]
 

@@ -71,13 +71,15 @@ def tile_nets(
     side: int | None,
     batch: int,
     engine: str = CAFFE,
+    gpu: int | None = None,
 ) -> Sequence[TileNet]:
     """Return a net for each of `weights`: the one place where nets that answer tiles are made.
 
     `side` is the tile's side (None: the prototxt's own), `batch` the most tiles of a call, `engine` one of
-    `engines.ENGINES`. Raises NetError where the net has other classes than `task`.
+    `engines.ENGINES`, `gpu` a GPU's number (None: the CPU). Raises NetError where the net has other classes
+    than `task`.
     """
-    nets = open_nets(engine, deploy, weights, task.name, side, batch)
+    nets = open_nets(engine, deploy, weights, task.name, side, batch, gpu)
     first = nets[0]
     if first.classes != len(task.classes):
         fact = f"{first.output} has {first.classes} channels, {task.name} {len(task.classes)} classes"
@@ -96,17 +98,19 @@ def load_predictor(
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
     engine: str = CAFFE,
+    gpu: int | None = None,
     warn: Callable[[str], None] = print,
 ) -> Predictor:
-    """Return a predictor of `task` on the CPU; several `weights` are averaged.
+    """Return a predictor of `task`; several `weights` are averaged.
 
     `overlap` and `side` are in pixels (None: a quarter of the tile; the prototxt's own side), `engine` is
-    one of `engines.ENGINES`; the others as in `Predictor`. `warn` gets one line where something is assumed.
+    one of `engines.ENGINES`, `gpu` the number of the GPU that computes (None: the CPU); the others as in
+    `Predictor`. `warn` gets one line where something is assumed.
     Raises NetError or WeightsError for files that are missing, broken, or do not belong together.
     """
     paths = [Path(weights)] if isinstance(weights, str | Path) else [Path(path) for path in weights]
     net = read_deploy(deploy)
     fed = [input_scaling(path, task, warn, net) for path in paths]  # before Caffe is loaded
-    nets = tile_nets(net, paths, task, side, batch, engine)
+    nets = tile_nets(net, paths, task, side, batch, engine, gpu)
     others = [FedNet(other, *how) for other, how in zip(nets[1:], fed[1:], strict=True)]
     return Predictor(nets[0], *fed[0], overlap, batch, scales, flip, others)

@@ -40,6 +40,7 @@ class Request:
     flip: bool = False
     batch: int = 1
     engine: str = CAFFE
+    gpu: int | None = None
     stretch: tuple[float, float] | None = None
     bands: tuple[int, int, int] | None = None
     hold_out: int | None = None
@@ -67,6 +68,7 @@ class Request:
             scales=self.scales,
             flip=self.flip,
             engine=self.engine,
+            gpu=self.gpu,
             warn=(lambda line: None) if silent else (lambda line: complain(f"warning: {line}")),
         )
         with workplace(self.out) as work, _progress(plan, ranks) as advance:
@@ -95,7 +97,7 @@ class Request:
         return scenes
 
     def _settings(self) -> dict[str, object]:
-        """Return all that the maps depend on, beside the image; batch, threads, other engines change none."""
+        """Return all that the maps depend on, beside the image: not batch, threads, GPU, other engines."""
         deploy = read_deploy(self.deploy)
         side = deploy.side if self.tile is None else check_side("tile", self.tile)
         for path in self.weights:

@@ -17,25 +17,18 @@ from prototxt_gen.errors import ExperimentError, RunError
 from prototxt_gen.experiment import Experiment
 from solvers import snapshots
 from solvers.engines import mpi_place, number_on_this_machine
-from solvers.pycaffe import LOG_START, import_caffe
+from solvers.gpus import check_gpus
+from solvers.pycaffe import LOG_START
 from solvers.rank import Task, train_rank
 from solvers.report import Report
 from solvers.run import Run, open_run
-
-
-def check_devices(gpus: Sequence[int]) -> None:
-    """Raise ExperimentError if GPUs are asked of a Caffe that was built without them."""
-    if gpus and not import_caffe().has_nccl():
-        raise ExperimentError(
-            "--gpus", "this Caffe was built for the CPU alone", "use --cpu, or build it for CUDA"
-        )
 
 
 def start(
     exp: Experiment, folder: Path, gpus: Sequence[int], task: Task, overwrite: bool, resume: bool
 ) -> int:
     """Make or reopen the run's folder and train in it; return the exit code, see `train`."""
-    check_devices(gpus)
+    check_gpus("--gpus", gpus, "use --cpu")
     number, count = mpi_place() or (0, len(gpus) or 1)
     if mpi_place() and resume and overwrite:
         raise ExperimentError("--resume", "and --overwrite under mpirun", "give one of the two")

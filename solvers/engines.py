@@ -69,7 +69,7 @@ class Local:
             self._parent.send(("uid", uid))
         else:
             uid = self._parent.recv()
-        return _join_nccl(caffe, solver, uid)
+        return join_nccl(caffe, solver, uid)
 
     def agree(self, stop: bool) -> bool:
         """Return `stop`: the parent has told all its ranks the same."""
@@ -94,7 +94,7 @@ class Mpi:
         """Pass the NCCL id over MPI, or average gradients over MPI itself."""
         if self._gpu:
             uid = caffe.NCCL.new_uid() if self.number == 0 else None
-            return _join_nccl(caffe, solver, self._comm.bcast(uid))
+            return join_nccl(caffe, solver, self._comm.bcast(uid))
         for blobs in solver.net.params.values():
             for blob in blobs:
                 self._comm.Bcast(blob.data)
@@ -124,7 +124,7 @@ def _is_statistics(layer: str) -> bool:
     return layer.endswith("/bn")
 
 
-def _join_nccl(caffe, solver, uid: bytes) -> object:
+def join_nccl(caffe, solver, uid: bytes) -> object:
     """Return the NCCL object: Caffe keeps a bare pointer to it, so it must live while the solver steps."""
     nccl = caffe.NCCL(solver, uid)
     nccl.bcast()

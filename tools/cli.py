@@ -28,8 +28,11 @@ def add_overwrite(parser) -> None:
 def add_experiment(parser) -> None:
     """Add the experiment: a name of solvers/*.toml or a path to such a file."""
     parser.add_argument(
-        "experiment", help="baseline, classmate, dfcnet ... of solvers/, or a path to a .toml file"
+        "experiment",
+        nargs="?",
+        help="baseline, classmate, dfcnet ... of solvers/, or a path to a .toml file",
     )
+    parser.add_argument("--experiment", dest="named", metavar="EXPERIMENT", help="the same by an option")
     parser.add_argument(
         "--set",
         metavar="KEY=VALUE",
@@ -46,9 +49,15 @@ def add_experiment(parser) -> None:
 
 def read_experiment(args):
     """Return the experiment that the arguments name, with their --set."""
+    from prototxt_gen.errors import ExperimentError
     from prototxt_gen.experiment import read_experiment
 
-    name = args.experiment
+    if (args.experiment is None) == (args.named is None):
+        fact = (
+            "is missing" if args.named is None else f"is given twice, as {args.experiment} and {args.named}"
+        )
+        raise ExperimentError("experiment", fact, "name one, as dfcnet or path/to/mine.toml")
+    args.experiment = name = args.experiment or args.named
     path = Path(name) if name.endswith(".toml") else ROOT / "solvers" / f"{name}.toml"
     form = [f"densenet.dense_block='{args.dense_block}'"] if args.dense_block else []
     return read_experiment(path, [*args.set, *form])

@@ -45,6 +45,7 @@ def parse() -> argparse.Namespace:
         help="what computes: Caffe (fused nets also in bfloat16: not quite the same maps), or one that "
         "needs the extra `onnx` or `openvino` (default: caffe)",
     )
+    tiles.add_argument("--gpu", type=gpu_number, metavar="N", help="compute on GPU N (default: on the CPU)")
     images = parser.add_argument_group("images")
     images.add_argument(
         "--stretch",
@@ -85,6 +86,13 @@ def parse() -> argparse.Namespace:
     if not arguments.inputs:
         parser.error("no INPUT: give images, folders or patterns")
     return arguments
+
+
+def gpu_number(text: str) -> int:
+    """Return the number of a GPU."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no GPU's number; nvidia-smi lists them from 0")
+    return int(text)
 
 
 def main() -> None:

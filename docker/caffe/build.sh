@@ -1,14 +1,18 @@
 #!/usr/bin/env bash
-# Builds BVLC Caffe 1.0.0 (git 99bd997) with our patches and layers, CPU only, and makes it
-# importable in a Python environment:
+# Builds BVLC Caffe 1.0.0 (git 99bd997) with our patches and layers, and makes it importable in a Python
+# environment:
 #
-#   docker/caffe/build.sh [--source TARBALL]
+#   docker/caffe/build.sh [--cpu | --cuda] [--source TARBALL]
+#
+# --cpu is for CPUs alone; --cuda for NVIDIA GPUs too (CUDA 13, cuDNN 9, NCCL 2, from the Python package index;
+# see cuda.sh). Without either it is the kind that this Python imports already, else --cpu.
 #
 # The source comes from TARBALL (or CAFFE_SOURCE), else from an earlier call's cache, else from the upstream Git
 # repository, else from Debian's source package; whichever it is, its files must have the pinned checksum.
 #
 #   PYTHON        interpreter to build pycaffe for (default .venv/bin/python of the checkout)
 #   CAFFE_PREFIX  where to install (default ~/.cache/dfcnet/caffe-<hash of the recipe>)
+#   CAFFE_OPENCV  OFF: without OpenCV, hence without encoded Datums (default ON)
 set -euo pipefail
 
 commit=99bd99795dcdf0b1d3086a8d67ab1782a8a08383
@@ -25,11 +29,15 @@ die() { echo "caffe: $1" >&2; exit "${2:-1}"; }
 say() { echo "caffe: $*"; }
 
 tarball=${CAFFE_SOURCE:-}
-if [[ ${1:-} == --source ]]; then
-    tarball=${2:?--source takes a tarball}
-elif [[ $# -gt 0 ]]; then
-    die "unknown option $1; usage: build.sh [--source TARBALL]" 2
-fi
+kind=
+while [[ $# -gt 0 ]]; do
+    case $1 in
+    --cpu | --cuda) kind=${1#--} ;;
+    --source) tarball=${2:?--source takes a tarball}; shift ;;
+    *) die "unknown option $1; usage: build.sh [--cpu | --cuda] [--source TARBALL]" 2 ;;
+    esac
+    shift
+done
 [[ -z $tarball || -r $tarball ]] || die "$tarball: cannot be read; give a tarball of BVLC Caffe at ${commit:0:7}" 2
 [[ -x $python ]] || die "$python: no Python there; run \`make venv\`, or set PYTHON" 2
 
@@ -37,19 +45,24 @@ tree_hash() (cd "$1" && find . -type f -not -path './.git/*' -print0 | LC_ALL=C 
     xargs -0 sha256sum | sha256sum | cut -d ' ' -f 1)
 
 # The recipe: everything here, and what pycaffe is compiled against.
-abi=$("$python" -c 'import sys, importlib.metadata as m; print(sys.version, m.version("numpy"))') ||
+{ read -r site && read -r abi; } < <("$python" -c 'import sys, sysconfig, importlib.metadata as m
+print(sysconfig.get_path("purelib"), sys.version.replace("\n", " ") + m.version("numpy"), sep="\n")') ||
     die "$python: has no NumPy; run \`make venv\`" 2
-recipe=$({ tree_hash "$here"; echo "$abi"; } | sha256sum | cut -c 1-12)
+linked=$(cat "$site/caffe.pth" 2>/dev/null || true)
+if [[ -z $kind ]] && read -r kind archs < <(cat "${linked%/python}/.kind" 2>/dev/null || echo cpu); then
+    export CUDA_ARCHS=${CUDA_ARCHS:-$archs}
+fi
+target=cpu
+[[ $kind == cpu ]] || . "$here/cuda.sh"
+opencv=${CAFFE_OPENCV:-ON}
+[[ $opencv == ON || $opencv == OFF ]] || die "CAFFE_OPENCV='$opencv': is neither ON nor OFF" 2
+recipe=$({ tree_hash "$here"; echo "$abi $target opencv $opencv"; } | sha256sum | cut -c 1-12)
 prefix=$(realpath -m "${CAFFE_PREFIX:-$cache/caffe-$recipe}")
 [[ $prefix != *[[:space:]]* ]] || die "$prefix: has a blank in it, which Caffe's build does not take; set CAFFE_PREFIX" 2
 log=$cache/caffe-$recipe.log
 
 # import caffe, in this Python, without variables
-link_python() {
-    local site
-    site=$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-    [[ $(cat "$site/caffe.pth" 2>/dev/null) == "$prefix/python" ]] || echo "$prefix/python" >"$site/caffe.pth"
-}
+link_python() { [[ $linked == "$prefix/python" ]] || echo "$prefix/python" >"$site/caffe.pth"; }
 
 is_built() { [[ $(cat "$prefix/.recipe" 2>/dev/null) == "$recipe" ]]; }
 if is_built; then
@@ -137,7 +150,7 @@ fi
 tar -czf "$work/kept.tar.gz" -C "$work/source" . && mv "$work/kept.tar.gz" "$kept"
 
 begin "patches and layers"
-for change in "$here"/patches/*.patch; do
+for change in $(printf '%s\n' "$here"/patches/*.patch | LC_ALL=C sort); do    # line numbers rest on the order
     patch -d "$work/source" -p1 --fuzz=0 <"$change" >>"$log" 2>&1
 done
 cp "$here"/layers/*.hpp "$work/source/include/caffe/layers/"
@@ -149,6 +162,16 @@ for file in "$here"/layers/*.c*; do
     esac
 done
 
+minutes=3
+options=(-DCPU_ONLY=ON "-DCMAKE_EXE_LINKER_FLAGS=-Wl,-rpath,$prefix/lib")
+if [[ $kind == cuda ]]; then
+    begin "CUDA into $cuda"
+    (flock 8; install_cuda) 8>"$cache/cuda.lock"
+    readarray -t options < <(cuda_options)
+    tests+=("${cuda_tests[@]}")
+    minutes=$((8 + 3 * $(wc -w <<<"$cuda_archs")))
+fi
+
 begin "configure"
 only_tests=$(IFS=,; echo "${tests[*]}")
 # One pool of threads: OpenBLAS in its OpenMP flavour, with the folder as rpath (all flavours have one name).
@@ -156,12 +179,12 @@ openblas=$(dpkg -L libopenblas-openmp-dev | grep '/libopenblas\.so$')
 dnnl=OFF
 [[ -e /usr/include/dnnl.hpp ]] && dnnl=ON
 cmake -G Ninja -S "$work/source" -B "$work/build" -DCMAKE_BUILD_TYPE=Release \
-    -DCMAKE_INSTALL_PREFIX="$prefix" -DCMAKE_EXE_LINKER_FLAGS="-Wl,-rpath,$prefix/lib" \
-    -DCPU_ONLY=ON -DUSE_LEVELDB=OFF -DBLAS=Open -DOpenBLAS_LIB="$openblas" \
-    -DUSE_OPENMP=ON -DUSE_DNNL="$dnnl" -DBUILD_docs=OFF -DBUILD_only_tests="$only_tests" \
+    -DCMAKE_INSTALL_PREFIX="$prefix" "${options[@]}" -DBUILD_only_tests="$only_tests" -DBUILD_docs=OFF \
+    -DUSE_LEVELDB=OFF -DUSE_OPENCV="$opencv" -DALLOW_LMDB_NOLOCK=ON -DBLAS=Open -DOpenBLAS_LIB="$openblas" \
+    -DUSE_OPENMP=ON -DUSE_DNNL="$dnnl" \
     -Dpython_version=3 -DPYTHON_EXECUTABLE="$python" >>"$log" 2>&1
 
-begin "compile (about 3 minutes on 2 cores; log: $log)"
+begin "compile for ${kind^^} (about $minutes minutes on 2 cores; log: $log)"
 cmake --build "$work/build" --target all test.testbin >>"$log" 2>&1
 
 begin "install into $prefix"
@@ -176,6 +199,7 @@ cp -a "$work/staged$prefix/." "$prefix"
 begin "import"
 link_python
 "$python" -c 'import caffe; assert "Interp" in caffe.layer_type_list()' >>"$log" 2>&1
+echo "$kind${cuda_archs:+ $cuda_archs}" >"$prefix/.kind"
 echo "$recipe" >"$prefix/.recipe"
 rm -rf "$work"
 say "done"

@@ -219,3 +219,44 @@ def test_without_a_plan_every_blob_can_be_read(tmp_path, caffe):
     (tmp_path / "net.prototxt").write_text(random_net(2))
     net = load(caffe, tmp_path / "net.prototxt")
     assert assert_no_live_blobs_overlap(net) == 0
+
+
+BLOCK = """
+layer {{ name: "dense_block{n}" type: "DenseBlock" bottom: "{bottom}" top: "{top}"
+        dense_block_param {{ num_units: 2 growth_rate: 3 bottleneck: 6 }} }}"""
+CONVOLUTION = """
+layer {{ name: "{top}" type: "Convolution" bottom: "{bottom}" top: "{top}"
+        convolution_param {{ num_output: 4 kernel_size: 3 pad: 1 }} }}"""
+INPUT = """
+layer { name: "data" type: "Input" top: "data"
+        input_param { shape { dim: 1 dim: 4 dim: 6 dim: 6 } } }"""
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [BLOCK.format(n=1, bottom="x", top="a"), BLOCK.format(n=2, bottom="a", top="b")],
+        # Two blocks begin with the same features: only one of them can begin in their place.
+        [
+            BLOCK.format(n=1, bottom="x", top="a"),
+            BLOCK.format(n=2, bottom="x", top="c"),
+            'layer { name: "b" type: "Eltwise" bottom: "a" bottom: "c" top: "b" }',
+        ],
+        [BLOCK.format(n=1, bottom="x", top="b")],
+        [BLOCK.format(n=1, bottom="data", top="b")],
+    ],
+    ids=["chain", "fork", "one", "on the input"],
+)
+@pytest.mark.parametrize("end", ["output", "read"])
+def test_dense_blocks_answer_alike_for_one_image_and_for_several(tmp_path, caffe, layers, end):
+    text = INPUT + CONVOLUTION.format(bottom="data", top="x") + "".join(layers)
+    text += CONVOLUTION.format(bottom="b", top="y") if end == "read" else ""
+    (tmp_path / "net.prototxt").write_text(text)
+    net = load(caffe, tmp_path / "net.prototxt")
+    planned = load(caffe, tmp_path / "net.prototxt", net)
+    planned.plan_memory()
+    shapes = [(1, 4, 6, 6), (2, 4, 9, 5), (1, 4, 6, 6), (3, 4, 4, 4), (1, 4, 9, 9)]
+    shapes += [(2, 4, 90, 90), (1, 4, 6, 6), (1, 4, 90, 90)]  # back to what a blob once had room for
+    for image in images(shapes):
+        assert run(planned, image) == run(net, image)
+        assert run(planned, image) == run(net, image)

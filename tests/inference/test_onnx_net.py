@@ -57,7 +57,7 @@ def test_maps_of_a_scene_are_caffes(small_dfcnet, engine, task):
     nets = [CaffeNet(deploy, weights, task, 65), open_net(engine, deploy, weights, task, 65)]
     expected, got = (Predictor(net, (104, 117, 124), 0.017).probabilities(scene) for net in nets)
     assert np.abs(got - expected).max() < 1e-4
-    assert np.ptp(expected) > 0.05
+    assert len(np.unique(expected.argmax(0))) > 1
     ordered = np.sort(expected, axis=0)
     decided = ordered[-1] - ordered[-2] > 2e-4  # elsewhere rounding may choose
     assert decided.mean() > 0.99

@@ -1,6 +1,7 @@
 """Nets with random weights, and what Caffe answers with them."""
 
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 
@@ -12,12 +13,15 @@ from prototxt_gen.models import DEPLOY, build
 
 
 def random_weights(net) -> dict[str, list[np.ndarray]]:
-    """Return weights of a trained-like net: statistics far from 0 and 1, some scales negative, count 3."""
-    rng = np.random.default_rng(11)
+    """Return weights of a trained-like net: statistics far from 0 and 1, some scales negative, count 3.
+
+    Those of a layer depend on its name and shapes alone, and not on its place in the net.
+    """
     weights = {}
     for layer in net.layers:
         if not layer.params:
             continue
+        rng = np.random.default_rng([11, crc32(layer.name.encode())])
         blobs = [rng.normal(size=shape).astype(np.float32) for shape in layer.params]
         if layer.type == "Convolution":
             blobs[0] /= np.sqrt(np.prod(layer.params[0][1:]))
@@ -49,7 +53,7 @@ def write_random_net(folder: Path, exp: Experiment) -> tuple[Path, Path]:
     net, weights = build(exp, DEPLOY), folder / "w.caffemodel"
     (folder / "deploy.prototxt").write_text(net_text(net, ["x"]))
     values = random_weights(net)
-    values["road/score"][1][:] = (-0.86, 0)  # about as much road as not
+    values["road/score"][1][:] = (1.12, 0)  # about as much road as not
     write_caffemodel(weights, exp.name, values, overwrite=True)
     tasks = {name: TASKS[name].classes for name in exp.task_names()}
     given = {"mean": exp.input.mean, "scale": exp.input.scale, "crop": exp.input.crop, "tasks": tasks}

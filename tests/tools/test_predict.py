@@ -57,6 +57,22 @@ def test_the_maps_equal_numpys(work, run_tool, task):
     assert sorted(path.name for path in (folder / "maps" / "records").iterdir()) == ["7.json", "8.json"]
 
 
+def test_a_gpu_that_is_not_there_is_refused(work, run_tool):
+    from solvers.pycaffe import import_caffe
+
+    cuda = import_caffe().has_nccl()
+    done = run_tool("predict.py", *work[1], "--gpu", 99)
+    fact = "asks for GPU 99" if cuda else "this Caffe was built for the CPU alone"
+    refused(done, f"--gpu: {fact}", "leave it out")
+    assert not list((work[0] / "maps").glob("*_mask.png"))
+    done = run_tool("predict.py", *work[1], "--gpu", 0, "--engine", "onnxruntime")
+    refused(done, "--engine onnxruntime computes on the CPU", "--engine caffe")
+    for text in ("-1", "cuda:0", "0-7"):
+        done = run_tool("predict.py", *work[1], f"--gpu={text}")
+        assert done.returncode == 2
+        assert f"{text!r} is no GPU's number" in done.stderr
+
+
 def test_without_a_card_it_warns_what_it_assumes(work, run_tool):
     folder, arguments, _ = work
     (folder / "net.json").unlink()

@@ -35,7 +35,7 @@ def test_maps_are_those_of_caffe(arguments, tmp_path, run_tool, engine):
         done = run_tool("predict.py", *arguments, *options)
         assert (done.returncode, done.stderr) == (0, "")
         labels.append(read_labels(tmp_path / name / "7_mask.png", TASKS["road"]))
-    assert 0.01 < np.mean(labels[0] == 1) < 0.99
+    assert 0.2 < np.mean(labels[0] == 1) < 0.8
     assert np.mean(labels[0] == labels[1]) > 0.999
 
 

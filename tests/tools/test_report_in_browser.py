@@ -27,7 +27,8 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     programs = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
-    assert all(programs.values()), f"{programs}: docker/packages.sh docker/packages-test.txt installs both"
+    if not all(programs.values()):  # `make test` installs them; a container image has none
+        pytest.skip(f"{programs}: docker/packages.sh docker/packages-test.txt installs both")
     options = webdriver.ChromeOptions()
     options.binary_location = programs["chromium"]
     for option in (*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from solvers.pycaffe import import_caffe
 from tests.conftest import refused
 
 pytestmark = pytest.mark.caffe
@@ -17,8 +18,10 @@ def test_it_trains_and_leaves_weights_with_their_card(tiny, tmp_path, run_tool):
     refused(run_tool("train.py", tiny, "--cpu"), "runs/tiny: exists already", "--overwrite")
 
 
-def test_a_cpu_build_refuses_gpus(tiny, tmp_path, run_tool):
-    refused(run_tool("train.py", tiny, "--gpus", "0-7"), "--gpus: this Caffe was built for the CPU alone")
+def test_gpus_that_are_not_there_are_refused(tiny, tmp_path, run_tool):
+    done = run_tool("train.py", tiny, "--gpus", "0-99")
+    cuda = import_caffe().has_nccl()
+    refused(done, f"--gpus: {'asks for GPU 99' if cuda else 'this Caffe was built for the CPU alone'}")
     assert not (tmp_path / "runs").exists()
 
 

@@ -61,10 +61,14 @@ bool SharesData(Layer<Dtype>* layer, int bottoms, int tops) {
 }
 
 // Whether a layer's top begins with its first bottom, unchanged: one image's
-// features, which then need no copy.
+// features, which then need no copy. `whole` are the bytes of all that has the
+// bottom's data so far: more than the bottom's own are another DenseBlock's
+// features, which end where this one's would begin.
 template <typename Dtype>
-bool BeginsWithBottom(Layer<Dtype>* layer, const Blob<Dtype>& bottom) {
-  return layer->type() == std::string("DenseBlock") && bottom.num() == 1;
+bool BeginsWithBottom(Layer<Dtype>* layer, const Blob<Dtype>& bottom,
+    size_t whole) {
+  return layer->type() == std::string("DenseBlock") && bottom.num() == 1
+      && bottom.count() * sizeof(Dtype) == whole;
 }
 
 shared_ptr<void> HugePages(size_t bytes) {
@@ -154,8 +158,10 @@ void MemoryPlan<Dtype>::FindGroups() {
     for (int j = 0; j < tops.size(); ++j) {
       Blob<Dtype>* blob = blobs_[tops[j]].get();
       int& group = group_of[tops[j]];
-      if (group < 0 && (SharesData(layer, bottoms.size(), tops.size())
-          || (bottoms.size() && BeginsWithBottom(layer, *blobs_[bottoms[0]])))) {
+      if (group < 0 && bottoms.size()
+          && (SharesData(layer, bottoms.size(), tops.size())
+          || BeginsWithBottom(layer, *blobs_[bottoms[0]],
+              groups_[group_of[bottoms[0]]].bytes()))) {
         group = group_of[bottoms[0]];
         groups_[group].blobs.push_back(blob);
       } else if (group < 0) {
@@ -212,6 +218,15 @@ bool MemoryPlan<Dtype>::HasChanged() const {
 
 template <typename Dtype>
 void MemoryPlan<Dtype>::Plan() {
+  // What had a place may have none in the new plan. Blobs think that they have
+  // room for the largest shape that they had, so that Reshape does not allocate.
+  for (int i = 0; i < placed_.size(); ++i) { groups_[placed_[i]].Forget(); }
+  for (int i = 0; i < blobs_.size(); ++i) {
+    Blob<Dtype>* blob = blobs_[i].get();
+    if (blob->count() && blob->data()->size() < blob->count() * sizeof(Dtype)) {
+      blob->ShareData(Blob<Dtype>(blob->shape()));
+    }
+  }
   FindGroups();
   mode_ = Caffe::mode();
   source_shapes_.clear();

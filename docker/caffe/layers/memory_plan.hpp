@@ -32,14 +32,16 @@ size_t PlaceMemory(const vector<MemoryUse>& uses, size_t alignment,
  *
  * A blob lives from the layer that makes it to the last one that reads it.
  * Blobs that share their data (in-place layers, Split, Flatten, Reshape, Concat
- * or Slice of one) count as one, and so do a DenseBlock's features and its first
- * bottom, with which they begin. Inputs and outputs of the net keep memory of
+ * or Slice of one) count as one, and so do the features of one image's DenseBlock
+ * and its first bottom, with which they begin (of several blocks that begin with
+ * the same bottom only the first). Inputs and outputs of the net keep memory of
  * their own, as do blobs whose memory something else holds too. After a
  * forward pass any other blob may hold another's values.
  *
  * The plan follows the net to other sizes and from the CPU to the GPU. Memory is
- * taken by the first forward pass; the arena grows and never shrinks. Backward, and forward from a layer in the middle,
- * would read values that are gone: they throw std::runtime_error.
+ * taken by the first forward pass; the arena grows and never shrinks. Backward,
+ * and forward from a layer in the middle, would read values that are gone: they
+ * throw std::runtime_error.
  */
 template <typename Dtype>
 class MemoryPlan {

@@ -1,0 +1,127 @@
+"""Twenty iterations as a user would start them: on a device, on all over NCCL, stopped and resumed."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.gpu_check.devices import Device
+from benchmarks.gpu_check.isolation import Died
+from benchmarks.gpu_check.records import sources
+from prototxt_gen.caffemodel import read_caffemodel
+from prototxt_gen.emit import net_texts, solver_text
+from prototxt_gen.experiment import Experiment, read_experiment
+from solvers.engines import join_nccl
+from solvers.pycaffe import import_caffe
+
+ROOT = Path(__file__).resolve().parents[2]
+ITERATIONS = 20
+HALF = ITERATIONS // 2
+# The first iteration's loss is one forward pass; in twenty updates roundings grow.
+FIRST_TOLERANCE = 1e-3
+LAST_TOLERANCE = 0.1
+RESUMED_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Training:
+    """A finished run: its folder, and each task's losses by iteration."""
+
+    folder: Path
+    losses: dict[str, list[float]]
+
+    def distance(self, other: "Training", iteration: int) -> float:
+        """Return the largest relative difference of a loss at an iteration, counted from 0."""
+        return max(
+            abs(mine[iteration] - other.losses[task][iteration]) / abs(other.losses[task][iteration])
+            for task, mine in self.losses.items()
+        )
+
+
+def settings(folder: Path, ranks: int) -> list[str]:
+    """Return --set arguments that make the demo's DFCNet train twenty iterations on `ranks` processes."""
+    exp = read_experiment(ROOT / "solvers" / "dfcnet_demo.toml")
+    return [
+        *sources(exp, folder / "data", 4 * ranks),
+        f"solver.batch_size={2 * len(exp.tasks) * ranks}",
+        f"solver.ranks={ranks}",
+        "solver.images_per_pass=1",
+        f"solver.max_iter={ITERATIONS}",
+        f"solver.snapshot={HALF}",
+        "solver.keep_snapshots=5",
+        "solver.display=1",
+        "solver.random_seed=5",
+    ]
+
+
+def train(folder: Path, options: Sequence[str], gpus: Sequence[int], *more: str) -> Training:
+    """Run tools/train.py; `gpus` empty: on the CPU. Raises Died with its last line."""
+    device = ["--gpus", ",".join(map(str, gpus))] if gpus else ["--cpu"]
+    command = [
+        sys.executable,
+        str(ROOT / "tools" / "train.py"),
+        "dfcnet_demo",
+        "--run",
+        str(folder),
+        *device,
+        *more,
+    ]
+    command += [word for option in options for word in ("--set", option)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
+    if done.returncode:
+        raise Died((done.stderr.strip() or done.stdout.strip()).splitlines()[-1])
+    return read_training(folder)
+
+
+def read_training(folder: Path) -> Training:
+    """Read the losses of a run's log."""
+    losses: dict[str, list[float]] = {}
+    for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines():
+        entry = json.loads(line)
+        for task, value in entry.get("loss", {}).items():
+            losses.setdefault(task, []).append(value)
+    return Training(folder, losses)
+
+
+def resume_half(whole: Path, folder: Path, options: Sequence[str], gpus: Sequence[int]) -> float:
+    """Go on from a run's middle snapshot; return the distance ||a - b|| / ||b|| of the final weights."""
+    shutil.copytree(whole, folder)
+    (folder / "weights.caffemodel").unlink()
+    (folder / "weights.json").unlink()
+    shutil.rmtree(next((folder / "snapshots").glob(f"iter_*{ITERATIONS}")))
+    train(folder, options, gpus, "--resume")
+    return weights_distance(folder / "weights.caffemodel", whole / "weights.caffemodel")
+
+
+def weights_distance(ours: Path, theirs: Path) -> float:
+    """Return ||a - b|| / ||b|| over all parameters of two .caffemodel files."""
+    a, b = (
+        np.concatenate([blob.ravel() for blobs in read_caffemodel(path).values() for blob in blobs])
+        for path in (ours, theirs)
+    )
+    return float(np.linalg.norm(a - b) / np.linalg.norm(b))
+
+
+def alone_over_nccl(exp: Experiment, folder: Path, device: Device) -> tuple[int, float]:
+    """Train with NCCL and a single rank; return the id's length and the last loss."""
+    caffe = import_caffe()
+    uid = caffe.NCCL.new_uid()
+    device.choose(caffe)
+    folder.mkdir()
+    for name, text in net_texts(exp, folder).items():
+        (folder / name).write_text(text, encoding="utf-8")
+    path = folder / "solver.prototxt"
+    text = solver_text(exp, f"{folder}/train.prototxt", f"{folder}/s", "GPU", [], 1, snapshots=False)
+    path.write_text(text, encoding="utf-8")
+    caffe.set_multiprocess(True)
+    solver = caffe.get_solver(str(path))
+    nccl = join_nccl(caffe, solver, uid)
+    solver.step(ITERATIONS)
+    loss = float(sum(solver.net.blobs[f"{task}_loss"].data for task in exp.tasks))
+    del nccl
+    return len(uid), loss

@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# Proves the images without a Docker engine: builds one on a fresh Debian, and runs it as its own user.
+#
+#   docker/verify.sh {cpu,cuda} [FOLDER]
+#
+# cpu: the commands' --help, demo, test. cuda: what needs no GPU of these. Root only; the work (base, images: 15 GB
+# for cpu, 40 GB for cuda) lies in FOLDER (default ~/.cache/dfcnet/verify), where the base is kept for the next call.
+#
+#   PIP_CERT    certificates of a private authority before the package index: into the local base, and only there
+#   CUDA_ARCHS  compute capabilities to compile for (default: the Dockerfile's)
+set -euo pipefail
+
+die() { echo "verify: $1" >&2; exit "${2:-1}"; }
+say() { printf 'verify: %4d s  %s\n' "$SECONDS" "$*"; }
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+target=${1:-}
+[[ $target == cpu || $target == cuda ]] || die "${target:-nothing}: is no target; usage: verify.sh {cpu,cuda} [FOLDER]" 2
+[[ $(id -u) -eq 0 ]] || die "needs root, for debootstrap and chroot" 2
+work=$(realpath -m "${2:-${XDG_CACHE_HOME:-$HOME/.cache}/dfcnet/verify}")
+mkdir -p "$work"
+log=$work/$target.log
+: >"$log"
+"$root/docker/packages.sh" "$root/docker/verify.packages.txt"
+export STORAGE_DRIVER=vfs BUILDAH_ISOLATION=chroot
+buildah() { command buildah --root "$work/storage" --runroot "$work/run" "$@"; }
+
+base() {  # a Debian 12 as small as debootstrap makes it
+    [[ -f $work/base.done ]] && return
+    rm -rf "$work/base"
+    debootstrap --variant=minbase bookworm "$work/base" http://deb.debian.org/debian
+    printf 'deb http://deb.debian.org/debian %s main\n' bookworm bookworm-updates >"$work/base/etc/apt/sources.list"
+    echo force-unsafe-io >"$work/base/etc/dpkg/dpkg.cfg.d/speed"    # as Docker's own images of Debian
+    rm -rf "$work"/base/var/{cache/apt/archives/*.deb,lib/apt/lists/*}
+    if [[ -n ${PIP_CERT:-} ]]; then
+        install -D -m 644 "$PIP_CERT" "$work/base/etc/ssl/local.pem"
+        printf '[global]\ncert = /etc/ssl/local.pem\n' >"$work/base/etc/pip.conf"
+    fi
+    touch "$work/base.done"
+}
+
+step() {  # WORDS... -- COMMAND...: run, keep the output, say how it ended
+    local words=()
+    while [[ $1 != -- ]]; do words+=("$1"); shift; done
+    shift
+    echo "== ${words[*]}: $*" >>"$log"
+    "$@" >>"$log" 2>&1 || { tail -n 20 "$log" >&2; die "failed at: ${words[*]} (log: $log)"; }
+    say "${words[*]}"
+}
+
+step "base: Debian 12" -- base
+step "base image" -- buildah build --layers -t localhost/debian:base -f - "$work/base" <<<$'FROM scratch\nADD . /'
+
+context=$work/context
+rm -rf "$context" && mkdir "$context"
+(cd "$root" && git ls-files -z --cached --others --exclude-standard | tar -c --null -T - -f -) | tar -x -C "$context"
+arguments=(--build-arg BASE=localhost/debian:base)
+[[ -z ${CUDA_ARCHS:-} ]] || arguments+=(--build-arg "CUDA_ARCHS=$CUDA_ARCHS")
+step "image $target" -- buildah build --layers --target "$target" "${arguments[@]}" -t "dfcnet:$target" \
+    -f "$context/docker/Dockerfile" --ignorefile "$context/.dockerignore" "$context"
+
+container=$(buildah from "localhost/dfcnet:$target")
+trap 'buildah rm "$container" >/dev/null' EXIT
+mounted=$(buildah mount "$container")
+size=$(du -sm --apparent-size "$mounted" | cut -f 1)
+say "image $target: $size MB"
+as_user() { buildah run --user dfcnet "$container" -- /opt/dfcnet/docker/entrypoint.sh "$@"; }
+
+[[ $(buildah run "$container" -- id -u) != 0 ]] || die "the image runs as root"
+! buildah run "$container" -- sh -c 'command -v g++ cmake nvcc' >>"$log" || die "compilers are left in the image"
+step "smoke" -- as_user smoke
+for tool in $(as_user --help | awk '/^  [a-z-]+  /{ print $1 }' | grep -v -x -e demo -e test -e gpu-check -e smoke); do
+    step "$tool --help" -- as_user "$tool" --help
+done
+step "demo" -- as_user demo
+grep -E 'mIoU|always' "$log" | tail -n 2
+step "test" -- as_user test -q
+tail -n 1 "$log"
+if [[ $target == cuda ]]; then
+    as_user gpu-check >>"$log" 2>&1 && code=0 || code=$?
+    [[ $code -eq 2 ]] || die "gpu-check without a GPU ends with $code, not 2 (log: $log)"
+    say "gpu-check without a GPU: $(tail -n 1 "$log")"
+fi
+say "all done: the image $target works"

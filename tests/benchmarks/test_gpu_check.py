@@ -1,0 +1,184 @@
+"""The GPU check, checked without a GPU: the CPU against itself, and what must not pass."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.gpu_check import own_tests, parity, speed, training
+from benchmarks.gpu_check.cases import CASES, Case
+from benchmarks.gpu_check.checks import Checks
+from benchmarks.gpu_check.devices import Device
+from benchmarks.gpu_check.isolation import Died, isolated
+from prototxt_gen.experiment import read_experiment
+
+ROOT = Path(__file__).parents[2]
+CPU = Device()
+PLAIN = ("densenet.dense_block='plain'",)
+
+
+def test_the_distance_is_that_of_the_worst_blob_in_its_own_length():
+    theirs = {"small": np.array([3.0, 4.0]), "large": np.array([300.0, 400.0])}
+    ours = {"small": np.array([3.0, 4.5]), "large": np.array([301.0, 400.0])}
+    assert parity.compare(ours, theirs) == parity.Distance("small", 0.1)
+
+
+def test_no_number_is_never_within_a_tolerance():
+    theirs = {"a": np.ones(3), "b": np.ones(3)}
+    distance = parity.compare({"a": np.array([1, np.nan, 1]), "b": np.ones(3)}, theirs)
+    assert distance.blob == "a"
+    assert not distance.within(1e9)
+
+
+def test_rounding_in_a_blob_that_is_almost_zero_does_not_count():
+    theirs = {"bias": np.full(4, 1e-12), "weights": np.ones(4)}
+    assert parity.compare({"bias": np.full(4, -1e-12), "weights": np.ones(4)}, theirs).within(1e-5)
+
+
+def test_blobs_that_one_side_lacks_are_an_error():
+    with pytest.raises(ValueError, match="other blobs"):
+        parity.compare({"a": np.ones(1)}, {"b": np.ones(1)})
+
+
+def end_with(how: str) -> str:
+    """What an isolated process may do."""
+    match how:
+        case "answer":
+            return "42"
+        case "raise":
+            raise ValueError("no such thing")
+        case "check":
+            os.write(2, b"I1122 starts\nF1122 Check failed: a == b (1 vs. 2)\n*** trace ***\n")
+            os.kill(os.getpid(), signal.SIGABRT)
+    signal.pause()
+    return ""
+
+
+def test_an_isolated_function_answers():
+    assert isolated(end_with, "answer") == "42"
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("raise", "ValueError: no such thing"),
+        ("check", r"signal 6: F1122 Check failed: a == b \(1 vs. 2\)"),
+        ("hang", "no answer after 2 s"),
+    ],
+)
+def test_a_function_that_raises_aborts_or_hangs_is_told_in_a_line(how, words):
+    with pytest.raises(Died, match=words):
+        isolated(end_with, how, timeout=2 if how == "hang" else 60)
+
+
+OUTPUT = """[==========] Running 3 tests from 2 test cases.
+[ RUN      ] InterpLayerTest/2.TestForward
+[       OK ] InterpLayerTest/2.TestForward (1 ms)
+[ RUN      ] InterpLayerTest/3.TestGradient
+"""
+
+
+def test_a_test_program_that_ends_well_is_counted():
+    text = OUTPUT + "[       OK ] InterpLayerTest/3.TestGradient (1 ms)\n[  PASSED  ] 2 tests.\n"
+    assert own_tests.read_result(text, "", 0) == own_tests.Result(2, (), "[  PASSED  ] 2 tests.")
+
+
+def test_failed_tests_are_named_once():
+    line = "[  FAILED  ] InterpLayerTest/3.TestGradient, where TypeParam = caffe::GPUDevice<double>"
+    text = f"{OUTPUT}{line} (3 ms)\n[  PASSED  ] 1 test.\n[  FAILED  ] 1 test, listed below:\n{line}\n"
+    result = own_tests.read_result(text, "", 1)
+    assert (result.passed, result.failed) == (1, ("InterpLayerTest/3.TestGradient",))
+
+
+def test_a_test_program_that_dies_has_failed_the_test_it_was_in():
+    result = own_tests.read_result(OUTPUT, "F1122 Check failed: error == cudaSuccess\n", -6)
+    assert result.failed == ("InterpLayerTest/3.TestGradient",)
+    assert result.last_line == "F1122 Check failed: error == cudaSuccess"
+
+
+@pytest.mark.caffe
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_each_case_runs_and_the_cpu_agrees_with_itself(case):
+    if case.type not in parity.layer_types():
+        pytest.skip(f"this Caffe has no layer {case.type}")
+    assert parity.layer_parity(case, CPU, CPU).value == 0
+    blobs = parity._run_layer(case, CPU)
+    gradients = [name for name in blobs if name.startswith("gradient of x")]
+    assert len(gradients) == len(case.shapes) - bool(case.classes)
+    assert all(np.any(blob) for name, blob in blobs.items() if "x" in name or name.startswith("y"))
+
+
+@pytest.mark.caffe
+def test_a_layer_that_computes_something_else_is_found():
+    interp = next(case for case in CASES if case.name == "Power")
+    other = Case(interp.name, interp.type, "power_param { scale: 0.01701 }", interp.shapes)
+    distance = parity.compare(parity._run_layer(other, CPU), parity._run_layer(interp, CPU))
+    assert not distance.within(parity.LAYER_TOLERANCE)
+
+
+@pytest.mark.caffe
+def test_a_whole_net_is_compared_blob_by_blob():
+    exp = read_experiment(ROOT / "solvers" / "dfcnet_demo.toml", ["input.crop=33"])
+    assert [distance.value for distance in parity.net_parity(exp, CPU, CPU)] == [0, 0, 0]
+
+
+def test_the_distance_of_all_blobs_is_that_of_one_long_vector():
+    theirs = {"a": np.array([3.0]), "b": np.array([4.0])}
+    assert parity.compare_whole({"b": np.array([4.0]), "a": np.array([2.5])}, theirs).value == 0.1
+
+
+@pytest.mark.caffe
+def test_a_run_resumed_in_the_middle_ends_with_the_same_weights_and_a_longer_one_does_not(tmp_path):
+    options = [*training.settings(tmp_path, 1), "input.crop=33", "solver.base_lr=0.01"]
+    whole = training.train(tmp_path / "whole", options, [])
+    assert {task: len(values) for task, values in whole.losses.items()} == {"land": 20, "road": 20}
+    assert training.resume_half(whole.folder, tmp_path / "resumed", options, []) == 0
+    other = training.train(tmp_path / "other", [*options, "solver.base_lr=0.011"], [])
+    assert (
+        training.weights_distance(other.folder / "weights.caffemodel", whole.folder / "weights.caffemodel")
+        > 0
+    )
+    assert whole.distance(other, 0) == 0
+    assert whole.distance(other, -1) > 0
+
+
+@pytest.mark.caffe
+def test_speeds_are_measured_with_their_memory(tmp_path):
+    demo = ROOT / "solvers" / "dfcnet_demo.toml"
+    for name in ("train", "tile"):
+        (tmp_path / name).mkdir()
+    for measured in (
+        isolated(speed.train_speed, demo, 33, (), tmp_path / "train", CPU, 1),
+        isolated(speed.tile_speed, demo, "deploy_folded", 65, PLAIN, tmp_path / "tile", CPU, 1),
+    ):
+        assert 0 < measured.seconds < 60
+        assert 1 << 20 < measured.memory < 1 << 33
+
+
+def test_a_check_that_fails_is_a_row_and_the_next_one_runs(tmp_path):
+    def dies(*_: object) -> None:
+        raise Died("signal 6: out of memory")
+
+    checks = Checks(tmp_path, 0)
+    assert checks._compared("layer X", 1, dies).ok is False
+    assert checks._measured("train at 1025", end_with).ok is False
+
+
+@pytest.mark.caffe
+def test_a_machine_without_a_gpu_gets_one_line_and_exit_code_2():
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.gpu_check"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=environment,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("gpu-check: this machine shows no NVIDIA GPU")
+    assert done.stderr.count("\n") == 1
