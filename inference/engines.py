@@ -5,22 +5,17 @@ from pathlib import Path
 
 from inference.caffe_net import CaffeNet
 from inference.deploy import Deploy
+from inference.engine_names import CAFFE, CAFFE_BF16, ONNXRUNTIME, OPENVINO
 from inference.onnx_net import OnnxRuntimeNet, OpenVinoNet
 from prototxt_gen.errors import NetError
 
-CAFFE = "caffe"
-CAFFE_BF16 = "caffe-bf16"  # fused layers multiply in bfloat16: sooner, and not quite the same maps
-OTHERS: dict[str, type[OnnxRuntimeNet | OpenVinoNet]] = {
-    "onnxruntime": OnnxRuntimeNet,
-    "openvino": OpenVinoNet,
-}
-ENGINES = (CAFFE, CAFFE_BF16, *OTHERS)
+OTHERS: dict[str, type[OnnxRuntimeNet | OpenVinoNet]] = {ONNXRUNTIME: OnnxRuntimeNet, OPENVINO: OpenVinoNet}
 
 
 def open_nets(
     engine: str, deploy: Deploy, weights: Sequence[Path], task: str, side: int | None = None, batch: int = 1
 ) -> Sequence[CaffeNet | OnnxRuntimeNet | OpenVinoNet]:
-    """Return a net of one of ENGINES for each of `weights`; the other arguments as for `CaffeNet`.
+    """Return a net of one of `engine_names.ENGINES` for each of `weights`; other arguments as for `CaffeNet`.
 
     Caffe's nets share their memory. Raises NetError where the CPU has not what CAFFE_BF16 needs.
     """
