@@ -128,7 +128,7 @@ def print_table(results: list[Result], floor: float) -> None:
 
 
 def describe_machine() -> dict:
-    """Return CPU, cores, memory and versions, for the results' file."""
+    """Return CPU, cores, memory and distribution, for the results' file: what tells of no one machine."""
     info = Path("/proc/cpuinfo").read_text().splitlines()
     cpu = next((line.partition(":")[2].strip() for line in info if line.startswith("model name")), "")
     flags = next((line for line in info if line.startswith("flags")), "")
@@ -137,8 +137,15 @@ def describe_machine() -> dict:
         "cpu": f"{cpu or platform.machine()} ({' '.join(wide)})",
         "cores": len(os.sched_getaffinity(0)),
         "memory_gb": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9,
-        "system": platform.platform(),
+        "system": _distribution(),
     }
+
+
+def _distribution() -> str:
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except OSError:  # a bare container
+        return platform.system()
 
 
 def _multiply_adds(net: Net) -> int:

@@ -16,6 +16,7 @@ from data_prep.growing_lmdb import GrowingLMDB, file_size
 from data_prep.label_values import LabelValues
 from data_prep.manifest import DATA, MANIFEST, Database, label_names, read_manifest, write_manifest
 from data_prep.records import Recipe, make_record
+from data_prep.road_masks import refuse_road_masks
 from data_prep.scenes import Scene, open_scene
 from data_prep.sole_builder import sole_builder
 from data_prep.workers import check_workers, ordered
@@ -61,6 +62,7 @@ def write_database(
     """
     check_workers(workers)
     refuse_existing(out, overwrite, known_by=(MANIFEST,))
+    refuse_road_masks(scenes, TASKS[recipe.task])
     caffe_pb2()  # say now, not after the first scene, that Caffe is missing
     make = partial(_scene_records, recipe=recipe, values=values)
     with sole_builder(out):

@@ -1,5 +1,7 @@
 """Caffe's net as something that predicts tiles."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
 
@@ -14,9 +16,10 @@ class CaffeNet:
     """A deploy net with weights that answers for one task; see `predictor.TileNet`.
 
     `side` is the tile's side in pixels, the prototxt's own or any other 32k+1; `gpu` the number of the GPU
-    that computes (None: the CPU). Raises NetError where the net has no output for `task` or a `batch` of
-    tiles does not fit in memory, WeightsError where the weights do not fit the net, and ExperimentError
-    where there is no such GPU.
+    that computes (None: the CPU). With `bf16` its fused layers multiply in bfloat16. Raises NetError where
+    the net has no output for `task` or no fused layer for `bf16`, the CPU no bfloat16, or a `batch` of tiles
+    does not fit in memory, WeightsError where the weights do not fit the net, and ExperimentError where
+    there is no such GPU.
     """
 
     def __init__(
@@ -27,6 +30,7 @@ class CaffeNet:
         side: int | None = None,
         batch: int = 1,
         gpu: int | None = None,
+        bf16: bool = False,
     ) -> None:
         """Build the net and load the weights; nothing is computed yet."""
         self.output = deploy.output_for(task)
@@ -42,6 +46,10 @@ class CaffeNet:
             raise NetError(
                 deploy.path, f"this Caffe has no layer {unknown[0]}", "build Caffe with `make caffe`"
             )
+        self._set_bf16 = caffe.set_prediction_bf16
+        self._bf16 = bf16
+        if bf16:
+            self._check_bf16(deploy)
         if gpu is None:
             caffe.set_mode_cpu()
         else:
@@ -84,7 +92,26 @@ class CaffeNet:
         self._enter()
         self._reshape(len(tiles))
         self._net.blobs[INPUT].data[...] = tiles
-        return self._net.forward()[self.output]
+        with self._precision():
+            return self._net.forward()[self.output]
+
+    def _check_bf16(self, deploy: Deploy) -> None:
+        if "DenseBlock" not in deploy.layer_types:
+            remedy = "emit it with --dense-block fused, or choose --engine caffe"
+            raise NetError(deploy.path, "has no fused layers, which alone multiply in bfloat16", remedy)
+        with self._precision() as has_bf16:
+            if not has_bf16:
+                fact = "bfloat16 needs a CPU with AVX512_BF16 and a Caffe with oneDNN"
+                raise NetError(deploy.path, fact, "choose --engine caffe")
+
+    @contextmanager
+    def _precision(self) -> Iterator[bool]:
+        """Multiply as this net is to while the block runs: Caffe has one switch for all nets of a process."""
+        has_bf16 = self._set_bf16(self._bf16)
+        try:
+            yield has_bf16
+        finally:
+            self._set_bf16(False)
 
     def _enter(self) -> None:
         """Put the own parameters into the net, where a twin's are."""

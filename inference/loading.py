@@ -5,7 +5,8 @@ from pathlib import Path
 
 from data_prep.classes import Task
 from inference.deploy import Deploy, read_deploy
-from inference.engines import CAFFE, open_nets
+from inference.engine_names import CAFFE
+from inference.engines import open_nets
 from inference.predictor import FedNet, Predictor, TileNet
 from prototxt_gen.errors import NetError, WeightsError
 from prototxt_gen.model_card import ModelCard, card_path, read_card
@@ -76,8 +77,8 @@ def tile_nets(
     """Return a net for each of `weights`: the one place where nets that answer tiles are made.
 
     `side` is the tile's side (None: the prototxt's own), `batch` the most tiles of a call, `engine` one of
-    `engines.ENGINES`, `gpu` a GPU's number (None: the CPU). Raises NetError where the net has other classes
-    than `task`.
+    `engine_names.ENGINES`, `gpu` a GPU's number (None: the CPU). Raises NetError where the net has other
+    classes than `task`.
     """
     nets = open_nets(engine, deploy, weights, task.name, side, batch, gpu)
     first = nets[0]
@@ -104,9 +105,9 @@ def load_predictor(
     """Return a predictor of `task`; several `weights` are averaged.
 
     `overlap` and `side` are in pixels (None: a quarter of the tile; the prototxt's own side), `engine` is
-    one of `engines.ENGINES`, `gpu` the number of the GPU that computes (None: the CPU); the others as in
-    `Predictor`. `warn` gets one line where something is assumed.
-    Raises NetError or WeightsError for files that are missing, broken, or do not belong together.
+    one of `engine_names.ENGINES`, `gpu` the number of the GPU that computes (None: the CPU); the others as
+    in `Predictor`. `warn` gets one line where something is assumed. Raises NetError or WeightsError for
+    files that are missing, broken, or do not belong together.
     """
     paths = [Path(weights)] if isinstance(weights, str | Path) else [Path(path) for path in weights]
     net = read_deploy(deploy)

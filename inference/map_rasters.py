@@ -34,15 +34,8 @@ NAMES_ENDING = ".aux.xml"  # where GDAL, and so QGIS, looks for the names of cla
 
 
 def to_bytes(probabilities: np.ndarray) -> np.ndarray:
-    """Return uint8 0-254 of probabilities 0-1, rounded; `from_bytes` differs by at most 1/508."""
+    """Return uint8 0-254 of probabilities 0-1, rounded: value / 254 is off by at most 1/508."""
     return np.rint(np.clip(probabilities, 0, 1) * FULL).astype(np.uint8)
-
-
-def from_bytes(values: np.ndarray) -> np.ndarray:
-    """Return probabilities, float32, of uint8 values; NaN for NODATA."""
-    probabilities = values.astype(np.float32) / FULL
-    probabilities[values == NODATA] = np.nan
-    return probabilities
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import numpy as np
 
 from data_prep.classes import Task, colours_from_labels, labels_from_mask
 from data_prep.decoding import decode, read_bytes
-from data_prep.scenes import MASK_ENDING
 from prototxt_gen.errors import OutputError
 from prototxt_gen.files import staged_file
 
@@ -20,11 +19,6 @@ def read_image(path: Path) -> np.ndarray:
 def read_labels(path: Path, task: Task) -> np.ndarray:
     """Return a mask's labels, (H, W) uint8 with 255 for unknown; DataError for a colour of no class."""
     return labels_from_mask(cv2.cvtColor(read_image(path), cv2.COLOR_BGR2RGB), task, path)
-
-
-def map_path(folder: Path, id: str) -> Path:
-    """Return where the map of scene `id` goes: named like DeepGlobe's masks, so that it can be scored."""
-    return Path(folder) / f"{id}{MASK_ENDING}"
 
 
 def write_map(path: Path, labels: np.ndarray, task: Task, overwrite: bool = False) -> None:

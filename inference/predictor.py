@@ -7,11 +7,10 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from inference.tiles import averaged_strips, cut_tile, default_overlap, stitched_strips, whole
+from inference.tiles import averaged_strips, cut_tile, default_overlap, stitched_strips
 from prototxt_gen.errors import DFCNetError
 
 SCALES = (0.1, 10.0)  # beyond, nothing of the image or nothing but it is left
-CHUNK = 64  # rows of probabilities that are turned into labels at once
 
 
 class TileNet(Protocol):
@@ -93,19 +92,6 @@ class Predictor:
     def strips(self, image: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (top, probabilities (C, h, W) float32) from top to bottom; see `tiles.stitched_strips`."""
         return averaged_strips([self._strips_at(scale, image) for scale in self.scales])
-
-    def probabilities(self, image: np.ndarray) -> np.ndarray:
-        """Return the probabilities of each pixel, (C, H, W) float32; they sum to 1 over C."""
-        return whole(image.shape[:2], self.strips(image))
-
-    def labels(self, image: np.ndarray) -> np.ndarray:
-        """Return the likeliest class of each pixel, (H, W) uint8; only a strip of probabilities is kept."""
-        labels = np.empty(image.shape[:2], np.uint8)
-        for top, strip in self.strips(image):
-            for row in range(0, strip.shape[1], CHUNK):
-                part = strip[:, row : row + CHUNK].argmax(axis=0)
-                labels[top + row : top + row + len(part)] = part
-        return labels
 
     def _strips_at(self, scale: float, image: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """Predict at one scale: windows of side / scale pixels are resized to the net's side, and back.

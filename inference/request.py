@@ -11,7 +11,7 @@ from tqdm import tqdm
 from data_prep.classes import TASKS
 from data_prep.splits import hold_out, read_split
 from inference.deploy import check_side, read_deploy
-from inference.engines import CAFFE, CAFFE_BF16
+from inference.engine_names import CAFFE, CAFFE_BF16
 from inference.finished import short_checksum
 from inference.folders import ScenePath, find_images
 from inference.loading import load_predictor

@@ -116,6 +116,6 @@ def _scenes(count: int) -> str:
     return "1 scene" if count == 1 else f"{count} scenes"
 
 
-def percent(share: float) -> str:
-    """Return a share in percent with two digits; `nan` where it is no number."""
-    return f"{100 * share:.2f}"
+def percent(share: float | None) -> str:
+    """Return a share in percent with two digits; `nan` where it is no number, a dash where there is none."""
+    return "-" if share is None else f"{100 * share:.2f}"

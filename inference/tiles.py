@@ -115,21 +115,6 @@ def averaged_strips(streams: Sequence[Iterator[tuple[int, np.ndarray]]]) -> Iter
         parts = [part[:, height:] for part in parts]
 
 
-def stitch(shape: tuple[int, int], side: int, overlap: int, answers: RowOfTiles) -> np.ndarray:
-    """Return the whole answer, (C, H, W) float32; arguments as in `stitched_strips`."""
-    return whole(shape, stitched_strips(shape, side, overlap, answers))
-
-
-def whole(shape: tuple[int, int], strips: Iterable[tuple[int, np.ndarray]]) -> np.ndarray:
-    """Return the strips of a scene of `shape` (H, W) in one array, (C, H, W) float32."""
-    result = None
-    for top, strip in strips:
-        if result is None:
-            result = np.empty((len(strip), *shape), np.float32)
-        result[:, top : top + strip.shape[1]] = strip
-    return result
-
-
 def cut_tile(image: np.ndarray, top: int, left: int, side: int) -> np.ndarray:
     """Return the (side, side, ...) part of `image` from (top, left), mirrored where it sticks out.
 

@@ -39,10 +39,15 @@ def card_path(weights_path: Path) -> Path:
     return Path(weights_path).with_suffix(".json")
 
 
+def card_text(card: ModelCard) -> str:
+    """Return what stands in a card's file."""
+    return card.model_dump_json(indent=2) + "\n"
+
+
 def write_card(weights_path: Path, card: ModelCard) -> Path:
     """Write `card` beside `weights_path` in one step, replacing an older one; return its path."""
     path = card_path(weights_path)
-    write_text(path, card.model_dump_json(indent=2) + "\n")
+    write_text(path, card_text(card))
     return path
 
 

@@ -75,12 +75,6 @@ def write_onnx(path: Path, model, overwrite: bool = False) -> None:
         staged.write_bytes(model.SerializeToString())
 
 
-def read_metadata(model) -> ModelCard | None:
-    """Return the model card in a model's metadata, None where there is none."""
-    fields = {prop.key: json.loads(prop.value) for prop in model.metadata_props}
-    return ModelCard.model_validate(fields) if fields else None
-
-
 def _doc(card: ModelCard | None) -> str:
     if card is None:
         return "input: B, G, R, scaled as in training; sides 32k+1"

@@ -48,8 +48,8 @@ def train(run: Run, gpus: Sequence[int] = (), task: Task | None = None, resume: 
     """Train `run` on the given GPUs, or on the CPU if there are none; return 0 once the weights are written.
 
     With `resume`, go on from the newest whole snapshot, if there is one. SIGTERM and Ctrl-C end the
-    current iteration, write a snapshot and return 128 + the signal's number; a second one ends at once.
-    Raises the error that a rank met, or RunError if a rank died; the other ranks are ended.
+    current iteration, write a snapshot and return 128 + the signal's number; a Ctrl-C after that ends at
+    once. Raises the error that a rank met, or RunError if a rank died; the other ranks are ended.
     """
     task, place = task or Task(), mpi_place()
     with Report(run, quiet=bool(place and place[0])) as report, _stop_signals() as stop:
@@ -81,13 +81,17 @@ def alone(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _stop_signals() -> Iterator[list[int]]:
-    """Yield a list that the first SIGTERM or SIGINT is put into; the second one raises KeyboardInterrupt."""
+    """Yield a list that the first SIGTERM or SIGINT is put into; a SIGINT after it raises KeyboardInterrupt.
+
+    A SIGTERM after it changes nothing: make passes on the one that its process group has got already.
+    """
     caught: list[int] = []
 
     def catch(number: int, _: object) -> None:
-        if caught:
+        if not caught:
+            caught.append(number)
+        elif number == signal.SIGINT:
             raise KeyboardInterrupt
-        caught.append(number)
 
     former = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -161,7 +161,7 @@ def _snapshot(run: Run, solver, ranks: int) -> Snapshot:
     for name, blobs in solver.net.params.items():
         if not all(np.isfinite(blob.data).all() for blob in blobs):
             raise _no_number(run, f"the weights of layer {name} are no numbers", solver.iter)
-    return snapshots.write(solver, run.snapshots, ranks)
+    return snapshots.write(solver, run.snapshots, ranks, run.card(solver.iter))
 
 
 def _refuse_no_number(run: Run, iteration: int, loss: dict[str, float]) -> None:

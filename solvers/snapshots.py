@@ -1,7 +1,8 @@
 """Snapshots of a run: whole or not there at all, checked by checksums, the newest and the best kept.
 
-runs/<name>/snapshots/iter_00000400/ holds weights.caffemodel, solver.solverstate and manifest.json. It
-is put together under a hidden name, synced to the disk, and renamed; the manifest is written last.
+runs/<name>/snapshots/iter_00000400/ holds weights.caffemodel, their model card weights.json,
+solver.solverstate and manifest.json. It is put together under a hidden name, synced to the disk, and renamed;
+the manifest is written last. Older runs' snapshots have no card.
 """
 
 import hashlib
@@ -18,8 +19,10 @@ from prototxt_gen.caffe_proto import caffe_pb2
 from prototxt_gen.caffemodel import read_caffemodel
 from prototxt_gen.errors import RunError, WeightsError
 from prototxt_gen.files import write_text
+from prototxt_gen.model_card import ModelCard, card_path, card_text
 
 WEIGHTS, STATE, MANIFEST = "weights.caffemodel", "solver.solverstate", "manifest.json"
+CARD = card_path(Path(WEIGHTS)).name
 PREFIX = "iter_"
 STAGED = ".caffe"  # where Caffe writes: <snapshots>/.caffe_iter_N.caffemodel and .solverstate
 ROOM = 5  # free space wanted, in weights: they, up to two histories, and a copy of these
@@ -45,11 +48,11 @@ class Snapshot:
         return self.folder / STATE
 
 
-def write(solver, folder: Path, ranks: int, score: float | None = None) -> Snapshot:
-    """Write a snapshot of a caffe solver whose prefix is `folder`/.caffe; RunError if the disk is full.
+def write(solver, folder: Path, ranks: int, card: ModelCard, score: float | None = None) -> Snapshot:
+    """Write a snapshot of a caffe solver whose prefix is `folder`/.caffe, and the `card` of its weights.
 
-    Caffe writes in place and does not notice a full disk: so the room is checked before, and what was
-    written is read again after. An older snapshot is never touched.
+    Raises RunError if the disk is full. Caffe writes in place and does not notice that: so the room is
+    checked before, and what was written is read again after. An older snapshot is never touched.
     """
     iteration = solver.iter
     _check_room(solver, folder)
@@ -62,8 +65,9 @@ def write(solver, folder: Path, ranks: int, score: float | None = None) -> Snaps
         staged.mkdir()
         os.replace(written.with_suffix(".caffemodel"), staged / WEIGHTS)
         _write_state(written.with_suffix(".solverstate"), staged / STATE, iteration)
+        card_path(staged / WEIGHTS).write_text(card_text(card), encoding="utf-8")
         manifest = {"iteration": iteration, "ranks": ranks, "score": score}
-        manifest["sha256"] = {name: _sha256(staged / name) for name in (WEIGHTS, STATE)}
+        manifest["sha256"] = {name: _sha256(staged / name) for name in (WEIGHTS, CARD, STATE)}
         (staged / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
         for path in (*staged.iterdir(), staged):
             _sync(path)

@@ -104,8 +104,8 @@ class Conduct:
             there = json.loads(path.read_text(encoding="utf-8"))
             arms = there["arms"] | now["arms"]
             for part, before in ((now, there), (now["arms"], there["arms"])):
-                for key in part.keys() & before.keys() - {"arms"}:
-                    if part[key] != before[key]:
+                for key, value in part.items():
+                    if key != "arms" and before.get(key, value) != value:
                         fact = f"was begun with other settings of {key}"
                         raise ExperimentError(self.out, fact, "give another --out, or remove the folder")
             now["arms"] = arms

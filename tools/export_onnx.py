@@ -34,6 +34,7 @@ def main() -> None:
     from prototxt_gen.files import refuse_existing
     from prototxt_gen.model_card import read_card
     from prototxt_gen.onnx_export import to_onnx, write_onnx
+    from prototxt_gen.optional import optional
     from prototxt_gen.prototxt import read_net
 
     deploy, card = read_deploy(args.deploy), read_card(args.weights)
@@ -41,6 +42,8 @@ def main() -> None:
     if args.tile is not None:
         check_side("--tile", args.tile)
     refuse_existing(args.out, args.overwrite)
+    if args.check:
+        optional("onnxruntime", "onnx")  # say now, not after the export, that it is missing
     model = to_onnx(read_net(args.deploy), read_caffemodel(args.weights), args.weights, card, outputs)
     write_onnx(args.out, model, args.overwrite)
     print(f"{args.out}: {len(model.graph.node)} nodes, {args.out.stat().st_size / 1e6:.1f} MB")

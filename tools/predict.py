@@ -6,6 +6,8 @@ from pathlib import Path
 
 import cli
 
+from inference.engine_names import CAFFE, ENGINES
+
 
 def parse() -> argparse.Namespace:
     """Return the arguments of the command line."""
@@ -40,8 +42,8 @@ def parse() -> argparse.Namespace:
     tiles.add_argument("--threads", type=int, help="threads of BLAS (default: an equal share of the cores)")
     tiles.add_argument(
         "--engine",
-        choices=("caffe", "caffe-bf16", "onnxruntime", "openvino"),
-        default="caffe",
+        choices=ENGINES,
+        default=CAFFE,
         help="what computes: Caffe (fused nets also in bfloat16: not quite the same maps), or one that "
         "needs the extra `onnx` or `openvino` (default: caffe)",
     )

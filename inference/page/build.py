@@ -11,8 +11,9 @@ from data_prep.classes import TASKS, Task
 from inference.page.curves import charts
 from inference.page.deviations import read_deviations
 from inference.page.scenes import pictures
-from inference.page.scores import ScoreFile, class_rows, headlines, matrix_rows, percent, read_scores
+from inference.page.scores import ScoreFile, class_rows, headlines, matrix_rows, read_scores
 from inference.page.trained import facts, read_run
+from inference.score_text import percent
 from prototxt_gen.emit import TEMPLATES
 from prototxt_gen.errors import DataError
 from prototxt_gen.files import write_text

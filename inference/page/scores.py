@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from inference.score_text import percent
 from prototxt_gen.errors import DataError
 
 WHITE_FROM = 0.745  # the cell's colour (--cell in report.css) is so dark there that white reads better
@@ -144,11 +145,6 @@ def matrix_rows(scores: ScoreFile) -> tuple[list[str], list[tuple[str, str, list
         cells = [Cell(percent(share), share or 0.0, (share or 0.0) >= WHITE_FROM) for share in shares]
         rows.append((name, f"{total:,}", cells))
     return columns, rows
-
-
-def percent(share: float | None) -> str:
-    """Return a share in percent with two digits, a dash where there is none."""
-    return "-" if share is None else f"{100 * share:.2f}"
 
 
 def between(bounds: Bounds) -> str:

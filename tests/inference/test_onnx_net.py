@@ -12,6 +12,7 @@ from prototxt_gen.caffemodel import write_caffemodel
 from prototxt_gen.errors import DFCNetError, NetError, WeightsError
 from prototxt_gen.experiment import read_experiment
 from tests.inference.pixel_net import by_hand, make_pixel_net, write_deploy
+from tests.inference.whole_maps import probabilities
 from tests.prototxt_gen.random_net import write_random_net
 
 pytest.importorskip("onnx", reason="the extra onnx is not installed")
@@ -55,7 +56,7 @@ def test_maps_of_a_scene_are_caffes(small_dfcnet, engine, task):
     deploy, weights = small_dfcnet
     scene = np.random.default_rng(1).integers(0, 256, (150, 97, 3), np.uint8)
     nets = [CaffeNet(deploy, weights, task, 65), open_net(engine, deploy, weights, task, 65)]
-    expected, got = (Predictor(net, (104, 117, 124), 0.017).probabilities(scene) for net in nets)
+    expected, got = (probabilities(Predictor(net, (104, 117, 124), 0.017), scene) for net in nets)
     assert np.abs(got - expected).max() < 1e-4
     assert len(np.unique(expected.argmax(0))) > 1
     ordered = np.sort(expected, axis=0)

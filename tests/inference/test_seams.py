@@ -13,6 +13,7 @@ import pytest
 from data_prep.classes import TASKS
 from inference.loading import load_predictor
 from tests.conftest import TINY, write_lmdb
+from tests.inference.whole_maps import probabilities
 
 pytestmark = pytest.mark.caffe
 AWAY = 4  # pixels from a border between classes
@@ -58,7 +59,7 @@ def labels(run, image, **options) -> np.ndarray:
     predictor = load_predictor(
         run / "deploy.prototxt", run / "weights.caffemodel", TASKS["land"], warn=pytest.fail, **options
     )
-    return predictor.labels(image)
+    return probabilities(predictor, image).argmax(axis=0)
 
 
 def test_whole_and_in_tiles_agree_away_from_borders(run):

@@ -5,7 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from inference.tiles import cut_tile, default_overlap, shares, stitch, stitched_strips, taper, tile_starts
+from inference.tiles import cut_tile, default_overlap, shares, stitched_strips, taper, tile_starts
+from tests.inference.whole_maps import joined
 
 
 def position_answer(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -35,7 +36,7 @@ SHAPES = [(1, 1), (32, 32), (1024, 1024), (1025, 1025), (1026, 1026), (2448, 244
 @pytest.mark.parametrize("side, overlap", [(1025, 256), (513, 0), (513, 300)])
 def test_stitched_equals_direct(shape, side, overlap):
     direct = position_answer(np.arange(shape[0], dtype=float), np.arange(shape[1], dtype=float))
-    stitched = stitch(shape, side, overlap, stub(shape, side))
+    stitched = joined(stitched_strips(shape, side, overlap, stub(shape, side)), shape)
     assert stitched.shape == direct.shape
     assert stitched.dtype == np.float32
     np.testing.assert_allclose(stitched, direct, rtol=0, atol=5e-6)
@@ -48,7 +49,7 @@ def test_a_tile_that_differs_from_its_neighbour_is_blended_by_the_weights():
         for left in lefts:
             yield np.full((1, side, side), float(left == 3), np.float32)
 
-    row = stitch((1, width), side, overlap, answers)[0, 0]
+    row = joined(stitched_strips((1, width), side, overlap, answers), (1, width))[0, 0]
     # taper of 5 with overlap 2: 1/3 2/3 1 2/3 1/3; pixel 3 is 2/3 : 1/3, pixel 4 is 1/3 : 2/3
     np.testing.assert_allclose(row, [0, 0, 0, 1 / 3, 2 / 3, 1, 1, 1], atol=1e-6)
 

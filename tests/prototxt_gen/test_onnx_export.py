@@ -1,5 +1,6 @@
 """The paper's nets as ONNX answer as in Caffe, for tiles and batches of any size."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from prototxt_gen.fold import fold
 from prototxt_gen.fused import fuse
 from prototxt_gen.model_card import ModelCard
 from prototxt_gen.models import DEPLOY, build
-from prototxt_gen.onnx_export import read_metadata, to_onnx, write_onnx
+from prototxt_gen.onnx_export import to_onnx, write_onnx
 from tests.prototxt_gen.random_net import answer, random_weights
 
 onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
@@ -98,7 +99,9 @@ def test_the_model_card_is_in_the_file(tmp_path, small):
     path = tmp_path / "net.onnx"
     write_onnx(path, small[2])
     read = onnx.load(str(path))
-    assert read_metadata(read) == CARD
+    fields = {prop.key: json.loads(prop.value) for prop in read.metadata_props}
+    assert fields == CARD.model_dump(mode="json")
+    assert fields["tasks"] == {"land": ["urban", "water"], "road": ["other", "road"]}
     assert "(BGR - [103.94, 116.78, 123.68]) * 0.017" in read.doc_string
     in_engine = onnxruntime.InferenceSession(str(path)).get_modelmeta().custom_metadata_map
     assert in_engine["mean"] == "[103.94, 116.78, 123.68]"
@@ -106,7 +109,7 @@ def test_the_model_card_is_in_the_file(tmp_path, small):
 
 def test_a_model_without_a_card_says_nothing_about_its_weights(small):
     exp, weights, _ = small
-    assert read_metadata(to_onnx(message(build(exp, DEPLOY, crop=65)), weights, "w")) is None
+    assert not to_onnx(message(build(exp, DEPLOY, crop=65)), weights, "w").metadata_props
 
 
 def test_one_output_alone_leaves_the_other_tasks_layers_out(small):

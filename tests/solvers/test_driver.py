@@ -164,3 +164,13 @@ def test_weights_to_start_from_are_loaded_and_counted(tiny, capsys):
     line = f"{first.weights}: {layers} layer(s) loaded: conv1 (3), conv2 ("
     assert line in capsys.readouterr().out
     np.testing.assert_array_equal(blobs(second.weights)["conv1"][0], blobs(first.weights)["conv1"][0])
+
+
+def test_sigterm_may_come_twice_and_ctrl_c_after_it_ends_at_once():
+    """Make passes SIGTERM on to a training that has got it already, with make, as one of a process group."""
+    with driver._stop_signals() as caught:
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert caught == [signal.SIGTERM]
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)

@@ -7,6 +7,7 @@ import pytest
 
 from prototxt_gen.caffemodel import read_caffemodel
 from prototxt_gen.fused import plain_view
+from tests.inference import whole_maps
 from tests.solvers.test_resume import assert_equal, finish, set_to, start
 
 pytestmark = pytest.mark.caffe
@@ -23,7 +24,8 @@ def probabilities(deploy: Path, weights: Path, image: np.ndarray) -> np.ndarray:
     from data_prep.classes import TASKS
     from inference.loading import load_predictor
 
-    return load_predictor(deploy, weights, TASKS["land"], warn=pytest.fail).probabilities(image)
+    predictor = load_predictor(deploy, weights, TASKS["land"], warn=pytest.fail)
+    return whole_maps.probabilities(predictor, image)
 
 
 def test_2n_iterations_are_n_a_snapshot_and_n_more(tiny, tmp_path):

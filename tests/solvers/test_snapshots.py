@@ -13,9 +13,11 @@ import pytest
 from prototxt_gen.caffe_proto import caffe_pb2
 from prototxt_gen.caffemodel import read_caffemodel, write_caffemodel
 from prototxt_gen.errors import RunError
+from prototxt_gen.model_card import ModelCard, read_card
 from solvers import snapshots
 
 pytestmark = pytest.mark.caffe
+FILES = ["manifest.json", "solver.solverstate", "weights.caffemodel", "weights.json"]
 
 
 class FakeSolver:
@@ -38,18 +40,25 @@ class FakeSolver:
             file.write(state.SerializeToString()[: -4 if self.cut == "state" else None])
 
 
+def card(iteration: int) -> ModelCard:
+    tasks = {"land": ("urban", "water")}
+    given = {"mean": (1.0, 2.0, 3.0), "scale": 0.5, "crop": 33, "tasks": tasks}
+    return ModelCard(experiment="net", model="dfcnet", iteration=iteration, **given)
+
+
 def write(folder, iteration: int, score: float | None = None) -> snapshots.Snapshot:
-    return snapshots.write(FakeSolver(folder, iteration), folder, ranks=2, score=score)
+    return snapshots.write(FakeSolver(folder, iteration), folder, 2, card(iteration), score)
 
 
 def names(folder) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_snapshot_holds_weights_state_and_their_checksums(tmp_path):
+def test_a_snapshot_holds_weights_their_card_state_and_their_checksums(tmp_path):
     made = write(tmp_path, 400, score=0.5)
     assert names(tmp_path) == ["iter_00000400"]
-    assert names(made.folder) == ["manifest.json", "solver.solverstate", "weights.caffemodel"]
+    assert names(made.folder) == FILES
+    assert read_card(made.weights) == card(400)
     assert snapshots.read(made.folder) == made
     assert read_caffemodel(made.weights)["conv1"][0][0] == 400
     state = caffe_pb2().SolverState.FromString(made.state.read_bytes())
@@ -57,7 +66,7 @@ def test_a_snapshot_holds_weights_state_and_their_checksums(tmp_path):
     assert not state.HasField("learned_net")  # no path in it: the folder can be moved
 
 
-@pytest.mark.parametrize("file", ["manifest.json", "solver.solverstate", "weights.caffemodel"])
+@pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("harm", ["remove", "cut", "change"])
 def test_a_broken_snapshot_is_passed_over_and_named(tmp_path, file, harm):
     write(tmp_path, 100)
@@ -128,14 +137,25 @@ def test_what_caffe_wrote_in_part_is_noticed(tmp_path, part):
     with pytest.raises(
         RunError, match=rf"iteration 3 cannot be written \(the {part} that Caffe wrote (is|are) cut off\)"
     ):
-        snapshots.write(solver, tmp_path, ranks=1)
+        snapshots.write(solver, tmp_path, 1, card(3))
     assert names(tmp_path) == []
 
 
 def test_the_manifest_tells_iteration_ranks_and_score(tmp_path):
     manifest = json.loads((write(tmp_path, 9, 0.25).folder / "manifest.json").read_text())
     assert (manifest["iteration"], manifest["ranks"], manifest["score"]) == (9, 2, 0.25)
-    assert set(manifest["sha256"]) == {"weights.caffemodel", "solver.solverstate"}
+    assert set(manifest["sha256"]) == {"weights.caffemodel", "weights.json", "solver.solverstate"}
+
+
+def test_a_snapshot_of_before_there_were_cards_is_read(tmp_path):
+    made = write(tmp_path, 5)
+    (made.folder / "weights.json").unlink()
+    path = made.folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["sha256"]["weights.json"]
+    path.write_text(json.dumps(manifest))
+    assert snapshots.newest(tmp_path, pytest.fail) == made
+    assert read_card(made.weights) is None
 
 
 def test_broken_snapshots_later_than_the_one_gone_on_from_are_dropped(tmp_path):

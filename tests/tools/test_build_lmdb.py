@@ -92,7 +92,15 @@ def empty(folder):
         path.unlink()
 
 
+def road_masks(folder):
+    for number in range(5):
+        mask = np.zeros((60, 70), np.uint8)
+        mask[20:25] = 255
+        cv2.imwrite(str(folder / f"{number}_mask.png"), mask)
+
+
 BAD_IMAGES = [
+    (road_masks, "0_mask.png", "as all 5 masks are: 92 % unknown, else only barren", "build a road database"),
     pytest.param(truncate, "3_sat.jpg", "is cut off", "fetch or export", marks=pytest.mark.caffe),
     (drop_mask, "3_sat.jpg", "has no mask 3_mask.png", "add the mask"),
     pytest.param(shrink_mask, "3_mask.png", "is 69x60", "use the mask", marks=pytest.mark.caffe),

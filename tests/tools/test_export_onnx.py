@@ -66,6 +66,17 @@ def test_mistakes_are_one_line_and_leave_no_model(options, run_tool, tmp_path):
     assert options[-1].read_text() == "mine"
 
 
+def test_check_without_onnxruntime_is_refused_before_anything_is_written(
+    options, run_tool, tmp_path, monkeypatch
+):
+    (tmp_path / "onnxruntime.py").write_text("raise ModuleNotFoundError('none', name='onnxruntime')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    done = run_tool("export_onnx.py", *options, "--check")
+    refused(done, "onnxruntime: is not installed", "requirements.py onnx")
+    assert not options[-1].exists()
+    assert run_tool("export_onnx.py", *options).returncode == 0
+
+
 def test_weights_without_a_card_are_exported_with_a_word(options, run_tool):
     options[3].with_suffix(".json").unlink()
     done = run_tool("export_onnx.py", *options, "--check")

@@ -5,6 +5,7 @@ import pytest
 
 from prototxt_gen.model_card import read_card
 from prototxt_gen.prototxt import read_net
+from tests.inference import whole_maps
 
 pytestmark = pytest.mark.caffe
 
@@ -29,7 +30,8 @@ def probabilities(deploy, weights, image):
     from data_prep.classes import TASKS
     from inference.loading import load_predictor
 
-    return load_predictor(deploy, weights, TASKS["land"], warn=pytest.fail).probabilities(image)
+    predictor = load_predictor(deploy, weights, TASKS["land"], warn=pytest.fail)
+    return whole_maps.probabilities(predictor, image)
 
 
 def test_trained_weights_predict_the_same_without_batchnorm(trained, tmp_path, run_tool):

@@ -6,7 +6,8 @@ import pytest
 import rasterio
 
 from data_prep.classes import TASKS
-from inference.engines import ENGINES, OTHERS
+from inference.engine_names import CAFFE, CAFFE_BF16, ENGINES
+from inference.engines import OTHERS
 from inference.masks import read_labels
 from prototxt_gen.emit import net_text
 from prototxt_gen.experiment import read_experiment
@@ -75,6 +76,7 @@ def test_bfloat16_maps_fused_nets_nearly_alike_and_refuses_plain_ones(tiny, tmp_
 
 
 def test_the_help_names_all_engines(run_tool, tmp_path, arguments):
+    assert set(ENGINES) == {CAFFE, CAFFE_BF16, *OTHERS}
     assert "{" + ",".join(ENGINES) + "}" in run_tool("predict.py", "--help").stdout
     done = run_tool("predict.py", *arguments, "--out", tmp_path / "maps", "--engine", "abacus")
     assert done.returncode == 2

@@ -15,7 +15,7 @@ STUDY = """
 title = "A tiny study"
 experiment = "tiny.toml"
 set = ["solver.max_iter=4", "solver.snapshot=2"]
-arms = ["baseline", "dfcnet", "classmate_shuffled"]
+arms = ["dfcnet", "classmate_shuffled"]
 seeds = [1, 2]
 [data]
 land = "land"
@@ -58,11 +58,11 @@ def test_a_study_tells_all_and_does_nothing_twice(study, tmp_path):
     assert done.returncode == 0, done.stderr
     out = tmp_path / "runs/mine"
     trained = [line for line in done.stdout.splitlines() if line.startswith("== train")]
-    assert len(trained) == 3 * 2
+    assert len(trained) == 2 * 2
 
     scores = json.loads((out / "scores.json").read_text())
     rows = {(row["arm"], row["how"]): row for row in scores["rows"]}
-    assert len(rows) == 3 * 3
+    assert len(rows) == 2 * 3
     assert {len(row["mious"]) for (_, how), row in rows.items() if how != "ensemble"} == {2}
     assert scores["scenes"] == 2
     assert set(scores["land_samples"].values()) == {2 * 4}
@@ -74,7 +74,7 @@ def test_a_study_tells_all_and_does_nothing_twice(study, tmp_path):
 
     files = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/weights.caffemodel")}
     files |= {path: path.stat().st_mtime_ns for path in out.glob("maps/*/*_mask.png")}
-    assert len(files) == 6 + 2 * 15
+    assert len(files) == 4 + 2 * 10
     again = study()
     assert again.returncode == 0, again.stderr
     assert "==" not in again.stdout
@@ -83,7 +83,7 @@ def test_a_study_tells_all_and_does_nothing_twice(study, tmp_path):
     edit(tmp_path / "mine.toml", "seeds = [1, 2]", "seeds = [1, 2, 3]")
     more = study()
     assert [line.split(":")[0] for line in more.stdout.splitlines() if line.startswith("== train")] == [
-        f"== train {arm} seed 3" for arm in ("baseline", "dfcnet", "classmate_shuffled")
+        f"== train {arm} seed 3" for arm in ("dfcnet", "classmate_shuffled")
     ]
     assert len(json.loads((out / "scores.json").read_text())["rows"][0]["mious"]) == 3
 
@@ -91,7 +91,7 @@ def test_a_study_tells_all_and_does_nothing_twice(study, tmp_path):
     refused(study(), "runs/mine", "other settings of data", "give another --out")
     edit(tmp_path / "mine.toml", "hold_out = 2", "hold_out = 3")
     edit(tmp_path / "mine.toml", "max_iter=4", "max_iter=6")
-    refused(study(), "runs/mine", "other settings of baseline")
+    refused(study(), "runs/mine", "other settings of dfcnet")
 
 
 @pytest.mark.caffe
@@ -99,7 +99,7 @@ def test_a_stopped_study_goes_on(study, tmp_path):
     edit(tmp_path / "mine.toml", "max_iter=4", "max_iter=400")
     command = [sys.executable, ROOT / "tools/study.py", "mine.toml", "--cpu", "--data", "scenes"]
     with subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True) as process:
-        log = tmp_path / "runs/mine/runs/baseline_1/log.jsonl"
+        log = tmp_path / "runs/mine/runs/dfcnet_1/log.jsonl"
         end = time.monotonic() + 120
         while not (log.exists() and "iteration" in log.read_text()) and time.monotonic() < end:
             time.sleep(0.05)
@@ -108,7 +108,7 @@ def test_a_stopped_study_goes_on(study, tmp_path):
     assert process.returncode == 128 + signal.SIGTERM
     assert not (tmp_path / "runs/mine/scores.json").exists()
     edit(tmp_path / "mine.toml", "seeds = [1, 2]", "seeds = [1]")
-    edit(tmp_path / "mine.toml", '["baseline", "dfcnet", "classmate_shuffled"]', '["baseline"]')
+    edit(tmp_path / "mine.toml", '["dfcnet", "classmate_shuffled"]', '["dfcnet"]')
     done = study()
     assert done.returncode == 0, done.stderr
     starts = [json.loads(line).get("start") for line in log.read_text().splitlines()]

@@ -1,7 +1,10 @@
 """The command trains, or says in one line what to mend."""
 
+import cv2
+import numpy as np
 import pytest
 
+from prototxt_gen.model_card import read_card
 from solvers.pycaffe import import_caffe
 from tests.conftest import refused
 
@@ -16,6 +19,18 @@ def test_it_trains_and_leaves_weights_with_their_card(tiny, tmp_path, run_tool):
     for name in ("weights.caffemodel", "weights.json", "deploy.prototxt", "log.jsonl", "caffe.log"):
         assert (folder / name).stat().st_size
     refused(run_tool("train.py", tiny, "--cpu"), "runs/tiny: exists already", "--overwrite")
+
+
+def test_the_weights_of_a_snapshot_predict_as_they_were_trained_without_a_warning(tiny, tmp_path, run_tool):
+    assert run_tool("train.py", tiny, "--cpu").returncode == 0
+    run = tmp_path / "runs" / "tiny"
+    weights = run / "snapshots" / "iter_00000004" / "weights.caffemodel"
+    at_the_end = read_card(run / "weights.caffemodel")
+    assert read_card(weights) == at_the_end.model_copy(update={"iteration": 4})
+    cv2.imwrite(str(tmp_path / "7_sat.png"), np.full((20, 30, 3), 90, np.uint8))
+    options = ["--deploy", run / "deploy.prototxt", "--weights", weights, "--out", tmp_path / "maps"]
+    done = run_tool("predict.py", *options, tmp_path / "7_sat.png")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_gpus_that_are_not_there_are_refused(tiny, tmp_path, run_tool):
