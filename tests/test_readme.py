@@ -57,7 +57,7 @@ def parsing_only(original):
 
 for name in ("parse_args", "parse_intermixed_args"):
     setattr(argparse.ArgumentParser, name, parsing_only(getattr(argparse.ArgumentParser, name)))
-root, wrong = os.getcwd(), []
+root, wrong = sys.argv[1], []
 sys.path.insert(0, os.path.join(root, "tools"))
 for words in json.load(sys.stdin):
     sys.argv = words
@@ -155,22 +155,23 @@ def test_every_page_of_the_docs_is_reached_from_the_readme():
     assert set(linked) >= {relative(page) for page in PAGES if page.parent.name == "docs"}
 
 
-def test_every_command_of_our_tools_is_parsed_by_its_tool():
+def test_every_command_of_our_tools_is_parsed_by_its_tool(tmp_path):
     """Options, their values and, for nets and training, the experiment with its --set."""
     found = [words for page in PAGES for words in map(as_tool, commands(page)) if words]
     assert len(found) > 40
     missing = [words[0] for words in found if not (ROOT / "tools" / words[0]).is_file()]
     assert not missing
     done = subprocess.run(
-        [sys.executable, "-c", PARSE],
+        [sys.executable, "-c", PARSE, ROOT],
         input=json.dumps(found),
         capture_output=True,
         text=True,
-        cwd=ROOT,
+        cwd=tmp_path,
         check=False,
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == []
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=relative)
