@@ -186,7 +186,7 @@ def test_every_other_command_is_one_that_something_vouches_for(page):
             assert all(re.search(rf"^{target}:", makefile, re.M) for target in words[1:]), words
         if words[0] == ".venv/bin/python" and words[1] != "-m":
             assert (ROOT / words[1]).exists(), words
-        for path in (word for word in words if re.match(r"(tests|docker|solvers)/", word)):
+        for path in (word for word in words if re.match(r"(tests|docker|solvers|studies)/", word)):
             assert (ROOT / path).exists() or path == IMAGES, words
 
 
@@ -213,7 +213,7 @@ def test_options_named_in_passing_are_known_to_their_tools(run_tool):
 @pytest.mark.parametrize("page", PAGES, ids=relative)
 def test_files_named_in_passing_are_there(page):
     """Paths between backticks that begin with a folder of ours; <name>, * and {a,b} stand for any."""
-    folders = r"(?:prototxt_gen|templates|data_prep|solvers|inference|tools|docker|tests|benchmarks)"
+    folders = r"(?:prototxt_gen|templates|data_prep|solvers|inference|studies|tools|docker|tests|benchmarks)"
     for path in re.findall(rf"`({folders}/[^`\s]*)`", prose(page)):
         if page == PAGE_OF_THE_IMAGES or "<" in path:
             continue
