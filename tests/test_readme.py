@@ -1,33 +1,284 @@
-"""The README is finished, and what it names is there."""
+"""README and docs are finished: commands parse, what they name is there, links and anchors lead somewhere."""
 
+import json
 import re
+import shlex
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
+import pytest
+from pydantic import BaseModel
+
+from prototxt_gen.experiment import Experiment, read_experiment
+from prototxt_gen.models import DEPLOY, TRAIN, build
+
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+VARIABLES = {"DFCNET_DATA", "CAFFE_PREFIX", "CAFFE_SOURCE"}  # in capitals, and no number to be filled in
+FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.M | re.S)
+# The images and the page on them come together.
+IMAGES, PAGE_OF_THE_IMAGES = "docker/Dockerfile", ROOT / "docs" / "docker.md"
+
+# Commands that are no tools of ours, by their first word, and what vouches for them.
+OTHERS = {
+    "make": "targets are looked up in the Makefile",
+    ".venv/bin/python": "modules and scripts are looked up",
+    ".venv/bin/pip": "installs what docker/requirements.py prints",
+    "caffe": "tests/solvers/test_committed_nets.py",
+    "docker": "build and compose: tests/docker/test_images.py; what docker runs is parsed here",
+    "docker/verify.sh": "tests/docker/test_images.py",
+    "dfcnet-gpu/gpu-check": "benchmarks/gpu_check",
+    "tar": "unpacks",
+    "mkdir": "makes folders",
+}
+
+# Reads [[tool, argument ...] ...] and parses each as the tool itself would, which then does nothing.
+PARSE = """
+import argparse, contextlib, io, json, os, runpy, sys
+
+class Parsed(BaseException):
+    pass
+
+def parsing_only(original):
+    def parse(self, *arguments):
+        parsed = original(self, *arguments)
+        if hasattr(parsed, "experiment"):
+            import cli
+            named = [parsed.experiment, getattr(parsed, "named", None)]
+            if not any(name and name.endswith(".toml") and not os.path.exists(name) for name in named):
+                cli.read_experiment(parsed)
+        raise Parsed
+    return parse
+
+for name in ("parse_args", "parse_intermixed_args"):
+    setattr(argparse.ArgumentParser, name, parsing_only(getattr(argparse.ArgumentParser, name)))
+root, wrong = sys.argv[1], []
+sys.path.insert(0, os.path.join(root, "tools"))
+for words in json.load(sys.stdin):
+    sys.argv = words
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+            runpy.run_path(os.path.join(root, "tools", words[0]), run_name="__main__")
+        wrong.append([words, "parses nothing"])
+    except Parsed:
+        pass
+    except SystemExit as error:
+        if error.code:
+            wrong.append([words, said.getvalue()])
+json.dump(wrong, sys.stdout)
+"""
+
+
+def relative(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def prose(page: Path) -> str:
+    """A page without its fences, and without comments."""
+    return re.sub(r"<!--.*?-->", "", FENCE.sub("", page.read_text(encoding="utf-8")), flags=re.S)
+
+
+def fences(page: Path, *kinds: str) -> list[str]:
+    return [body for _, kind, body in FENCE.findall(page.read_text(encoding="utf-8")) if kind in kinds]
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Words of each command in a page's fences, without variables before it; functions are unwrapped."""
+    found = []
+    for body in fences(page, "sh", ""):
+        text = re.sub(r"\\\n\s*", " ", body)
+        text = re.sub(r"^\s*\w+\(\) \{|^\s*\}", "", text, flags=re.M)
+        for line in text.splitlines():
+            for part in line.split(" | "):
+                words = shlex.split(part, comments=True)
+                while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+                    words.pop(0)
+                if words:
+                    found.append(words)
+    return found
+
+
+def as_tool(words: list[str]) -> list[str] | None:
+    """A command as [tool.py, argument ...], if it is one of tools/, in a container or not; else None."""
+    for position, word in enumerate(words):
+        if re.fullmatch(r"tools/\w+\.py", word) and words[position - 1].endswith("python"):
+            return [Path(word).name, *words[position + 1 :]]
+    inside: list[str] = []
+    if words[0] == "dfcnet":  # the README's name for `docker run ... IMAGE`
+        inside = words[1:]
+    elif words[:3] == ["docker", "compose", "run"]:
+        service, *inside = [word for word in words[3:] if word != "--rm"]
+        inside = inside if service == "tools" else [service, *inside]
+    elif words[:2] == ["docker", "run"]:
+        image = next(i for i, word in enumerate(words) if re.fullmatch(r"dfcnet:\w+", word))
+        inside = words[image + 1 :]
+    if not inside or inside[0] in ("demo", "test", "gpu-check", "smoke", "$@"):
+        return None
+    return [inside[0].replace("-", "_") + ".py", *inside[1:]]
+
+
+def slugs(page: Path) -> set[str]:
+    """Anchors that GitHub gives a page's headings."""
+    titles = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.M)
+    plain = [re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title).replace("`", "") for title in titles]
+    return {re.sub(r"[^\w\- ]", "", title.strip().lower()).replace(" ", "-") for title in plain}
 
 
 def test_no_number_is_missing():
-    assert not re.findall(r"\b[A-Z]+_[A-Z]+\b(?<!DFCNET_DATA)(?<!CAFFE_PREFIX)(?<!CAFFE_SOURCE)", README)
+    for page in PAGES:
+        capitals = set(re.findall(r"\b[A-Z]+_[A-Z]+\b", prose(page)))
+        if page.name in ("README.md", "CONTRIBUTING.md"):
+            assert capitals <= VARIABLES, relative(page)
+        assert not capitals & {"TO_DO", "TBD_"}, relative(page)
 
 
-def test_files_tools_and_targets_that_it_names_exist():
-    for path in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
-        assert (ROOT / path).exists(), path
-    for tool in re.findall(r"python (tools/\w+\.py)", README):
-        assert (ROOT / tool).exists(), tool
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_links_lead_to_files_and_headings_that_are_there(page):
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", prose(page)):
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        if file == PAGE_OF_THE_IMAGES and not (ROOT / IMAGES).exists():
+            continue
+        assert file.exists(), target
+        if anchor:
+            assert anchor in slugs(file), target
+
+
+def test_every_page_of_the_docs_is_reached_from_the_readme():
+    linked = re.findall(r"\]\((docs/[^)#]+)\)", prose(ROOT / "README.md"))
+    assert set(linked) >= {relative(page) for page in PAGES if page.parent.name == "docs"}
+
+
+def test_every_command_of_our_tools_is_parsed_by_its_tool(tmp_path):
+    """Options, their values and, for nets and training, the experiment with its --set."""
+    found = [words for page in PAGES for words in map(as_tool, commands(page)) if words]
+    assert len(found) > 40
+    missing = [words[0] for words in found if not (ROOT / "tools" / words[0]).is_file()]
+    assert not missing
+    done = subprocess.run(
+        [sys.executable, "-c", PARSE, ROOT],
+        input=json.dumps(found),
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == []
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_every_other_command_is_one_that_something_vouches_for(page):
+    """What a command prints goes into a fence of kind `text`."""
     makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"\bmake ([a-z]+(?:-[a-z]+)?)\b", README):
-        assert target == "git" or re.search(rf"^{target}:", makefile, re.M), target
+    for words in commands(page):
+        if as_tool(words):
+            continue
+        assert words[0] in OTHERS, words
+        if words[0] == "make":
+            assert all(re.search(rf"^{target}:", makefile, re.M) for target in words[1:]), words
+        if words[0] == ".venv/bin/python" and words[1] != "-m":
+            assert (ROOT / words[1]).exists(), words
+        for path in (word for word in words if re.match(r"(tests|docker|solvers|studies)/", word)):
+            assert (ROOT / path).exists() or path == IMAGES, words
 
 
-def test_options_that_it_and_the_docs_show_are_known_to_their_tools(run_tool):
+def test_targets_that_the_pages_name_are_in_the_makefile():
+    makefile = (ROOT / "Makefile").read_text()
+    for page in PAGES:
+        for target in re.findall(r"`make ([a-z-]+)`", prose(page)):
+            assert re.search(rf"^{target}:", makefile, re.M), (relative(page), target)
+
+
+def test_options_named_in_passing_are_known_to_their_tools(run_tool):
     known: dict[str, str] = {}
-    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
-        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
-        for tool, rest in re.findall(r"python tools/(\w+\.py)([^\n]*)", text):
+    for page in PAGES:
+        for tool, rest in re.findall(r"`(\w+\.py)( [^`]*)`", prose(page)):
+            if not (ROOT / "tools" / tool).exists():
+                continue
             if tool not in known:
                 words = ["", "compare", "features"] if tool == "figure.py" else [""]
                 known[tool] = "".join(run_tool(tool, *filter(None, [w]), "--help").stdout for w in words)
-            for option in re.findall(r"(--[a-z-]+)", rest.split("#")[0]):
-                assert option in known[tool], (page.name, tool, option)
+            for option in re.findall(r"(--[a-z-]+)", rest):
+                assert option in known[tool], (relative(page), tool, option)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_files_named_in_passing_are_there(page):
+    """Paths between backticks that begin with a folder of ours; <name>, * and {a,b} stand for any."""
+    folders = r"(?:prototxt_gen|templates|data_prep|solvers|inference|studies|tools|docker|tests|benchmarks)"
+    for path in re.findall(rf"`({folders}/[^`\s]*)`", prose(page)):
+        if page == PAGE_OF_THE_IMAGES or "<" in path:
+            continue
+        names = [path]
+        if choice := re.search(r"\{([^}]*)\}", path):
+            names = [path.replace(choice[0], name) for name in choice[1].split(",")]
+        for name in names:
+            assert list(ROOT.glob(name.rstrip("/"))), name
+
+
+def test_the_example_of_an_experiment_is_one(tmp_path):
+    (example,) = fences(ROOT / "docs" / "experiments.md", "toml")
+    path = tmp_path / "mine.toml"
+    path.write_text(example)
+    experiment = read_experiment(path)
+    assert build(experiment, TRAIN).layers
+    assert build(experiment, DEPLOY).layers
+
+
+def test_every_key_of_an_experiment_is_explained_with_its_default():
+    page = (ROOT / "docs" / "experiments.md").read_text(encoding="utf-8")
+    tables = {
+        tuple(re.findall(r"`(\[.*?\]+)`", head)): body
+        for head, body in re.findall(r"^\| ([^|]+) \| default \|.*\n((?:\|.*\n)+)", page, re.M)
+    }
+    parts: dict[str, type[BaseModel]] = {
+        name: Experiment.model_fields[name].annotation for name in ("input", "densenet", "solver")
+    }
+    parts["tasks"] = Experiment.model_fields["tasks"].annotation.__args__[1]
+    parts["multipliers"] = Experiment.model_fields["multipliers"].annotation.__args__[0]
+    for name, model in parts.items():
+        ((_, body),) = ((heads, body) for heads, body in tables.items() if any(name in h for h in heads))
+        rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in body.splitlines()]
+        for key, field in model.model_fields.items():
+            ((_, default, *_),) = (row for row in rows if f"`{key}`" in row[0])
+            values = [tomllib.loads(f"x = {v}")["x"] for v in re.findall(r"`([^`]*)`", default)]
+            if field.is_required():
+                assert not default, (name, key)
+            elif field.default is None:
+                assert "none" in default, (name, key)
+            else:
+                assert field.default in values, (name, key)
+
+
+def test_the_summary_in_the_docs_is_the_one_printed(run_tool):
+    done = run_tool("make_net.py", "dfcnet", "--summary")
+    assert done.stdout in fences(ROOT / "docs" / "architecture.md", "text")
+
+
+@pytest.mark.parametrize("name", ["baseline", "classmate", "dfcnet"])
+def test_the_numbers_of_parameters_are_those_of_the_nets(name):
+    net = build(read_experiment(ROOT / "solvers" / f"{name}.toml"), TRAIN)
+    size = sum(_count(shape) for layer in net.layers for shape in layer.params)
+    assert re.search(rf"^\| `{name}`.*\| {size:,} \|$", (ROOT / "docs" / "architecture.md").read_text(), re.M)
+
+
+def _count(shape: tuple[int, ...]) -> int:
+    product = 1
+    for side in shape:
+        product *= side
+    return product
+
+
+def test_the_citation_has_the_version_of_the_changelog_and_the_papers_authors():
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    version = re.search(r"^version: (\S+)$", citation, re.M)[1]
+    assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.findall(r"family-names: (\w+)", citation) == ["Tian", "Li", "Shi"]
