@@ -21,8 +21,6 @@ PAGES = [
 ]
 VARIABLES = {"DFCNET_DATA", "CAFFE_PREFIX", "CAFFE_SOURCE"}  # in capitals, and no number to be filled in
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.M | re.S)
-# The images and the page on them come together.
-IMAGES, PAGE_OF_THE_IMAGES = "docker/Dockerfile", ROOT / "docs" / "docker.md"
 
 # Commands that are no tools of ours, by their first word, and what vouches for them.
 OTHERS = {
@@ -143,8 +141,6 @@ def test_links_lead_to_files_and_headings_that_are_there(page):
     for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", prose(page)):
         path, _, anchor = target.partition("#")
         file = (page.parent / path).resolve() if path else page
-        if file == PAGE_OF_THE_IMAGES and not (ROOT / IMAGES).exists():
-            continue
         assert file.exists(), target
         if anchor:
             assert anchor in slugs(file), target
@@ -187,7 +183,7 @@ def test_every_other_command_is_one_that_something_vouches_for(page):
         if words[0] == ".venv/bin/python" and words[1] != "-m":
             assert (ROOT / words[1]).exists(), words
         for path in (word for word in words if re.match(r"(tests|docker|solvers|studies)/", word)):
-            assert (ROOT / path).exists() or path == IMAGES, words
+            assert (ROOT / path).exists(), words
 
 
 def test_targets_that_the_pages_name_are_in_the_makefile():
@@ -215,7 +211,7 @@ def test_files_named_in_passing_are_there(page):
     """Paths between backticks that begin with a folder of ours; <name>, * and {a,b} stand for any."""
     folders = r"(?:prototxt_gen|templates|data_prep|solvers|inference|studies|tools|docker|tests|benchmarks)"
     for path in re.findall(rf"`({folders}/[^`\s]*)`", prose(page)):
-        if page == PAGE_OF_THE_IMAGES or "<" in path:
+        if "<" in path:
             continue
         names = [path]
         if choice := re.search(r"\{([^}]*)\}", path):
