@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from studies.tables import tables
 SCORES, TABLES, PAGE = "scores.json", "tables.md", "report.html"
 FEATURE_ROWS, MAP_ROWS = 3, 5  # scenes of Figures 3 and 4
 LAND = TASKS["land"]
-IN_FIGURES = ("baseline", "classmate", "dfcnet")
+FIGURE_3, FIGURE_4 = ("baseline", "dfcnet"), ("baseline", "classmate", "dfcnet")  # the arms in them
 
 
 @dataclass(frozen=True)
@@ -95,21 +95,22 @@ def _facts(conduct: Conduct, results: Results) -> list[tuple[str, str]]:
     ]
 
 
-def _shown(conduct: Conduct) -> list[str]:
-    """Return the arms of the figures: the paper's three, as far as the study has them."""
-    return [arm for arm in conduct.study.arms if arm in IN_FIGURES] or [conduct.study.arms[0]]
+def _shown(conduct: Conduct, arms: Sequence[str]) -> list[str]:
+    """Return the arms of a figure, as far as the study has them, or its first."""
+    return [arm for arm in conduct.study.arms if arm in arms] or [conduct.study.arms[0]]
 
 
-def _scenes(conduct: Conduct, count: int) -> tuple[list[Path], list[str]]:
-    seed = conduct.study.seeds[0]
-    folders = [conduct.maps(arm, ONE_SCALE, seed) for arm in _shown(conduct)]
+def _scenes(conduct: Conduct, arms: Sequence[str], count: int) -> tuple[list[Path], list[str]]:
+    """Return the folders of the arms' maps of the first seed, and `count` of their scenes."""
+    folders = [conduct.maps(arm, ONE_SCALE, conduct.study.seeds[0]) for arm in arms]
     return folders, choose_scenes(conduct.land, conduct.land, folders, None, count)
 
 
 def _figure_3(conduct: Conduct) -> Drawn:
     seed, out = conduct.study.seeds[0], conduct.out / "figure3.png"
-    _, ids = _scenes(conduct, FEATURE_ROWS)
-    runs = {ARMS[arm].title: conduct.training(arm, seed) for arm in _shown(conduct)}
+    arms = _shown(conduct, FIGURE_3)
+    _, ids = _scenes(conduct, arms, FEATURE_ROWS)
+    runs = {ARMS[arm].title: conduct.training(arm, seed) for arm in arms}
     draw_models(
         {title: (run.deploy, run.weights) for title, run in runs.items()},
         choose_images(conduct.land, ids, FEATURE_ROWS),
@@ -126,9 +127,10 @@ def _figure_3(conduct: Conduct) -> Drawn:
 
 def _figure_4(conduct: Conduct) -> Drawn:
     seed, out = conduct.study.seeds[0], conduct.out / "figure4.png"
-    folders, ids = _scenes(conduct, MAP_ROWS)
+    arms = _shown(conduct, FIGURE_4)
+    folders, ids = _scenes(conduct, arms, MAP_ROWS)
     rows = list(read_rows(conduct.land, conduct.land, folders, ids, LAND))
-    compare(rows, [ARMS[arm].title for arm in _shown(conduct)], LAND, out, overwrite=True)
+    compare(rows, [ARMS[arm].title for arm in arms], LAND, out, overwrite=True)
     caption = f"Held-out scenes, spread evenly over their ids, with truth and maps at one scale, seed {seed}."
     return Drawn("Figure 4", caption, out)
 
