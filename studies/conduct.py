@@ -21,6 +21,7 @@ from prototxt_gen.experiment import Experiment
 from prototxt_gen.files import write_text
 from solvers import driver
 from solvers.engines import mpi_place
+from solvers.gpus import check_gpus
 from solvers.rank import Task
 from solvers.run import Run
 from studies.arms import ARMS, LAND, SHUFFLED
@@ -49,6 +50,7 @@ class Conduct:
         """
         if mpi_place():
             raise ExperimentError("mpirun", "starts a study several times", "start it alone")
+        check_gpus("--gpus", self.gpus, "use --cpu")
         self._check_folders()
         self.out.mkdir(parents=True, exist_ok=True)
         with driver.alone(self.out):
@@ -167,6 +169,7 @@ class Conduct:
             scales=test.scales if several else (1.0,),
             flip=test.flip and several,
             hold_out=self.study.data.hold_out,
+            gpu=self.gpus[0] if self.gpus else None,
         )
         with self._step(f"map {arm} {how}" + ("" if seed is None else f" seed {seed}")) as step:
             done = request.run(Ranks(), self.tell)

@@ -115,6 +115,7 @@ def test_a_stopped_study_goes_on(study, tmp_path):
     assert max(start or 0 for start in starts) > 0
 
 
+@pytest.mark.caffe
 def test_missing_scenes_and_gpus_are_refused_before_anything_is_written(study, tmp_path, run_tool):
     edit(tmp_path / "mine.toml", 'road = ["road"]', 'road = ["roads"]')
     refused(study(), "scenes/roads", "is no folder", "--data")
@@ -122,4 +123,6 @@ def test_missing_scenes_and_gpus_are_refused_before_anything_is_written(study, t
     edit(tmp_path / "mine.toml", "seeds = [1, 2]", "seeds = [1, 1]")
     refused(study(), "mine.toml", "seeds [1, 1] names one twice")
     refused(run_tool("study.py", "other.toml", "--cpu", "--data", "scenes"), "other.toml", "cannot be read")
+    edit(tmp_path / "mine.toml", "seeds = [1, 1]", "seeds = [1]")
+    refused(run_tool("study.py", "mine.toml", "--gpus", "99", "--data", "scenes"), "--gpus", "use --cpu")
     assert not (tmp_path / "runs").exists()
