@@ -48,8 +48,11 @@ def plain_net() -> str:
 
 
 def both_engines(caffe, folder: Path, phase: int):
-    """Return the net by default and by Caffe's own engine, with the same weights and image."""
-    text = plain_net()
+    """Return the net by default and by Caffe's own engine, with the same weights and image.
+
+    ELU stands in for ReLU, whose slope jumps at 0: there the last bit of a feature would decide.
+    """
+    text = plain_net().replace('type: "ReLU"', 'type: "ELU"')
     nets = []
     for name, engine in (("default", ""), ("caffe", " engine: CAFFE")):
         path = folder / f"{name}.prototxt"
@@ -101,11 +104,11 @@ def test_a_plain_net_learns_the_same_with_both_engines(tmp_path, caffe):
     default, own = nets
     for name in own.outputs:
         assert error(default.blobs[name].data, own.blobs[name].data) < 1e-5, name
-    assert error(default.blobs["data"].diff, own.blobs["data"].diff) < 1e-3
+    assert error(default.blobs["data"].diff, own.blobs["data"].diff) < 3e-4
     for name, blobs in own.params.items():
         if not name.endswith("/bn"):
             for ours, theirs in zip(default.params[name], blobs, strict=True):
-                assert error(ours.diff, theirs.diff) < 1e-3, name
+                assert error(ours.diff, theirs.diff) < 3e-4, name
 
 
 def test_passes_of_a_net_repeat_to_the_bit(tmp_path, caffe):
