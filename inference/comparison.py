@@ -24,7 +24,7 @@ class Row:
     maps: list[np.ndarray]
 
 
-def choose_scenes(
+def scenes_to_show(
     images: Path, truth: Path, predicted: Sequence[Path], ids: Sequence[str] | None, rows: int
 ) -> list[str]:
     """Return the scenes to show: `ids` if given, else `rows` of those that all folders have.

@@ -45,6 +45,16 @@ class FedNet:
         return self.net(np.stack([preprocess(tile, self.mean, self.scale) for tile in tiles]))
 
 
+def check_scales(scales: Sequence[float]) -> None:
+    """Raise DFCNetError for scales out of range, given twice, or none at all."""
+    for scale in scales:
+        if not SCALES[0] <= scale <= SCALES[1]:
+            raise DFCNetError("scales", f"{scale:g} is out of range", "give numbers from 0.1 to 10")
+    if not scales or len(set(scales)) < len(scales):
+        numbers = " ".join(f"{scale:g}" for scale in scales) or "empty"
+        raise DFCNetError("scales", f"are {numbers}", "give each scale once")
+
+
 @dataclass(frozen=True)
 class Predictor:
     """A net and how to feed it; or several, whose probabilities are averaged.
@@ -77,12 +87,7 @@ class Predictor:
             )
         if self.batch < 1:
             raise DFCNetError("batch", f"is {self.batch}", "give 1 or more tiles")
-        for scale in self.scales:
-            if not SCALES[0] <= scale <= SCALES[1]:
-                raise DFCNetError("scales", f"{scale:g} is out of range", "give numbers from 0.1 to 10")
-        if not self.scales or len(set(self.scales)) < len(self.scales):
-            numbers = " ".join(f"{scale:g}" for scale in self.scales) or "empty"
-            raise DFCNetError("scales", f"are {numbers}", "give each scale once")
+        check_scales(self.scales)
 
     @property
     def shared(self) -> int:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from prototxt_gen.experiment import Experiment, checked
 
-LAND, ROAD, SHUFFLED = "land_train_lmdb", "road_train_lmdb", "road_shuffled_lmdb"
+LAND_DB, ROAD_DB, SHUFFLED_DB = "land_train_lmdb", "road_train_lmdb", "road_shuffled_lmdb"
 
 
 @dataclass(frozen=True)
@@ -27,16 +27,26 @@ class Arm:
 
 ARMS = {
     "baseline": Arm("Baseline", "baseline", None, "FC-DenseNet on land cover alone"),
-    "classmate": Arm("ClassmateNet", "classmate", ROAD, "the same, on land cover and roads together"),
-    "dfcnet": Arm("DFCNet", "dfcnet", ROAD, "ClassmateNet with DenseBlock 9 and dense fusion"),
+    "classmate": Arm("ClassmateNet", "classmate", ROAD_DB, "FC-DenseNet on land cover and roads together"),
+    "dfcnet": Arm("DFCNet", "dfcnet", ROAD_DB, "ClassmateNet with DenseBlock 9 and dense fusion"),
     "dfcnet_no_road": Arm("DFCNet without roads", "dfcnet", None, "dense fusion, on land cover alone"),
     "classmate_shuffled": Arm(
         "ClassmateNet, shuffled roads",
         "classmate",
-        SHUFFLED,
+        SHUFFLED_DB,
         "ClassmateNet, each road image with the labels of another",
     ),
 }
+# What each difference tells: the arm, the arm that it is compared with, and the question.
+CONTRASTS = (
+    ("dfcnet", "baseline", "both ideas of the paper"),
+    ("classmate", "baseline", "the classmate"),
+    ("dfcnet", "classmate", "dense fusion, beside the classmate"),
+    ("dfcnet_no_road", "baseline", "dense fusion alone"),
+    ("dfcnet", "dfcnet_no_road", "the classmate, beside dense fusion"),
+    ("classmate_shuffled", "baseline", "road images with labels of other images"),
+    ("classmate", "classmate_shuffled", "that the road labels belong to their images"),
+)
 ArmName = Literal["baseline", "classmate", "dfcnet", "dfcnet_no_road", "classmate_shuffled"]
 
 
@@ -55,7 +65,7 @@ def derive(
     if arm.model != "dfcnet":
         del table["fusion_channels"]
         table["densenet"]["decoder_units"] = base.densenet.decoder_units[:3]
-    table["tasks"]["land"]["source"] = str(data / LAND)
+    table["tasks"]["land"]["source"] = str(data / LAND_DB)
     if arm.road:
         table["tasks"]["road"]["source"] = str(data / arm.road)
     else:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from data_prep.choice import choose_scenes
 from data_prep.classes import TASKS
 from data_prep.lmdb_writer import write_database
 from data_prep.manifest import MANIFEST
@@ -16,18 +15,18 @@ from data_prep.records import Recipe
 from data_prep.shuffling import shuffle_masks
 from inference.ranks import Ranks
 from inference.request import Request
-from prototxt_gen.errors import DataError, ExperimentError, RunError
+from prototxt_gen.errors import ExperimentError, RunError
 from prototxt_gen.experiment import Experiment
-from prototxt_gen.files import write_text
 from solvers import driver
 from solvers.engines import mpi_place
 from solvers.gpus import check_gpus
 from solvers.rank import Task
 from solvers.run import Run
-from studies.arms import ARMS, LAND, SHUFFLED
+from studies.arms import ARMS, LAND_DB, SHUFFLED_DB
+from studies.memory import remember
 from studies.plan import Study, experiment_of
+from studies.scenes import StudyScenes, choose_study_scenes
 
-BEGUN = "study.json"  # the settings that a study's folder was begun with
 LOG = "log.jsonl"  # a line per step: what, when it ended, seconds
 ONE_SCALE, SCALES, ENSEMBLE = "one_scale", "scales", "ensemble"
 
@@ -48,13 +47,10 @@ class Conduct:
 
         Raises DFCNetError for input that is wrong, a folder of another study, and a run that failed.
         """
-        if mpi_place():
-            raise ExperimentError("mpirun", "starts a study several times", "start it alone")
-        check_gpus("--gpus", self.gpus, "use --cpu")
-        self._check_folders()
+        self._check()
         self.out.mkdir(parents=True, exist_ok=True)
         with driver.alone(self.out):
-            self._remember()
+            remember(self.out, self._settings())
             self._databases()
             for seed in self.study.seeds:
                 for arm in self.study.arms:
@@ -78,6 +74,11 @@ class Conduct:
         return self.root / self.study.data.land
 
     @cached_property
+    def scenes(self) -> StudyScenes:
+        """The scenes that train and that test."""
+        return choose_study_scenes(self.study.data, self.root)
+
+    @cached_property
     def hows(self) -> tuple[str, ...]:
         """How each training's weights are tested: at one scale, and with the study's scales and flips."""
         test = self.study.test
@@ -93,53 +94,46 @@ class Conduct:
         seeds = "_".join(map(str, self.study.seeds)) if seed is None else seed
         return self.out / "maps" / f"{arm}_{seeds}_{how}"
 
-    def _check_folders(self) -> None:
-        for folder in (self.study.data.land, *self.study.data.road):
-            if not (self.root / folder).is_dir():
-                remedy = "say by --data where the data stands"
-                raise DataError(self.root / folder, "is no folder", remedy)
-
-    def _remember(self) -> None:
-        """Note what the folder is of; refuse one that was begun with other settings of data, net or test."""
-        path, now = self.out / BEGUN, self._settings()
-        if path.exists():
-            there = json.loads(path.read_text(encoding="utf-8"))
-            arms = there["arms"] | now["arms"]
-            for part, before in ((now, there), (now["arms"], there["arms"])):
-                for key, value in part.items():
-                    if key != "arms" and before.get(key, value) != value:
-                        fact = f"was begun with other settings of {key}"
-                        raise ExperimentError(self.out, fact, "give another --out, or remove the folder")
-            now["arms"] = arms
-        write_text(path, json.dumps(now, indent=1) + "\n")
+    def _check(self) -> None:
+        """Refuse what would fail after hours: GPUs and ranks that do not fit, scenes that are not there."""
+        if mpi_place():
+            raise ExperimentError("mpirun", "starts a study several times", "start it alone")
+        check_gpus("--gpus", self.gpus, "use --cpu")
+        ranks = len(self.gpus) or 1
+        for arm in self.study.arms:
+            try:
+                self.training(arm, 0).experiment.iter_size(ranks)
+            except ValueError as error:
+                raise ExperimentError(arm, str(error), "choose another number of GPUs") from error
+        _ = self.scenes
 
     def _settings(self) -> dict:
-        """Return all that results depend on, but the seeds: further ones may be added."""
-        seed = self.study.seeds[0]
-        arms = {arm: self.training(arm, seed).experiment for arm in self.study.arms}
-        shown = {arm: exp.model_dump(mode="json", exclude_none=True) for arm, exp in arms.items()}
-        for table in shown.values():
+        """Return all that results depend on, but the seeds: further ones, and further arms, may be added."""
+        arms = {}
+        for arm in self.study.arms:
+            table = self.training(arm, 0).experiment.model_dump(mode="json", exclude_none=True)
             del table["solver"]["random_seed"]
-        study = self.study.model_dump(mode="json", include={"data", "test", "start_from"})
+            for task in table["tasks"].values():
+                del task["source"]  # inside the folder, wherever that is
+            arms[arm] = table | {"start_from": self.study.start_from.get(arm, "")}
+        study = self.study.model_dump(mode="json", include={"data", "test"}, exclude_none=True)
         del study["test"]["resamples"]
-        return {**study, "arms": shown}
+        return {**study, "scenes": self.scenes.checksums(), "arms": arms}
 
     def _databases(self) -> None:
         data, crop = self.study.data, self.base.input.crop
-        wanted = {ARMS[arm].road for arm in self.study.arms} - {None}
-        for name in (LAND, *sorted(wanted)):
+        roads = {ARMS[arm].road for arm in self.study.arms} - {None}
+        for name in (LAND_DB, *sorted(roads)):
             if (self.data / name / MANIFEST).exists():
                 continue
-            task, folders = ("land", [data.land]) if name == LAND else ("road", data.road)
-            variants = data.land_variants if task == "land" else data.road_variants
-            hold_out = data.hold_out if task == "land" else None
+            task = "land" if name == LAND_DB else "road"
             with self._step(f"database {name}"):
-                folders = [self.root / folder for folder in folders]
-                scenes, note = choose_scenes(folders, task, "train", hold_out=hold_out)
-                if name == SHUFFLED:
+                scenes = self.scenes.land_train if task == "land" else self.scenes.road
+                if name == SHUFFLED_DB:
                     scenes = shuffle_masks(scenes, TASKS[task], data.seed)
+                variants = data.land_variants if task == "land" else data.road_variants
                 recipe = Recipe(task, crop, data.margin, variants, data.seed)
-                write_database(scenes, recipe, self.data / name, split=note)
+                write_database(scenes, recipe, self.data / name)
 
     def _train(self, arm: str, seed: int) -> int:
         run = self.training(arm, seed)
@@ -148,11 +142,11 @@ class Conduct:
         first = self.study.start_from.get(arm)
         weights = (self.training(first, seed).weights,) if first else ()
         with self._step(f"train {arm} seed {seed}") as step:
-            code = driver.start(
+            step["gpus"] = len(self.gpus)
+            step["code"] = driver.start(
                 run.experiment, run.folder, self.gpus, Task(weights=weights), overwrite=False, resume=True
             )
-            step["code"] = code
-        return code
+        return step["code"]
 
     def _map(self, arm: str, how: str, seed: int | None = None) -> None:
         """Map the held-out scenes; those that are done are known by predict's own records."""
@@ -161,14 +155,13 @@ class Conduct:
         runs = [self.training(arm, number) for number in seeds]
         several = how != ONE_SCALE
         request = Request(
-            [self.land],
+            [scene.image for scene in self.scenes.land_test],
             runs[0].deploy,
             [run.weights for run in runs],
             self.maps(arm, how, seed),
             tile=test.tile,
             scales=test.scales if several else (1.0,),
             flip=test.flip and several,
-            hold_out=self.study.data.hold_out,
             gpu=self.gpus[0] if self.gpus else None,
         )
         with self._step(f"map {arm} {how}" + ("" if seed is None else f" seed {seed}")) as step:

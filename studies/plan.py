@@ -5,7 +5,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from prototxt_gen.errors import ExperimentError
+from inference.predictor import check_scales
+from prototxt_gen.errors import DFCNetError, ExperimentError
 from prototxt_gen.experiment import (
     Count,
     Experiment,
@@ -16,6 +17,7 @@ from prototxt_gen.experiment import (
     read_experiment,
     read_toml,
 )
+from prototxt_gen.sides import is_side, neighbours
 from studies.arms import ARMS, ArmName, derive, land_samples
 
 SOLVERS = Path(__file__).parents[1] / "solvers"
@@ -27,20 +29,38 @@ class Data(Strict):
 
     land: str
     road: tuple[str, ...] = Field(strict=False, min_length=1)
-    hold_out: Annotated[int, Field(ge=2)]  # every so many-th land scene, by id sorted as text, tests
+    hold_out: Annotated[int, Field(ge=2)] | None = None  # every so many-th land scene, by id, tests; or
+    land_train: Count | None = None  # so many train, by a hash of the ids, and the others test
+    road_train: Count | None = None  # so many, by a hash of the ids; else all
     land_variants: Count  # records per scene
     road_variants: Count
     margin: Annotated[int, Field(ge=0)] = 32  # pixels of a record beyond the crop
     seed: Seed = 1
 
+    @model_validator(mode="after")
+    def _one_way_to_split(self) -> Self:
+        if (self.hold_out is None) == (self.land_train is None):
+            raise ValueError("give one of hold_out and land_train")
+        return self
+
 
 class Test(Strict):
     """How the held-out scenes are mapped the second time, after once at one scale."""
 
-    scales: tuple[Positive, ...] = Field(strict=False, min_length=1)
+    scales: tuple[Positive, ...] = Field(strict=False)
     flip: bool
     tile: Count | None = None  # side in pixels, 32k+1; else the crop
     resamples: Annotated[int, Field(ge=100)] = 1000  # of the bootstrap
+
+    @model_validator(mode="after")
+    def _can_be_mapped(self) -> Self:
+        if self.tile is not None and not is_side(self.tile):
+            raise ValueError(f"tile {self.tile} is not 32k+1; take {neighbours(self.tile)}")
+        try:
+            check_scales(self.scales)
+        except DFCNetError as error:
+            raise ValueError(f"scales {error.fact}; {error.remedy}") from error
+        return self
 
 
 class Study(Named):
@@ -91,9 +111,18 @@ def experiment_of(study: Study, base: Experiment, arm: str, seed: int, data: Pat
     return derive(base, arm, seed, data, study.batch_size)
 
 
+def land_crops_seen(study: Study, base: Experiment) -> dict[str, int]:
+    """Return how many land crops each arm's weights have seen, those of the arm that it starts from too."""
+    seen: dict[str, int] = {}
+    for arm in study.arms:
+        before = seen[study.start_from[arm]] if arm in study.start_from else 0
+        seen[arm] = before + land_samples(experiment_of(study, base, arm, 0, Path()))
+    return seen
+
+
 def _check_fair(study: Study, base: Experiment, path: Path) -> None:
-    seen = {arm: land_samples(experiment_of(study, base, arm, 0, Path())) for arm in study.arms}
+    seen = land_crops_seen(study, base)
     if study.equal_land_samples and len(set(seen.values())) > 1:
         counts = ", ".join(f"{arm} {count:,}" for arm, count in seen.items())
-        remedy = "take batch_size out, or say equal_land_samples = false"
+        remedy = "take batch_size and start_from out, or say equal_land_samples = false"
         raise ExperimentError(path, f"the arms see different numbers of land crops ({counts})", remedy)

@@ -1,16 +1,16 @@
-"""What a study leaves: scores.json, tables.md, Figures 3 and 4, curves, and one page of all of it."""
+"""What a study leaves: numbers, tables, Figures 3 and 4, curves, and one page of all of it."""
 
 import base64
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from data_prep.classes import TASKS
-from inference.comparison import choose_images, choose_scenes, read_rows
+from inference.comparison import choose_images, read_rows, scenes_to_show
 from inference.feature_figure import draw_models
 from inference.figures import compare
 from inference.page.build import style, templates
@@ -18,7 +18,7 @@ from prototxt_gen.files import write_text
 from solvers.curves import Curve, draw, read_log
 from studies.arms import ARMS
 from studies.conduct import LOG, ONE_SCALE, Conduct
-from studies.results import Results, measure
+from studies.results import Results
 from studies.tables import tables
 
 SCORES, TABLES, PAGE = "scores.json", "tables.md", "report.html"
@@ -41,31 +41,36 @@ class Drawn:
         return "data:image/png;base64," + base64.b64encode(self.path.read_bytes()).decode()
 
 
-def write_results(conduct: Conduct) -> Iterator[str]:
-    """Score a study that has been carried out, write all of it into its folder, and yield lines to print."""
-    results = measure(conduct, lambda arms: tqdm(arms, desc="scores", unit="arm", disable=None, leave=False))
-    shown = tables(conduct.study, results)
-    text = "\n\n".join(table.markdown() for table in shown) + "\n"
-    numbers = json.dumps(_numbers(results), indent=1) + "\n"
-    write_text(conduct.out / SCORES, numbers)
-    write_text(conduct.out / TABLES, text)
-    figures = [_figure_3(conduct), _figure_4(conduct), _curves(conduct)]
+def write_tables(conduct: Conduct, results: Results) -> list[Path]:
+    """Write the scores as numbers and as Markdown into the study's folder; return the files."""
+    texts = {
+        SCORES: json.dumps(_numbers(results), indent=1) + "\n",
+        TABLES: "\n\n".join(table.markdown() for table in tables(conduct.study, results)) + "\n",
+    }
+    for name, text in texts.items():
+        write_text(conduct.out / name, text)
+    return [conduct.out / name for name in texts]
+
+
+def draw_figures(conduct: Conduct) -> list[Drawn]:
+    """Draw the paper's Figures 3 and 4 and the curves into the study's folder."""
+    return [_figure_3(conduct), _figure_4(conduct), _curves(conduct)]
+
+
+def write_page(conduct: Conduct, results: Results, figures: Sequence[Drawn]) -> Path:
+    """Write the page of all into the study's folder; return the file."""
     page = templates().get_template("study.html.j2")
-    write_text(
-        conduct.out / PAGE,
-        page.render(
-            name=conduct.study.name,
-            title=conduct.study.title,
-            style=style(),
-            facts=_facts(conduct, results),
-            arms=[ARMS[arm] for arm in conduct.study.arms],
-            tables=shown,
-            figures=figures,
-        ),
+    text = page.render(
+        name=conduct.study.name,
+        title=conduct.study.title,
+        style=style(),
+        facts=_facts(conduct, results),
+        arms=[ARMS[arm] for arm in conduct.study.arms],
+        tables=tables(conduct.study, results),
+        figures=figures,
     )
-    yield text
-    for name in (SCORES, TABLES, PAGE, *(figure.path.name for figure in figures)):
-        yield str(conduct.out / name)
+    write_text(conduct.out / PAGE, text)
+    return conduct.out / PAGE
 
 
 def _numbers(results: Results) -> dict:
@@ -78,21 +83,31 @@ def _numbers(results: Results) -> dict:
 
 def _facts(conduct: Conduct, results: Results) -> list[tuple[str, str]]:
     study, exp = conduct.study, conduct.base
-    steps = [json.loads(line) for line in (conduct.out / LOG).read_text(encoding="utf-8").splitlines()]
-    hours = sum(step["seconds"] for step in steps) / 3600
+    land = f"{study.data.land}: {len(conduct.scenes.land_train)} train, {results.scenes} test"
+    road = f"{', '.join(study.data.road)}: {len(conduct.scenes.road)} train"
+    equal = len(set(results.land_crops.values())) == 1
     return [
-        ("Land scenes", f"{study.data.land}; every {study.data.hold_out}th of them tests: {results.scenes}"),
-        ("Road scenes", ", ".join(study.data.road)),
-        (
-            "Records",
-            f"{study.data.land_variants} a land scene, {study.data.road_variants} a road scene",
-        ),
+        ("Land scenes", land),
+        ("Road scenes", road),
+        ("Records", f"{study.data.land_variants} a land scene, {study.data.road_variants} a road scene"),
         ("Crop", f"{exp.input.crop} x {exp.input.crop} pixels"),
         ("Training", f"{exp.solver.max_iter:,} iterations, {exp.solver.type}, lr {exp.solver.base_lr:g}"),
         ("Seeds", ", ".join(map(str, study.seeds))),
-        ("Land crops seen", "equal in all arms" if study.equal_land_samples else "not equal: see Table 1"),
-        ("Time of all steps", f"{hours:.1f} hours on {'GPUs' if conduct.gpus else 'the CPU'}"),
+        ("Land crops seen", "equal in all arms" if equal else "not equal: see Table 1"),
+        *time_spent(conduct.out / LOG),
     ]
+
+
+def time_spent(log: Path) -> list[tuple[str, str]]:
+    """Return on what the trainings of a study's log ran, and the hours of all steps that it has."""
+    steps = []
+    for line in log.read_text(encoding="utf-8").splitlines():
+        with suppress(ValueError):  # cut off where a call was killed
+            steps.append(json.loads(line))
+    gpus = sorted({step["gpus"] for step in steps if "gpus" in step})
+    devices = ["the CPU" if count == 0 else f"{count} GPU(s)" for count in gpus]
+    hours = sum(step["seconds"] for step in steps) / 3600
+    return [("Trained on", " and ".join(devices)), ("Time of the steps", f"{hours:.1f} hours")]
 
 
 def _shown(conduct: Conduct, arms: Sequence[str]) -> list[str]:
@@ -103,7 +118,7 @@ def _shown(conduct: Conduct, arms: Sequence[str]) -> list[str]:
 def _scenes(conduct: Conduct, arms: Sequence[str], count: int) -> tuple[list[Path], list[str]]:
     """Return the folders of the arms' maps of the first seed, and `count` of their scenes."""
     folders = [conduct.maps(arm, ONE_SCALE, conduct.study.seeds[0]) for arm in arms]
-    return folders, choose_scenes(conduct.land, conduct.land, folders, None, count)
+    return folders, scenes_to_show(conduct.land, conduct.land, folders, None, count)
 
 
 def _figure_3(conduct: Conduct) -> Drawn:

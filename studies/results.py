@@ -1,22 +1,23 @@
 """A study's maps to numbers: mIoU with its spread over seeds and its interval over scenes, and leads.
 
 Two kinds of chance are told apart. The spread over seeds says how much a training's own dice move a score,
-the bootstrap over scenes how much the choice of test scenes does. A lead's interval draws both anew.
+the bootstrap over scenes how much the choice of test scenes does. A difference's interval draws both anew.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
 from data_prep.classes import TASKS
 from inference.bootstrap import Resampling
 from inference.evaluation import Evaluation, evaluate
-from inference.folders import pair_masks
+from inference.folders import MaskPair, find_masks
+from prototxt_gen.errors import DataError
 from prototxt_gen.models import TRAIN, build
-from studies.arms import land_samples
-from studies.conduct import ENSEMBLE, Conduct
+from studies.arms import CONTRASTS
+from studies.conduct import ENSEMBLE, ONE_SCALE, Conduct
+from studies.plan import land_crops_seen
 
 LAND = TASKS["land"]
 Bounds = tuple[float, float] | None
@@ -26,16 +27,14 @@ Bounds = tuple[float, float] | None
 class Row:
     """One arm tested in one way; shares from 0 to 1, one of `mious` per seed (of an ensemble: one).
 
-    `interval` is that of the mean over seeds, over scenes; `lead` is the mean mIoU less the first arm's,
-    tested in the same way, `lead_interval` that over scenes and seeds. `iou` is the mean over seeds by class.
+    `interval` is that of the mean over seeds, over scenes. `iou` is the mean over seeds by class, NaN for a
+    class that neither truth nor any map has.
     """
 
     arm: str
     how: str
     mious: tuple[float, ...]
     interval: Bounds
-    lead: float | None
-    lead_interval: Bounds
     iou: dict[str, float]
 
     @property
@@ -50,15 +49,31 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """By how much `arm` exceeds `other` in mean mIoU at one scale, 0 to 1, with its interval.
+
+    `tells` is what the two arms differ in. The interval draws scenes anew, the same for both, and seeds where
+    there are several.
+    """
+
+    arm: str
+    other: str
+    tells: str
+    mean: float
+    interval: Bounds
+
+
+@dataclass(frozen=True)
 class Results:
-    """All rows of a study, the arms' parameters and land crops seen, and the score of the commonest class."""
+    """All of a study: rows, differences, each arm's parameters and land crops seen, the commonest class."""
 
     rows: list[Row]
+    differences: list[Difference]
     parameters: dict[str, int]
-    land_samples: dict[str, int]
+    land_crops: dict[str, int]
     scenes: int
     commonest: str
-    always: float
+    always: float  # mIoU of the commonest class everywhere
 
     def of(self, how: str) -> list[Row]:
         """Return the rows tested in one way."""
@@ -66,53 +81,70 @@ class Results:
 
 
 def measure(conduct: Conduct, progress: Callable[[Iterable], Iterable] = iter) -> Results:
-    """Score all maps of a study that has been carried out."""
+    """Score all maps of a study that has been carried out; DataError where a scene or a map is missing."""
     study = conduct.study
-    resampling = Resampling(study.test.resamples)
-    seeds = study.seeds
-    several = [ENSEMBLE] if len(seeds) > 1 else []
-    rows = []
-    first: list[Evaluation] = []
-    for how in (*conduct.hows, *several):
-        leader: list[Evaluation] = []
-        for arm in progress(study.arms):
-            folders = [conduct.maps(arm, how, seed) for seed in seeds]
-            folders = [conduct.maps(arm, how)] if how == ENSEMBLE else folders
-            pairs = [pair_masks(conduct.land, folder, only_predicted=True) for folder in folders]
-            scored = [evaluate(each, LAND, resampling=resampling) for each in pairs]
-            rows.append(row_of(arm, how, scored, leader))
-            leader, first = leader or scored, first or scored
-    experiments = {arm: conduct.training(arm, seeds[0]).experiment for arm in study.arms}
+    ways = [(arm, how) for how in (*conduct.hows, ENSEMBLE) for arm in study.arms]
+    if len(study.seeds) == 1:
+        ways = [(arm, how) for arm, how in ways if how != ENSEMBLE]
+    scored = {way: _evaluations(conduct, *way) for way in progress(ways)}
+    plain = {arm: scored[arm, ONE_SCALE] for arm in study.arms}
+    first = plain[study.arms[0]][0]
     return Results(
-        rows,
-        {arm: build(exp, TRAIN).parameters() for arm, exp in experiments.items()},
-        {arm: land_samples(exp) for arm, exp in experiments.items()},
-        len(first[0].matrices),
-        first[0].commonest,
-        float(first[0].constant.miou),
+        [row_of(arm, how, evaluations) for (arm, how), evaluations in scored.items()],
+        [
+            difference(arm, other, tells, plain[arm], plain[other])
+            for arm, other, tells in CONTRASTS
+            if arm in plain and other in plain
+        ],
+        {arm: build(conduct.training(arm, 0).experiment, TRAIN).parameters() for arm in study.arms},
+        land_crops_seen(study, conduct.base),
+        len(first.matrices),
+        first.commonest,
+        float(first.constant.miou),
     )
 
 
-def row_of(arm: str, how: str, scored: Sequence[Evaluation], first: Sequence[Evaluation] = ()) -> Row:
-    """Return the row of one evaluation per seed; `first` are those of the arm whose lead is asked, if any."""
-    resampling = scored[0].resampling
-    draws, others = _draws(scored), _draws(first)
-    lead = bounds = None
-    if first:
-        lead = float(np.mean(_mious(scored)) - np.mean(_mious(first)))
-        if draws is not None and others is not None:
-            seeded = partial(_mean_of_drawn_seeds, np.random.default_rng(resampling.seed))
-            bounds = resampling.interval(seeded(draws) - seeded(others))
-    iou = np.nanmean([each.measured.iou for each in scored], axis=0)
+def _evaluations(conduct: Conduct, arm: str, how: str) -> list[Evaluation]:
+    """Return the scores of one arm's maps, one per seed; of an ensemble, one."""
+    resampling = Resampling(conduct.study.test.resamples)
+    seeds = (None,) if how == ENSEMBLE else conduct.study.seeds
+    truth = {scene.id: scene.mask for scene in conduct.scenes.land_test}
+    folders = [conduct.maps(arm, how, seed) for seed in seeds]
+    masks = [find_masks(folder) for folder in folders]
+    for folder, found in zip(folders, masks, strict=True):
+        if found.keys() != truth.keys():
+            id = min(found.keys() ^ truth.keys())
+            raise DataError(folder, f"has other scenes than those held out, as {id}", "remove the folder")
+    pairs = [[MaskPair(id, truth[id], path) for id, path in found.items()] for found in masks]
+    return [evaluate(each, LAND, resampling=resampling) for each in pairs]
+
+
+def row_of(arm: str, how: str, scored: Sequence[Evaluation]) -> Row:
+    """Return the row of one evaluation per seed."""
+    draws = _draws(scored)
+    ious = np.array([each.measured.iou for each in scored])
+    iou = np.ma.masked_invalid(ious).mean(axis=0).filled(np.nan).tolist()
     return Row(
         arm,
         how,
         _mious(scored),
-        None if draws is None else resampling.interval(draws.mean(axis=0)),
-        lead,
-        bounds,
-        dict(zip(scored[0].task.classes, map(float, iou), strict=True)),
+        None if draws is None else scored[0].resampling.interval(draws.mean(axis=0)),
+        dict(zip(scored[0].task.classes, iou, strict=True)),
     )
+
+
+def difference(
+    arm: str, other: str, tells: str, scored: Sequence[Evaluation], others: Sequence[Evaluation]
+) -> Difference:
+    """Return the difference of two arms, of one evaluation per seed each, of the same scenes."""
+    mean = float(np.mean(_mious(scored)) - np.mean(_mious(others)))
+    draws, other_draws = _draws(scored), _draws(others)
+    if draws is None or other_draws is None:
+        return Difference(arm, other, tells, mean, None)
+    resampling = scored[0].resampling
+    rng = np.random.default_rng([resampling.seed, 1])  # not the stream that has drawn the scenes
+    means = _mean_of_drawn_seeds(rng, draws) - _mean_of_drawn_seeds(rng, other_draws)
+    return Difference(arm, other, tells, mean, resampling.interval(means))
 
 
 def _mious(scored: Sequence[Evaluation]) -> tuple[float, ...]:
@@ -121,12 +153,19 @@ def _mious(scored: Sequence[Evaluation]) -> tuple[float, ...]:
 
 def _draws(scored: Sequence[Evaluation]) -> np.ndarray | None:
     """Return the mIoU of each seed and draw of scenes, (seeds, resamples): the same draws for all seeds."""
-    if not scored or any(each.resampled is None for each in scored):
+    if any(each.resampled is None for each in scored):
         return None
     return np.stack([each.resampled.miou for each in scored])
 
 
 def _mean_of_drawn_seeds(rng: np.random.Generator, draws: np.ndarray) -> np.ndarray:
-    """Return for each draw of scenes the mean over as many seeds drawn with replacement, (resamples,)."""
+    """Return for each draw of scenes the mean over as many seeds drawn with replacement, (resamples,).
+
+    A draw of n of n seeds varies by (n - 1) / n of what their mean does: its deviation is enlarged by that.
+    """
     seeds, resamples = draws.shape
-    return np.take_along_axis(draws, rng.integers(seeds, size=(seeds, resamples)), axis=0).mean(axis=0)
+    if seeds == 1:
+        return draws[0]
+    mean = draws.mean(axis=0)
+    drawn = np.take_along_axis(draws, rng.integers(seeds, size=(seeds, resamples)), axis=0).mean(axis=0)
+    return mean + (drawn - mean) * np.sqrt(seeds / (seeds - 1))

@@ -49,7 +49,7 @@ def draw_comparison(arguments: argparse.Namespace) -> list[str]:
     folders = (arguments.images, arguments.truth, arguments.pred)
     task = TASKS[arguments.task]
     names = figures.column_names(arguments.pred, arguments.names, "--pred folders")
-    scenes = comparison.choose_scenes(*folders, arguments.scenes, arguments.rows)
+    scenes = comparison.scenes_to_show(*folders, arguments.scenes, arguments.rows)
     rows = list(comparison.read_rows(*folders, scenes, task))
     figures.compare(rows, names, task, arguments.out, arguments.overwrite)
     return scenes

@@ -29,18 +29,25 @@ def main() -> None:
     if args.data is None:
         parser.error("--data: give the folder of the scenes, or set DFCNET_DATA")
 
+    from tqdm import tqdm
+
     from solvers.run import gpu_numbers
     from studies.conduct import Conduct
     from studies.plan import read_study
-    from studies.report import write_results
+    from studies.report import TABLES, draw_figures, write_page, write_tables
+    from studies.results import measure
 
     study, base = read_study(args.study)
     gpus = [] if args.cpu else gpu_numbers(args.gpus)
     conduct = Conduct(study, base, args.data, args.out or Path("runs", study.name), gpus)
     if code := conduct.run():
         sys.exit(code)
-    for line in write_results(conduct):
-        print(line)
+    results = measure(conduct, lambda ways: tqdm(ways, desc="scores", disable=None, leave=False))
+    files = write_tables(conduct, results)
+    print((conduct.out / TABLES).read_text(encoding="utf-8"))
+    figures = draw_figures(conduct)
+    for path in (*files, *(figure.path for figure in figures), write_page(conduct, results, figures)):
+        print(path)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from data_prep.classes import Task, colours_from_labels
-from inference.comparison import choose_scenes, read_rows
+from inference.comparison import read_rows, scenes_to_show
 from prototxt_gen.errors import DataError
 
 MOST = 24  # scenes of a page
@@ -31,11 +31,11 @@ class Picture:
 def pictures(images: Path, truth: Path, predicted: Path, task: Task, count: int) -> list[Picture]:
     """Return `count` scenes spread over those that all three folders have, sides of at most 600 pixels.
 
-    Raises DataError for more than MOST, and as `choose_scenes` and `read_rows` do.
+    Raises DataError for more than MOST, and as `scenes_to_show` and `read_rows` do.
     """
     if not 1 <= count <= MOST:
         raise DataError("--scenes", f"is {count}", f"give 1 to {MOST}")
-    ids = choose_scenes(images, truth, [predicted], None, count)
+    ids = scenes_to_show(images, truth, [predicted], None, count)
     found = []
     for row in read_rows(images, truth, [predicted], ids, task):
         true, mapped = (_png(colours_from_labels(labels, task)) for labels in row.maps)

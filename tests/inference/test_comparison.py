@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from data_prep.classes import TASKS
-from inference.comparison import LONGEST, choose_scenes, read_rows
+from inference.comparison import LONGEST, read_rows, scenes_to_show
 from inference.masks import write_map
 from prototxt_gen.errors import DataError
 
@@ -29,9 +29,9 @@ def folders(tmp_path):
 
 
 def test_scenes_are_those_that_all_folders_have(folders):
-    assert choose_scenes(*folders, None, 10) == ["2", "3"]
-    assert choose_scenes(*folders, None, 1) == ["3"]
-    assert choose_scenes(*folders, ["3", "2"], 1) == ["3", "2"]
+    assert scenes_to_show(*folders, None, 10) == ["2", "3"]
+    assert scenes_to_show(*folders, None, 1) == ["3"]
+    assert scenes_to_show(*folders, ["3", "2"], 1) == ["3", "2"]
 
 
 @pytest.mark.parametrize(
@@ -40,13 +40,13 @@ def test_scenes_are_those_that_all_folders_have(folders):
 )
 def test_a_choice_that_cannot_be_met_is_named(folders, ids, rows, words):
     with pytest.raises(DataError, match=words):
-        choose_scenes(*folders, ids, rows)
+        scenes_to_show(*folders, ids, rows)
 
 
 def test_folders_without_a_common_scene_are_named(folders, tmp_path):
     scene(tmp_path / "c", "9", image=False)
     with pytest.raises(DataError, match="shares no scene"):
-        choose_scenes(folders[0], folders[1], [tmp_path / "c"], None, 4)
+        scenes_to_show(folders[0], folders[1], [tmp_path / "c"], None, 4)
 
 
 def test_a_row_holds_the_image_in_rgb_and_truth_before_predictions(folders):

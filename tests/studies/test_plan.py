@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from prototxt_gen.errors import ExperimentError
-from studies.arms import ARMS, land_samples
-from studies.plan import experiment_of, read_study
+from studies.arms import ARMS
+from studies.plan import experiment_of, land_crops_seen, read_study
 
 STUDIES = Path(__file__).parents[2] / "studies"
 VALID = """
@@ -49,7 +49,11 @@ def test_the_papers_study_has_the_papers_numbers():
     }
     for exp in arms.values():
         assert (exp.input.crop, exp.solver.max_iter, exp.solver.base_lr) == (1025, 80_000, 0.001)
-    assert land_samples(arms["baseline"]) == 4 * land_samples(arms["dfcnet"])
+    seen = land_crops_seen(study, base)
+    assert seen["baseline"] == 32 * 80_000
+    assert seen["classmate"] == 8 * 80_000
+    assert seen["dfcnet"] == seen["dfcnet_no_road"] == 40 * 80_000  # the baseline's too
+    assert (study.data.land_train, study.data.road_train) == (600, 5000)
 
 
 def test_an_experiment_can_stand_beside_the_study(tmp_path):
@@ -70,9 +74,16 @@ def test_settings_replace_those_of_the_experiment(tmp_path):
         ("seeds = [1, 2]", "seeds = []", ("seeds",)),
         ("seeds = [1, 2]", "seeds = [1]\narms = ['dfcnet', 'resnet']", ("arms", "resnet")),
         ("[data]", "[batch_size]\nbaseline = 32\n[data]", ("different numbers of land crops", "baseline")),
+        ("[data]", "[start_from]\ndfcnet = 'baseline'\n[data]", ("different numbers of land crops",)),
         ("[data]", "[start_from]\nbaseline = 'dfcnet'\n[data]", ("dfcnet must stand before baseline",)),
         ("seeds = [1, 2]", "seeds = [1]\narms = ['dfcnet']\nbatch_size = {baseline = 4}", ("batch_size",)),
         ("hold_out = 5", "hold_out = 1", ("data.hold_out",)),
+        ("hold_out = 5", "", ("data: give one of hold_out and land_train",)),
+        ("hold_out = 5", "hold_out = 5\nland_train = 3", ("data: give one of hold_out and land_train",)),
+        ("flip = true", "flip = true\ntile = 64", ("test: tile 64 is not 32k+1",)),
+        ("[0.5, 1.0]", "[1.0, 1.0]", ("test: scales are 1 1; give each scale once",)),
+        ("[0.5, 1.0]", "[50.0]", ("test: scales 50 is out of range",)),
+        ("[0.5, 1.0]", "[]", ("test: scales are empty",)),
         ("flip = true", "flip = true\nscale = 2", ("unknown key test.scale",)),
         ("land_variants = 2\n", "", ("data.land_variants is missing", "studies/small.toml")),
         ('title = "T"\n', "", ("title is missing",)),

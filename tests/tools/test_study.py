@@ -65,7 +65,7 @@ def test_a_study_tells_all_and_does_nothing_twice(study, tmp_path):
     assert len(rows) == 2 * 3
     assert {len(row["mious"]) for (_, how), row in rows.items() if how != "ensemble"} == {2}
     assert scores["scenes"] == 2
-    assert set(scores["land_samples"].values()) == {2 * 4}
+    assert set(scores["land_crops"].values()) == {2 * 4}
     mean = 100 * sum(rows["dfcnet", "one_scale"]["mious"]) / 2
     assert f"| DFCNet | {mean:.2f} ± " in done.stdout
     page = (out / "report.html").read_text()
@@ -88,10 +88,16 @@ def test_a_study_tells_all_and_does_nothing_twice(study, tmp_path):
     assert len(json.loads((out / "scores.json").read_text())["rows"][0]["mious"]) == 3
 
     edit(tmp_path / "mine.toml", "hold_out = 3", "hold_out = 2")
-    refused(study(), "runs/mine", "other settings of data", "give another --out")
+    refused(study(), "runs/mine", "data.hold_out = 3, now it is 2", "give another --out")
     edit(tmp_path / "mine.toml", "hold_out = 2", "hold_out = 3")
     edit(tmp_path / "mine.toml", "max_iter=4", "max_iter=6")
-    refused(study(), "runs/mine", "other settings of dfcnet")
+    refused(study(), "runs/mine", "arms.dfcnet.solver.max_iter = 4, now it is 6")
+    edit(tmp_path / "mine.toml", "max_iter=6", "max_iter=4")
+    for end in ("sat.jpg", "mask.png"):  # it would move the others between training and test
+        (tmp_path / f"scenes/land/0_{end}").write_bytes(
+            next((tmp_path / "scenes/land").glob(f"*{end}")).read_bytes()
+        )
+    refused(study(), "runs/mine", "scenes.land_train.0 = None")
 
 
 @pytest.mark.caffe
