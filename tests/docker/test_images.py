@@ -124,7 +124,7 @@ def test_verify_names_its_targets(target):
 
 
 def is_ignored(path: str) -> bool:
-    """Tell whether .dockerignore keeps a path out: the last pattern that fits it or a folder above it decides."""
+    """Tell whether .dockerignore keeps a path out: the last pattern that fits it, or a folder above, decides."""
     parts = Path(path).parts
     above = ["/".join(parts[: depth + 1]) for depth in range(len(parts))]
     ignored = False
@@ -175,3 +175,18 @@ def test_what_the_dockerfile_copies_reaches_the_builder():
     assert "docker/caffe" in sources
     for source in sources:
         assert source == "." or ((ROOT / source).exists() and not is_ignored(source)), source
+
+
+def test_compose_makes_no_folder_of_its_own_and_names_all_that_it_needs():
+    """Docker makes a missing one for root, where the image's user cannot write."""
+    text = (ROOT / "compose.yaml").read_text()
+    assert "create_host_path: false" in text.split("&folder")[1].split("\n\n")[0]
+    volumes = re.findall(r"^      - (.*)$", "".join(re.findall(r"volumes:\n((?:      .*\n)+)", text)), re.M)
+    mounts = [
+        re.fullmatch(r"\{<<: \*folder, source: \./(\w+), target: (\S+?)(, .*)?\}", line) for line in volumes
+    ]
+    assert len(mounts) == text.count("/opt/dfcnet/") - text.count("/opt/dfcnet/docker/")
+    assert all(mount and mount[2] == f"/opt/dfcnet/{mount[1]}" for mount in mounts), volumes
+    made = re.search(r"^#   mkdir -p (.*)$", text, re.M)[1].split()
+    assert sorted({mount[1] for mount in mounts}) == made
+    assert f"\nmkdir -p {' '.join(made)}\n" in (ROOT / "docs" / "docker.md").read_text()
