@@ -170,6 +170,31 @@ def test_every_command_of_our_tools_is_parsed_by_its_tool(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def of_compose() -> list[list[str]]:
+    """The commands of compose.yaml: those of its head, and what its service `train` does by itself."""
+    text = (ROOT / "compose.yaml").read_text(encoding="utf-8")
+    head = re.findall(r"^#\s+(docker compose run .*)$", text, re.M)
+    (train,) = re.findall(r"^  train:\n.*?^    command: (\[.*?\])", text, re.M | re.S)
+    assert len(head) > 2
+    return [words for words in map(as_tool, map(shlex.split, head)) if words] + [
+        ["train.py", *json.loads(train)]
+    ]
+
+
+def test_every_training_of_the_papers_nets_on_gpus_is_one_that_fits_them():
+    """Of plain layers they take 127 GiB at the paper's crop."""
+    found = [words for page in PAGES for words in map(as_tool, commands(page)) if words]
+    nets = {"baseline", "classmate", "dfcnet"}
+    trainings = [
+        words
+        for words in found + of_compose()
+        if words[0] == "train.py" and "--gpus" in words and nets & set(words)
+    ]
+    assert len(trainings) > 10
+    for words in trainings:
+        assert "--dense-block fused" in " ".join(words), words
+
+
 @pytest.mark.parametrize("page", PAGES, ids=relative)
 def test_every_other_command_is_one_that_something_vouches_for(page):
     """What a command prints goes into a fence of kind `text`."""

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
 DOCKERFILE = (DOCKER / "Dockerfile").read_text()
+IGNORED = (ROOT / ".dockerignore").read_text().splitlines()
+NOT_IN_AN_IMAGE = {".ci", "runs"}  # of what is tracked; docker/finish.sh makes an empty runs/
 PIN = re.compile(r"^([a-z0-9-]+)==(\S+?)(?: ;.*)? \\$", re.M)
 
 
@@ -118,3 +121,72 @@ def test_verify_names_its_targets(target):
     done = run(DOCKER / "verify.sh", *filter(None, [target]))
     assert done.returncode == 2
     assert "usage: verify.sh {cpu,cuda}" in done.stderr
+
+
+def is_ignored(path: str) -> bool:
+    """Tell whether .dockerignore keeps a path out: the last pattern that fits it, or a folder above, decides."""
+    parts = Path(path).parts
+    above = ["/".join(parts[: depth + 1]) for depth in range(len(parts))]
+    ignored = False
+    for line in filter(None, IGNORED):
+        pattern = line.removeprefix("!").removeprefix("**/")
+        names = parts if "**/" in line else [parts[0]] if pattern == "*" else above
+        if not line.startswith("#") and any(fnmatchcase(name, pattern) for name in names):
+            ignored = not line.startswith("!")
+    return ignored
+
+
+def git(*words: str) -> subprocess.CompletedProcess:
+    if not (ROOT / ".git").exists():
+        pytest.skip("no checkout of git")
+    return run("git", "-C", ROOT, *words)
+
+
+@pytest.mark.parametrize("folder", ["scenes", "data", "nets", "maps", "experiments", "runs"])
+def test_what_a_user_puts_into_the_checkout_reaches_no_image_and_no_commit(folder):
+    for path in (f"{folder}/x_sat.jpg", f"{folder}/land/train/x_sat.jpg"):
+        assert is_ignored(path)
+        assert git("check-ignore", "--quiet", "--no-index", path).returncode == 0, path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [".git/config", ".venv/bin/python", "x.caffemodel", "tools/__pycache__/cli.pyc", "docs/x.caffemodel"],
+)
+def test_history_environments_caches_and_weights_reach_no_image(path):
+    assert is_ignored(path)
+
+
+def test_what_is_tracked_reaches_the_image():
+    """The commands and the tests run there."""
+    tracked = git("ls-files").stdout.split()
+    assert len(tracked) > 100
+    out = {path for path in tracked if is_ignored(path)}
+    assert {path.split("/")[0] for path in out} == NOT_IN_AN_IMAGE
+    assert out == {path for path in tracked if path.split("/")[0] in NOT_IN_AN_IMAGE}
+
+
+def test_what_the_dockerfile_copies_reaches_the_builder():
+    sources = [
+        source
+        for line in re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.M)
+        for source in line.split()
+    ]
+    assert "docker/caffe" in sources
+    for source in sources:
+        assert source == "." or ((ROOT / source).exists() and not is_ignored(source)), source
+
+
+def test_compose_makes_no_folder_of_its_own_and_names_all_that_it_needs():
+    """Docker makes a missing one for root, where the image's user cannot write."""
+    text = (ROOT / "compose.yaml").read_text()
+    assert "create_host_path: false" in text.split("&folder")[1].split("\n\n")[0]
+    volumes = re.findall(r"^      - (.*)$", "".join(re.findall(r"volumes:\n((?:      .*\n)+)", text)), re.M)
+    mounts = [
+        re.fullmatch(r"\{<<: \*folder, source: \./(\w+), target: (\S+?)(, .*)?\}", line) for line in volumes
+    ]
+    assert len(mounts) == text.count("/opt/dfcnet/") - text.count("/opt/dfcnet/docker/")
+    assert all(mount and mount[2] == f"/opt/dfcnet/{mount[1]}" for mount in mounts), volumes
+    made = re.search(r"^#   mkdir -p (.*)$", text, re.M)[1].split()
+    assert sorted({mount[1] for mount in mounts}) == made
+    assert f"\nmkdir -p {' '.join(made)}\n" in (ROOT / "docs" / "docker.md").read_text()
