@@ -61,17 +61,19 @@ def draw(runs: dict[str, dict[str, Curve]], out: Path, overwrite: bool) -> None:
     figure, axes = pyplot.subplots(
         len(names), 1, figsize=(8, 2.4 * len(names)), sharex=True, squeeze=False, layout="constrained"
     )
+    lines = {}  # of each run, in the same colour in all panels
     for axis, name in zip(axes[:, 0], names, strict=True):
-        for run, curves in runs.items():
+        for number, (run, curves) in enumerate(runs.items()):
             if name in curves:
                 points = sorted(curves[name].items())
-                marker = "o" if len(points) < 30 else None
-                axis.plot(*zip(*points, strict=True), label=run, marker=marker, markersize=3, linewidth=1.2)
+                style = {"color": f"C{number}", "marker": "o" if len(points) < 30 else None}
+                line = axis.plot(*zip(*points, strict=True), markersize=3, linewidth=1.2, **style)
+                lines[run] = line[0]
         axis.set_ylabel(name)
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
-    axes[0, 0].legend(loc="upper right", frameon=False)
+    figure.legend(lines.values(), lines, loc="outside upper center", ncols=min(len(lines), 3), frameon=False)
     axes[-1, 0].set_xlabel("iteration")
     with staged_file(out, overwrite) as staged:
         figure.savefig(staged, dpi=150)

@@ -107,7 +107,8 @@ def time_spent(log: Path) -> list[tuple[str, str]]:
     gpus = sorted({step["gpus"] for step in steps if "gpus" in step})
     devices = ["the CPU" if count == 0 else f"{count} GPU(s)" for count in gpus]
     hours = sum(step["seconds"] for step in steps) / 3600
-    return [("Trained on", " and ".join(devices)), ("Time of the steps", f"{hours:.1f} hours")]
+    trained = [("Trained on", " and ".join(devices))] if devices else []
+    return [*trained, ("Time of the steps", f"{hours:.1f} hours")]
 
 
 def _shown(conduct: Conduct, arms: Sequence[str]) -> list[str]:
