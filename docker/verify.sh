@@ -76,7 +76,8 @@ say "image $target: $size MB"
 as_user() { buildah run --user dfcnet "$container" -- /opt/dfcnet/docker/entrypoint.sh "$@"; }
 
 [[ $(buildah run "$container" -- id -u) != 0 ]] || die "the image runs as root"
-! buildah run "$container" -- sh -c 'command -v g++ cmake nvcc' >>"$log" || die "compilers are left in the image"
+step "no compilers" -- buildah run "$container" -- sh -c \
+    'for program in cc g++ cmake ninja nvcc; do if command -v $program; then exit 1; fi; done'
 step "smoke" -- as_user smoke
 for tool in $(as_user --help | awk '/^  [a-z-]+  /{ print $1 }'); do
     step "$tool --help" -- as_user "$tool" --help
