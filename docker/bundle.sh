@@ -29,8 +29,10 @@ if [[ ! -f $work/.ready || $root/docker/requirements.lock -nt $work/.ready ]]; t
     say "a Python environment in $work"
     rm -rf "$work"
     "$python3" -m venv "$work"
+    awk -v names=" ${packages[*]} " '/^[a-z]/ { split($1, pin, "=="); wanted = index(names, " " pin[1] " ") } wanted' \
+        "$root/docker/requirements.lock" >"$work/requirements.txt"
     "$work/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
-        -r "$root/docker/requirements.lock"
+        -r "$work/requirements.txt"
     touch "$work/.ready"
 fi
 PYTHON=$work/bin/python CAFFE_OPENCV=OFF "$root/docker/caffe/build.sh" --cuda

@@ -25,13 +25,23 @@ The working folder is /opt/dfcnet; mount data, runs and experiments there.
 END
 }
 
+takes_no_options() {    # COMMAND WHAT IT DOES [OPTION...]
+    [[ $# -gt 2 ]] || return 0
+    [[ $3 != -h && $3 != --help ]] || { echo "usage: $1 (no options): $2"; exit 0; }
+    echo "$1: takes no options; it $2" >&2
+    exit 2
+}
+
 command=${1:---help}
 shift || true
 case $command in
 -h | --help | help) usage ;;
-smoke) exec "$python" "$root/docker/smoke.py" "$@" ;;
+smoke)
+    takes_no_options smoke "runs a small net in Caffe on the CPU" "$@"
+    exec "$python" "$root/docker/smoke.py"
+    ;;
 demo)
-    [[ $# -eq 0 ]] || { echo "demo: takes no options; it makes runs/demo" >&2; [[ $1 == --help ]] && exit 0 || exit 2; }
+    takes_no_options demo "makes runs/demo: scenes, databases, nets, training, maps, score, report" "$@"
     exec make --no-print-directory -C "$root" demo
     ;;
 test) cd "$root" && exec "$python" -m pytest "$@" ;;

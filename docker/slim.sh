@@ -21,3 +21,5 @@ fi
 
 .venv/bin/python -m pip uninstall --quiet --yes pip setuptools
 find .venv -name tests -type d -prune -exec rm -rf {} +
+# ONNX's own test data; programs that would fetch browsers
+rm -rf .venv/lib/python3*/site-packages/onnx/backend/test .venv/lib/python3*/site-packages/selenium/webdriver/common/{linux,macos,windows}*

@@ -3,11 +3,12 @@
 #
 #   docker/verify.sh {cpu,cuda} [FOLDER]
 #
-# cpu: the commands' --help, demo, test. cuda: what needs no GPU of these. Root only; the work (base, images: 15 GB
-# for cpu, 40 GB for cuda) lies in FOLDER (default ~/.cache/dfcnet/verify), where the base is kept for the next call.
+# cpu: the commands' --help, demo, test. cuda: what needs no GPU of these. Root only; the work (base, images, layers)
+# lies in FOLDER (default ~/.cache/dfcnet/verify), where base and layers are kept for the next call.
 #
-#   PIP_CERT    certificates of a private authority before the package index: into the local base, and only there
-#   CUDA_ARCHS  compute capabilities to compile for (default: the Dockerfile's)
+#   PIP_CERT        certificates of a private authority before the package index: into the local base, and only there
+#   CUDA_ARCHS      compute capabilities to compile for (default: the Dockerfile's)
+#   STORAGE_DRIVER  of buildah (default overlay; vfs where the kernel has no overlay mounts: needs several times the disk)
 set -euo pipefail
 
 die() { echo "verify: $1" >&2; exit "${2:-1}"; }
@@ -20,10 +21,18 @@ target=${1:-}
 work=$(realpath -m "${2:-${XDG_CACHE_HOME:-$HOME/.cache}/dfcnet/verify}")
 mkdir -p "$work"
 log=$work/$target.log
+limit=1200    # MB of the image cpu
 : >"$log"
 "$root/docker/packages.sh" "$root/docker/verify.packages.txt"
-export STORAGE_DRIVER=vfs BUILDAH_ISOLATION=chroot
-buildah() { command buildah --root "$work/storage" --runroot "$work/run" "$@"; }
+driver=${STORAGE_DRIVER:-overlay}
+export BUILDAH_ISOLATION=chroot
+buildah() { command buildah --storage-driver "$driver" --root "$work/storage" --runroot "$work/run" "$@"; }
+container=
+tidy() {    # no mount is left, so that FOLDER can be removed
+    [[ -z $container ]] || buildah rm "$container" >/dev/null || true
+    ! mountpoint -q "$work/storage/$driver" || umount "$work/storage/$driver"
+}
+trap tidy EXIT
 
 base() {  # a Debian 12 as small as debootstrap makes it
     [[ -f $work/base.done ]] && return
@@ -60,16 +69,17 @@ step "image $target" -- buildah build --layers --target "$target" "${arguments[@
     -f "$context/docker/Dockerfile" --ignorefile "$context/.dockerignore" "$context"
 
 container=$(buildah from "localhost/dfcnet:$target")
-trap 'buildah rm "$container" >/dev/null' EXIT
 mounted=$(buildah mount "$container")
 size=$(du -sm --apparent-size "$mounted" | cut -f 1)
 say "image $target: $size MB"
+[[ $target != cpu || $size -lt $limit ]] || die "$size MB, over $limit; see what grew"
 as_user() { buildah run --user dfcnet "$container" -- /opt/dfcnet/docker/entrypoint.sh "$@"; }
 
 [[ $(buildah run "$container" -- id -u) != 0 ]] || die "the image runs as root"
-! buildah run "$container" -- sh -c 'command -v g++ cmake nvcc' >>"$log" || die "compilers are left in the image"
+step "no compilers" -- buildah run "$container" -- sh -c \
+    'for program in cc g++ cmake ninja nvcc; do if command -v $program; then exit 1; fi; done'
 step "smoke" -- as_user smoke
-for tool in $(as_user --help | awk '/^  [a-z-]+  /{ print $1 }' | grep -v -x -e demo -e test -e gpu-check -e smoke); do
+for tool in $(as_user --help | awk '/^  [a-z-]+  /{ print $1 }'); do
     step "$tool --help" -- as_user "$tool" --help
 done
 step "demo" -- as_user demo

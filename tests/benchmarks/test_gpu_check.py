@@ -1,5 +1,6 @@
 """The GPU check, checked without a GPU: the CPU against itself, and what must not pass."""
 
+import json
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 
 from benchmarks.gpu_check import own_tests, parity, speed, training
 from benchmarks.gpu_check.cases import CASES, Case
-from benchmarks.gpu_check.checks import Checks
+from benchmarks.gpu_check.checks import Checks, Row
 from benchmarks.gpu_check.devices import Device
 from benchmarks.gpu_check.isolation import Died, isolated
 from prototxt_gen.experiment import read_experiment
@@ -166,6 +167,29 @@ def test_a_check_that_fails_is_a_row_and_the_next_one_runs(tmp_path):
     checks = Checks(tmp_path, 0)
     assert checks._compared("layer X", 1, dies).ok is False
     assert checks._measured("train at 1025", end_with).ok is False
+
+
+def test_the_table_its_file_and_the_exit_code_say_what_failed(tmp_path, monkeypatch, capsys):
+    from benchmarks.gpu_check import __main__ as command
+
+    rows = [
+        Row("layer Scale", True, "2.0e-07 of 1e-04 (y0)"),
+        Row("tile of 513", None, "9.5 images/s, 105 ms for 1, 0.8 GiB"),
+    ]
+    monkeypatch.setattr(Checks, "rows", lambda self: iter(rows))
+    assert command.main(["--cpu", "--json", str(tmp_path / "a.json")]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "the CPU in a GPU's place",
+        "ok     layer Scale                               2.0e-07 of 1e-04 (y0)",
+        "       tile of 513                               9.5 images/s, 105 ms for 1, 0.8 GiB",
+        "2 checks, 0 failed",
+    ]
+    written = json.loads((tmp_path / "a.json").read_text())
+    assert written["gpus"] == ["CPU"]
+    assert written["checks"][0] == {"name": "layer Scale", "ok": True, "result": "2.0e-07 of 1e-04 (y0)"}
+    rows.append(Row("resumed", False, "signal 6: out of memory"))
+    assert command.main(["--cpu"]) == 1
+    assert capsys.readouterr().out.endswith("3 checks, 1 failed\n  resumed: signal 6: out of memory\n")
 
 
 @pytest.mark.caffe

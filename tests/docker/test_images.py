@@ -80,6 +80,21 @@ def test_help_lists_every_tool_and_what_it_does():
     assert listed["train"].startswith("Train an experiment")
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("demo", "makes runs/demo"), ("smoke", "a small net"), ("gpu-check", "--quick"), ("test", "-k")],
+)
+def test_commands_that_are_no_tools_have_help_too(name, words):
+    done = run(DOCKER / "entrypoint.sh", name, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert words in done.stdout
+    if name in ("demo", "smoke"):
+        done = run(DOCKER / "entrypoint.sh", name, "--fast")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"{name}: takes no options; it ")
+        assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("name", ["dance", "cli", "../docker/smoke", "/bin/sh", "data-options"])
 def test_what_is_no_command_is_refused(name):
     done = run(DOCKER / "entrypoint.sh", name)
