@@ -34,18 +34,23 @@ tidy() {    # no mount is left, so that FOLDER can be removed
 }
 trap tidy EXIT
 
-base() {  # a Debian 12 as small as debootstrap makes it
-    [[ -f $work/base.done ]] && return
-    rm -rf "$work/base"
-    debootstrap --variant=minbase bookworm "$work/base" http://deb.debian.org/debian
-    printf 'deb http://deb.debian.org/debian %s main\n' bookworm bookworm-updates >"$work/base/etc/apt/sources.list"
-    echo force-unsafe-io >"$work/base/etc/dpkg/dpkg.cfg.d/speed"    # as Docker's own images of Debian
-    rm -rf "$work"/base/var/{cache/apt/archives/*.deb,lib/apt/lists/*}
-    if [[ -n ${PIP_CERT:-} ]]; then
-        install -D -m 644 "$PIP_CERT" "$work/base/etc/ssl/local.pem"
-        printf '[global]\ncert = /etc/ssl/local.pem\n' >"$work/base/etc/pip.conf"
-    fi
-    touch "$work/base.done"
+base() {  # a Debian 12 as small as debootstrap makes it: whole, or not there
+    [[ -d $work/base ]] && return
+    # Joined by &&, since within step set -e is off; force-unsafe-io is what Docker's own images of Debian have.
+    local part=$work/base.part
+    rm -rf "$part" \
+        && debootstrap --variant=minbase bookworm "$part" http://deb.debian.org/debian \
+        && printf 'deb http://deb.debian.org/debian %s main\n' bookworm bookworm-updates >"$part/etc/apt/sources.list" \
+        && echo force-unsafe-io >"$part/etc/dpkg/dpkg.cfg.d/speed" \
+        && rm -rf "$part"/var/{cache/apt/archives/*.deb,lib/apt/lists/*} \
+        && trust "$part" \
+        && mv "$part" "$work/base"
+}
+
+trust() {  # the certificates of PIP_CERT, if there are any
+    [[ -n ${PIP_CERT:-} ]] || return 0
+    install -D -m 644 "$PIP_CERT" "$1/etc/ssl/local.pem" \
+        && printf '[global]\ncert = /etc/ssl/local.pem\n' >"$1/etc/pip.conf"
 }
 
 step() {  # WORDS... -- COMMAND...: run, keep the output, say how it ended

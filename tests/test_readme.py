@@ -87,7 +87,10 @@ def fences(page: Path, *kinds: str) -> list[str]:
 
 
 def commands(page: Path) -> list[list[str]]:
-    """Words of each command in a page's fences, without variables before it; functions are unwrapped."""
+    """Words of each command in a page's fences, and of a `dfcnet ...` in its text.
+
+    Variables before a command are left out, functions unwrapped.
+    """
     found = []
     for body in fences(page, "sh", ""):
         text = re.sub(r"\\\n\s*", " ", body)
@@ -99,7 +102,7 @@ def commands(page: Path) -> list[list[str]]:
                     words.pop(0)
                 if words:
                     found.append(words)
-    return found
+    return found + [shlex.split(line) for line in re.findall(r"`(dfcnet [a-z][^`]+)`", prose(page))]
 
 
 def as_tool(words: list[str]) -> list[str] | None:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from fnmatch import fnmatchcase
@@ -138,8 +139,41 @@ def test_verify_names_its_targets(target):
     assert "usage: verify.sh {cpu,cuda}" in done.stderr
 
 
+DEBOOTSTRAP = """
+echo >>"$0.calls"
+mkdir -p "$3/etc/apt" "$3/etc/dpkg/dpkg.cfg.d"
+[ -e "$0.works" ]
+"""
+
+
+def test_a_base_that_debootstrap_has_made_in_part_is_not_kept(tmp_path):
+    """All that verify.sh calls is a stand-in here; buildah fails at once."""
+    commands = tmp_path / "bin"
+    stand_ins = {"id": "echo 0", "debootstrap": DEBOOTSTRAP, "buildah": "exit 1", "packages.sh": ""}
+    (tmp_path / "docker").mkdir()
+    commands.mkdir()
+    for name, text in stand_ins.items():
+        path = (tmp_path / "docker" if name.endswith(".sh") else commands) / name
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+    shutil.copy(DOCKER / "verify.sh", tmp_path / "docker")
+
+    def failed_at() -> str:
+        path = f"{commands}:{os.environ['PATH']}"
+        done = run(tmp_path / "docker" / "verify.sh", "cpu", tmp_path / "work", PATH=path, PIP_CERT="")
+        assert done.returncode == 1
+        return re.search(r"^verify: failed at: (.*) \(log:", done.stderr, re.M)[1]
+
+    assert failed_at() == "base: Debian 12"
+    assert not (tmp_path / "work" / "base").exists()
+    (commands / "debootstrap.works").touch()
+    assert [failed_at(), failed_at()] == ["base image"] * 2
+    assert (commands / "debootstrap.calls").read_text().count("\n") == 2
+    assert (tmp_path / "work" / "base" / "etc" / "apt" / "sources.list").exists()
+
+
 def is_ignored(path: str) -> bool:
-    """Tell whether .dockerignore keeps a path out: the last pattern that fits it, or a folder above, decides."""
+    """Tell whether .dockerignore keeps a path out: the last pattern for it or for a folder above decides."""
     parts = Path(path).parts
     above = ["/".join(parts[: depth + 1]) for depth in range(len(parts))]
     ignored = False
