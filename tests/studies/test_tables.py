@@ -38,7 +38,7 @@ def test_the_tables_hold_the_numbers_in_percent():
     assert by_test.head[1:] == [
         "one scale",
         "scales 0.75, 1, 1.25, mirrored too",
-        "and the 3 seeds' nets together",
+        "and the 4 seeds' nets together",
     ]
     assert by_test.rows[2] == ["DFCNet", "34.00 ± 2.00", "34.00 ± 2.00", "32.00"]
     for table in (first, differences, by_class, by_test):
