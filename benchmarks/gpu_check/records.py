@@ -32,10 +32,13 @@ def write_records(folder: Path, task: str, classes: int, side: int, count: int) 
     return folder
 
 
-def sources(exp: Experiment, folder: Path, count: int) -> list[str]:
-    """Write a database for each task of an experiment; return the settings that name them."""
+def sources(exp: Experiment, folder: Path, count: int, margin: int = 8) -> list[str]:
+    """Write a database for each task of an experiment; return the settings that name them.
+
+    Records are `margin` pixels larger than the crop.
+    """
     return [
         f"tasks.{task}.source="
-        f"'{write_records(folder / task, task, settings.classes, exp.input.crop + 8, count)}'"
+        f"'{write_records(folder / task, task, settings.classes, exp.input.crop + margin, count)}'"
         for task, settings in exp.tasks.items()
     ]

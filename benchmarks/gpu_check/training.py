@@ -16,6 +16,7 @@ from benchmarks.gpu_check.records import sources
 from prototxt_gen.caffemodel import read_caffemodel
 from prototxt_gen.emit import net_texts, solver_text
 from prototxt_gen.experiment import Experiment, read_experiment
+from prototxt_gen.fused import plain_view
 from solvers.engines import join_nccl
 from solvers.pycaffe import import_caffe
 
@@ -26,6 +27,10 @@ HALF = ITERATIONS // 2
 FIRST_TOLERANCE = 1e-3
 LAST_TOLERANCE = 0.1
 RESUMED_TOLERANCE = 1e-3
+# All GPUs against one: few iterations, since sums in another order grow apart (on CPUs 1e-4 after four, 2e-2
+# after twenty), and ranks that do not share their gradients are 2e-2 off after four.
+SHARED_ITERATIONS = 4
+SHARED_TOLERANCE = 2e-3
 
 
 @dataclass(frozen=True)
@@ -43,11 +48,17 @@ class Training:
         )
 
 
-def settings(folder: Path, ranks: int) -> list[str]:
-    """Return --set arguments that make the demo's DFCNet train twenty iterations on `ranks` processes."""
-    exp = read_experiment(ROOT / "solvers" / "dfcnet_demo.toml")
+def settings(folder: Path, ranks: int, *more: str, chance: bool = True) -> list[str]:
+    """Return --set arguments that make the demo's DFCNet train twenty iterations on `ranks` processes.
+
+    Without `chance`, which each rank draws for itself, nothing is cropped or mirrored: then any number of
+    ranks sees the same batches. `more` are further such arguments.
+    """
+    exp = read_experiment(ROOT / "solvers" / "dfcnet_demo.toml", more)
     return [
-        *sources(exp, folder / "data", 4 * ranks),
+        *more,
+        *sources(exp, folder / "data", 4 * ranks, margin=8 if chance else 0),
+        f"input.mirror={str(chance).lower()}",
         f"solver.batch_size={2 * len(exp.tasks) * ranks}",
         f"solver.ranks={ranks}",
         "solver.images_per_pass=1",
@@ -98,10 +109,31 @@ def resume_half(whole: Path, folder: Path, options: Sequence[str], gpus: Sequenc
     return weights_distance(folder / "weights.caffemodel", whole / "weights.caffemodel")
 
 
-def weights_distance(ours: Path, theirs: Path) -> float:
-    """Return ||a - b|| / ||b|| over all parameters of two .caffemodel files."""
+def all_against_one(folder: Path, gpus: Sequence[int], *more: str) -> float:
+    """Train the same batches on all GPUs and on the first one; return the distance of what they have learnt.
+
+    Of many ranks the first one's weights are saved. They are those of one GPU only if all ranks began with
+    the same weights, kept them the same, took each record once and averaged their gradients.
+    """
+    options = [*settings(folder, len(gpus), *more, chance=False), f"solver.max_iter={SHARED_ITERATIONS}"]
+    shared = train(folder / "all", options, gpus)
+    alone = train(folder / "one", options, gpus[:1])
+    return weights_distance(
+        shared.folder / "weights.caffemodel", alone.folder / "weights.caffemodel", statistics=False
+    )
+
+
+def weights_distance(ours: Path, theirs: Path, statistics: bool = True) -> float:
+    """Return ||a - b|| / ||b|| over all parameters of two .caffemodel files, or all but BatchNorm's."""
     a, b = (
-        np.concatenate([blob.ravel() for blobs in read_caffemodel(path).values() for blob in blobs])
+        np.concatenate(
+            [
+                blob.ravel()
+                for name, blobs in plain_view(read_caffemodel(path)).items()
+                for blob in blobs
+                if statistics or not name.endswith("/bn")
+            ]
+        )
         for path in (ours, theirs)
     )
     return float(np.linalg.norm(a - b) / np.linalg.norm(b))

@@ -16,6 +16,7 @@ from benchmarks.gpu_check.checks import Checks, Row
 from benchmarks.gpu_check.devices import Device
 from benchmarks.gpu_check.isolation import Died, isolated
 from prototxt_gen.experiment import read_experiment
+from tests.solvers.test_mpi import mpirun
 
 ROOT = Path(__file__).parents[2]
 CPU = Device()
@@ -145,6 +146,30 @@ def test_a_run_resumed_in_the_middle_ends_with_the_same_weights_and_a_longer_one
     )
     assert whole.distance(other, 0) == 0
     assert whole.distance(other, -1) > 0
+
+
+@pytest.mark.caffe
+@pytest.mark.parametrize("share", [True, False], ids=["averaged", "not averaged"])
+def test_all_gpus_pass_only_if_their_gradients_are_averaged(tmp_path, monkeypatch, share):
+    """MPI's processes on the CPU stand in; a rank that averages with none learns from its own share alone."""
+    real = training.train
+
+    def train(folder, options, gpus):
+        if len(gpus) == 1:
+            return real(folder, options, [])
+        if not share:
+            return real(folder, [*options, "solver.batch_size=4", "solver.ranks=1"], [])
+        words = [word for option in options for word in ("--set", option)]
+        tool = ROOT / "tools" / "train.py"
+        process = mpirun(len(gpus), tool, "dfcnet_demo", "--cpu", "--run", folder, *words)
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, out + err
+        return training.read_training(folder)
+
+    monkeypatch.setattr(training, "train", train)
+    row = Checks(tmp_path, 2, quick=True)._all_gpus()
+    assert row.name == "2 GPUs over NCCL, weights"
+    assert row.ok is share, row.words
 
 
 @pytest.mark.caffe
