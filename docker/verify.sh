@@ -41,6 +41,7 @@ base() {  # a Debian 12 as small as debootstrap makes it
     printf 'deb http://deb.debian.org/debian %s main\n' bookworm bookworm-updates >"$work/base/etc/apt/sources.list"
     echo force-unsafe-io >"$work/base/etc/dpkg/dpkg.cfg.d/speed"    # as Docker's own images of Debian
     rm -rf "$work"/base/var/{cache/apt/archives/*.deb,lib/apt/lists/*}
+    rm -rf "$work"/base/usr/share/{doc,info,locale,man}/*    # as Debian's slim images
     if [[ -n ${PIP_CERT:-} ]]; then
         install -D -m 644 "$PIP_CERT" "$work/base/etc/ssl/local.pem"
         printf '[global]\ncert = /etc/ssl/local.pem\n' >"$work/base/etc/pip.conf"
@@ -70,7 +71,7 @@ step "image $target" -- buildah build --layers --target "$target" "${arguments[@
 
 container=$(buildah from "localhost/dfcnet:$target")
 mounted=$(buildah mount "$container")
-size=$(du -sm --apparent-size "$mounted" | cut -f 1)
+size=$(du -s --apparent-size --block-size=MB "$mounted" | cut -d M -f 1)
 say "image $target: $size MB"
 [[ $target != cpu || $size -lt $limit ]] || die "$size MB, over $limit; see what grew"
 as_user() { buildah run --user dfcnet "$container" -- /opt/dfcnet/docker/entrypoint.sh "$@"; }
