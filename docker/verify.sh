@@ -34,7 +34,7 @@ tidy() {    # no mount is left, so that FOLDER can be removed
 }
 trap tidy EXIT
 
-base() {  # a Debian 12 as small as debootstrap makes it: whole, or not there
+base() {  # a Debian 12 without manuals, as Debian's slim images: whole, or not there
     [[ -d $work/base ]] && return
     # Joined by &&, since within step set -e is off; force-unsafe-io is what Docker's own images of Debian have.
     local part=$work/base.part
@@ -43,6 +43,7 @@ base() {  # a Debian 12 as small as debootstrap makes it: whole, or not there
         && printf 'deb http://deb.debian.org/debian %s main\n' bookworm bookworm-updates >"$part/etc/apt/sources.list" \
         && echo force-unsafe-io >"$part/etc/dpkg/dpkg.cfg.d/speed" \
         && rm -rf "$part"/var/{cache/apt/archives/*.deb,lib/apt/lists/*} \
+        && rm -rf "$part"/usr/share/{doc,info,locale,man}/* \
         && trust "$part" \
         && mv "$part" "$work/base"
 }
@@ -75,7 +76,7 @@ step "image $target" -- buildah build --layers --target "$target" "${arguments[@
 
 container=$(buildah from "localhost/dfcnet:$target")
 mounted=$(buildah mount "$container")
-size=$(du -sm --apparent-size "$mounted" | cut -f 1)
+size=$(du -s --apparent-size --block-size=MB "$mounted" | cut -d M -f 1)
 say "image $target: $size MB"
 [[ $target != cpu || $size -lt $limit ]] || die "$size MB, over $limit; see what grew"
 as_user() { buildah run --user dfcnet "$container" -- /opt/dfcnet/docker/entrypoint.sh "$@"; }
