@@ -39,8 +39,8 @@ base() {  # a Debian 12 without manuals, as Debian's slim images: whole, or not 
     # Joined by &&, since within step set -e is off; force-unsafe-io is what Docker's own images of Debian have.
     local part=$work/base.part
     rm -rf "$part" \
-        && debootstrap --variant=minbase bookworm "$part" http://deb.debian.org/debian \
-        && printf 'deb http://deb.debian.org/debian %s main\n' bookworm bookworm-updates >"$part/etc/apt/sources.list" \
+        && debootstrap --variant=minbase bookworm "$part" \
+        && sed -i 'p; s/ bookworm / bookworm-updates /' "$part/etc/apt/sources.list" \
         && echo force-unsafe-io >"$part/etc/dpkg/dpkg.cfg.d/speed" \
         && rm -rf "$part"/var/{cache/apt/archives/*.deb,lib/apt/lists/*} \
         && rm -rf "$part"/usr/share/{doc,info,locale,man}/* \

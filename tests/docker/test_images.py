@@ -142,6 +142,7 @@ def test_verify_names_its_targets(target):
 DEBOOTSTRAP = """
 echo >>"$0.calls"
 mkdir -p "$3/etc/apt" "$3/etc/dpkg/dpkg.cfg.d"
+echo "deb http://mirror/debian bookworm main" >"$3/etc/apt/sources.list"
 [ -e "$0.works" ]
 """
 
@@ -169,7 +170,8 @@ def test_a_base_that_debootstrap_has_made_in_part_is_not_kept(tmp_path):
     (commands / "debootstrap.works").touch()
     assert [failed_at(), failed_at()] == ["base image"] * 2
     assert (commands / "debootstrap.calls").read_text().count("\n") == 2
-    assert (tmp_path / "work" / "base" / "etc" / "apt" / "sources.list").exists()
+    sources = (tmp_path / "work" / "base" / "etc" / "apt" / "sources.list").read_text().splitlines()
+    assert [line.split()[2] for line in sources] == ["bookworm", "bookworm-updates"]
 
 
 def is_ignored(path: str) -> bool:
