@@ -75,7 +75,8 @@ done | sort -u | grep -v -e "$cache" -e "$staged" -e '/lib\(c\|m\|dl\|rt\|pthrea
     while read -r library; do
         cp -L "$library" "$to/lib"
     done
-find "$to" -type f \( -name '*.so*' -o -name test_layers \) -exec strip --strip-unneeded {} + 2>/dev/null || true
+# Not the packages' libraries: stripped, those that a wheel was repaired with do not load.
+find "$to/caffe" "$to/lib" -type f \( -name '*.so*' -o -name test_layers \) -exec strip --strip-unneeded {} +
 
 cat >"$to/gpu-check" <<'END'
 #!/bin/sh
@@ -86,6 +87,11 @@ export PYTHONHOME="$here/python" PYTHONPATH="$here/app:$here/caffe/python:$here/
 cd "$here/app" && exec "$here/python/bin/python3" -m benchmarks.gpu_check "$@"
 END
 chmod +x "$to/gpu-check"
+say "checking that it starts"
+cuda=$(ldd "$prefix/lib/libcaffe.so" | awk '$1 ~ /^libcudart/ { print $3 }')
+env -i CUDA_VISIBLE_DEVICES= LD_LIBRARY_PATH="$(dirname "$cuda")" "$to/gpu-check" 2>"$staged/said" && code=0 || code=$?
+[[ $code -eq 2 ]] && grep -q '^gpu-check: this machine shows no NVIDIA GPU' "$staged/said" ||
+    die "what was packed does not start: $(tail -n 1 "$staged/said")"
 tar -c -C "$staged" dfcnet-gpu | xz -9e -T0 >"$file.part"
 size=$(stat -c %s "$file.part")
 [[ $size -lt $limit ]] || die "$size bytes, over $limit; see what grew"
