@@ -249,7 +249,7 @@ def _set(table: dict, setting: str) -> None:
             table = table.setdefault(part, {})
         table[key] = tomllib.loads(f"value = {value}")["value"]
     except (tomllib.TOMLDecodeError, AttributeError, TypeError) as error:
-        remedy = "write table.key=value with a TOML value, as input.crop=513 or model='dfcnet'"
+        remedy = "write table.key=value with a TOML value, as input.crop=513 or \"model='dfcnet'\""
         raise ExperimentError("--set", f"cannot read {setting!r}", remedy) from error
 
 

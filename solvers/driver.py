@@ -58,7 +58,7 @@ def train(run: Run, gpus: Sequence[int] = (), task: Task | None = None, resume: 
             task = replace(task, resume=snapshots.newest(run.snapshots, report.say))
         with _ranks(run, gpus, task) as (processes, pipes):
             _watch(run, processes, pipes, report, stop)
-    return 128 + stop[0] if stop and not run.is_done() else 0
+    return 128 + stop[0] if stop else 0
 
 
 @contextmanager

@@ -181,4 +181,5 @@ class Conduct:
         line["seconds"] = round(time.monotonic() - begin, 1)
         with (self.out / LOG).open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
-        self.tell(f"== {what}: {line['seconds']:,} s")
+        told = "stopped; the same command goes on" if notes.get("code") else f"{line['seconds']:,} s"
+        self.tell(f"== {what}: {told}")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -174,3 +175,12 @@ def test_sigterm_may_come_twice_and_ctrl_c_after_it_ends_at_once():
         assert caught == [signal.SIGTERM]
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_stop_that_comes_with_the_last_iteration_is_not_lost(tiny, tmp_path, monkeypatch):
+    """A study would go on to its next training."""
+    monkeypatch.setattr(driver, "_ranks", lambda *_: nullcontext(([], [])))
+    monkeypatch.setattr(driver, "_watch", lambda *arguments: arguments[-1].append(signal.SIGINT))
+    monkeypatch.setattr(Run, "is_done", lambda _: True)
+    (tmp_path / "run").mkdir()
+    assert driver.train(Run(read_experiment(tiny), tmp_path / "run")) == 128 + signal.SIGINT
