@@ -21,5 +21,7 @@ fi
 
 .venv/bin/python -m pip uninstall --quiet --yes pip setuptools
 find .venv -name tests -type d -prune -exec rm -rf {} +
-# ONNX's own test data; programs that would fetch browsers
-rm -rf .venv/lib/python3*/site-packages/onnx/backend/test .venv/lib/python3*/site-packages/selenium/webdriver/common/{linux,macos,windows}*
+cd .venv/lib/python3*/site-packages
+rm -rf onnx/backend/test selenium/webdriver/common/{linux,macos,windows}*    # test data; programs that fetch browsers
+find scipy sklearn -name __pycache__ -prune -exec rm -rf {} +    # only tests import them
+find rasterio -name '*.so' -exec strip --strip-unneeded {} +    # two thirds are for debuggers
