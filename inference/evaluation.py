@@ -9,6 +9,7 @@ import numpy as np
 
 from data_prep.classes import Task
 from inference.bootstrap import Resampling
+from inference.finished import made_with
 from inference.folders import MaskPair, pair_masks
 from inference.label_files import Labels, check_same_place, open_labels
 from inference.metrics import Scores, confusion, constant_scores, scores
@@ -71,8 +72,8 @@ def evaluate(
 ) -> Evaluation:
     """Compare the masks of `pairs`: one confusion matrix over all pixels of all scenes.
 
-    Raises DataError for a mask that cannot be read, a prediction of another size or place than its
-    truth, and where no pixel at all is scored.
+    Raises DataError for a mask that cannot be read, a prediction of another size, place or (by its record)
+    task than its truth, and where no pixel at all is scored.
     """
     matrices = {pair.id: _compare(pair, task) for pair in progress(pairs)}
     measured = scores(sum(matrices.values()))
@@ -95,6 +96,10 @@ def pair_folders(truth: Path, folders: Sequence[Path], only_predicted: bool = Fa
 
 
 def _compare(pair: MaskPair, task: Task) -> np.ndarray:
+    made_for = made_with(pair.predicted, pair.id).get("task", task.name)
+    if made_for != task.name:
+        remedy = f"give --task {made_for} and true {made_for} masks"
+        raise DataError(pair.predicted, f"is a {made_for} map, scored as {task.name}", remedy)
     with open_labels(pair.truth, task) as truth, open_labels(pair.predicted, task) as predicted:
         if truth.shape != predicted.shape:
             sizes = "{1}x{0}, the truth {3}x{2}".format(*predicted.shape, *truth.shape)

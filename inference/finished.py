@@ -46,6 +46,12 @@ def publish(
             path.unlink()
 
 
+def made_with(path: Path, id: str) -> Mapping[str, object]:
+    """Return the settings that the map `path` of scene `id` was made with; none for one of other origin."""
+    record = _read(record_path(path.parent, id))
+    return record["settings"] if record and record["sha256"].get(path.name) == file_checksum(path) else {}
+
+
 def is_finished(
     out: Path, id: str, image: Path, names: Sequence[str], settings: Mapping[str, object], overwrite: bool
 ) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from data_prep.classes import IGNORE, TASKS
 from data_prep.manifest import read_manifest
+from prototxt_gen.differences import first_difference
 from prototxt_gen.emit import class_weights, header, net_texts, solver_text, write_files
 from prototxt_gen.errors import DataError, ExperimentError
 from prototxt_gen.experiment import Experiment, Task
@@ -172,17 +173,15 @@ def _other_experiment(run: Run) -> ExperimentError | None:
     """Return an error that names a setting, if the folder belongs to another experiment."""
     path = run.folder / EXPERIMENT
     try:
-        there = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        there = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         return ExperimentError(path, f"cannot be read ({error})", "start anew with --overwrite")
-    now = _as_json(run.experiment)
-    for name in sorted(set(now) | set(there)):
-        if now.get(name) != there.get(name):
-            fact = f"was begun with {name} = {there.get(name)}, now it is {now.get(name)}"
-            return ExperimentError(
-                run.folder, fact, "resume with the same experiment, or choose another --run"
-            )
-    return None
+    found = first_difference(there, _as_json(run.experiment))
+    if not found:
+        return None
+    key, old, new = found
+    remedy = "resume with the same experiment, or choose another --run"
+    return ExperimentError(run.folder, f"was begun with {key} = {old}, now it is {new}", remedy)
 
 
 def gpu_numbers(text: str) -> list[int]:

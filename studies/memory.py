@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from prototxt_gen.differences import first_difference
 from prototxt_gen.errors import ExperimentError
 from prototxt_gen.files import write_text
 
@@ -20,7 +21,7 @@ def remember(out: Path, settings: dict) -> None:
         before = _read(path)
         arms = before["arms"] | arms
         known = {arm: before["arms"].get(arm, table) for arm, table in settings["arms"].items()}
-        found = _difference({**before, "arms": known}, settings)
+        found = first_difference({**before, "arms": known}, settings)
         if found:
             key, old, new = found
             raise ExperimentError(out, f"was begun with {key} = {old}, now it is {new}", REMEDY)
@@ -34,14 +35,3 @@ def _read(path: Path) -> dict:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ExperimentError(path, f"cannot be read ({error})", REMEDY) from error
     return before
-
-
-def _difference(before: object, now: object, key: str = "") -> tuple[str, object, object] | None:
-    """Return (key, before, now) of the first setting that differs; None stands for one that is not there."""
-    if not (isinstance(before, dict) and isinstance(now, dict)):
-        return None if before == now else (key, before, now)
-    for name in (*now, *(name for name in before if name not in now)):
-        inner = f"{key}.{name}" if key else name
-        if found := _difference(before.get(name), now.get(name), inner):
-            return found
-    return None

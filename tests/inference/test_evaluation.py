@@ -12,6 +12,7 @@ from data_prep.classes import TASKS
 from inference import evaluation
 from inference.bootstrap import Resampling
 from inference.evaluation import evaluate, pair_folders
+from inference.finished import publish
 from inference.folders import pair_masks
 from inference.masks import write_map
 from inference.matrix_figure import draw_matrices
@@ -47,6 +48,20 @@ def test_all_pixels_of_all_scenes_count_alike(folders):
     np.testing.assert_allclose(result.measured.iou, expected)
     assert result.measured.miou == pytest.approx(2 / 3)
     assert list(result.matrices) == ["1", "2"]
+
+
+def test_a_map_of_another_task_is_refused_where_its_record_tells(folders, tmp_path):
+    work = tmp_path / "work"
+    work.mkdir()
+    road = np.array([[1, 0, 0], [1, 1, 0]], np.uint8)
+    write_map(work / "1_mask.png", road, TASKS["road"])
+    publish(folders[1], work, "1", ["1_mask.png"], {"task": "road"})
+    words = "1_mask.png: is a road map, scored as land; give --task road"
+    with pytest.raises(DataError, match=words):
+        evaluate(pair_masks(*folders), LAND)
+    (folders[1] / "1_mask.png").unlink()
+    write_map(folders[1] / "1_mask.png", road, LAND)  # somebody's own file, of which the record does not tell
+    assert evaluate(pair_masks(*folders), LAND).measured.pixels == 10
 
 
 def test_the_commonest_class_alone_is_the_measure(folders):

@@ -45,7 +45,8 @@ def test_a_run_does_not_go_on_in_the_other_form(tiny, tmp_path):
     finish(start(tiny, "run", *FUSED))
     (tmp_path / "run" / "weights.caffemodel").unlink()
     process = start(tiny, "run", "--resume")
-    assert "was begun with densenet = " in process.communicate(timeout=60)[1]
+    words = "was begun with densenet.dense_block = fused, now it is plain"
+    assert words in process.communicate(timeout=60)[1]
     assert process.returncode == 2
 
 

@@ -144,7 +144,7 @@ def test_another_experiment_is_not_resumed(tiny, tmp_path, run_tool):
     (tmp_path / "run" / "weights.caffemodel").unlink()
     set_to(tiny, base_lr=0.5)
     done = run_tool("train.py", tiny, "--cpu", "--run", "run", "--resume")
-    refused(done, "run: was begun with solver = ", "'base_lr': 0.05", "now it is", "--run")
+    refused(done, "run: was begun with solver.base_lr = 0.05, now it is 0.5; ", "--run")
     out = finish(start(tiny, "run", "--resume", "--overwrite"))
     assert "weights after 6 iterations" in out
     assert "going on" not in out
