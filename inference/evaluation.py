@@ -75,7 +75,7 @@ def evaluate(
     Raises DataError for a mask that cannot be read, a prediction of another size, place or (by its record)
     task than its truth, and where no pixel at all is scored.
     """
-    matrices = {pair.id: _compare(pair, task) for pair in progress(pairs)}
+    matrices = {pair.id: confusion_of(pair, task) for pair in progress(pairs)}
     measured = scores(sum(matrices.values()))
     if not measured.pixels:
         raise DataError(pairs[0].truth.parent, "has unknown pixels only", "give truth with a class in it")
@@ -95,7 +95,8 @@ def pair_folders(truth: Path, folders: Sequence[Path], only_predicted: bool = Fa
     return paired
 
 
-def _compare(pair: MaskPair, task: Task) -> np.ndarray:
+def confusion_of(pair: MaskPair, task: Task) -> np.ndarray:
+    """Return the confusion matrix of one scene; DataError as `evaluate`."""
     made_for = made_with(pair.predicted, pair.id).get("task", task.name)
     if made_for != task.name:
         remedy = f"give --task {made_for} and true {made_for} masks"

@@ -5,6 +5,8 @@ import io
 import math
 from collections.abc import Iterator, Mapping
 
+import numpy as np
+
 from inference.evaluation import Evaluation
 from inference.metrics import scores
 
@@ -36,7 +38,7 @@ def as_numbers(evaluation: Evaluation) -> dict:
             "columns_predicted": [*classes, "unknown"],
             "pixels": measured.matrix.tolist(),
         },
-        "by_scene": {id: _scene(matrix) for id, matrix in evaluation.matrices.items()},
+        "by_scene": {id: scene_numbers(matrix) for id, matrix in evaluation.matrices.items()},
     }
 
 
@@ -54,7 +56,8 @@ def _intervals(evaluation: Evaluation) -> dict | None:
     return {"method": "percentile bootstrap over scenes", **drawn, **bounds}
 
 
-def _scene(matrix) -> dict:
+def scene_numbers(matrix: np.ndarray) -> dict:
+    """Return what a file of scores says of one scene, from its confusion matrix."""
     measured = scores(matrix)
     numbers = {score: _number(getattr(measured, score)) for score in ("miou", "accuracy")}
     return {"scored_pixels": measured.pixels, **numbers}

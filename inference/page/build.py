@@ -8,10 +8,11 @@ import jinja2
 from markupsafe import Markup
 
 from data_prep.classes import TASKS, Task
+from inference.folders import MaskPair, find_masks
 from inference.page.curves import charts
 from inference.page.deviations import read_deviations
 from inference.page.scenes import pictures
-from inference.page.scores import ScoreFile, class_rows, headlines, matrix_rows, read_scores
+from inference.page.scores import ScoreFile, check_maps, class_rows, headlines, matrix_rows, read_scores
 from inference.page.trained import facts, read_run
 from inference.score_text import percent
 from prototxt_gen.emit import TEMPLATES
@@ -69,6 +70,10 @@ def page(folder: Path, scores: Path | None, scenes: Folders | None, count: int) 
         raise DataError(scores, fact, f"score {task.name} again with this version's evaluate.py")
     drawn = charts(read_log(run.folder))
     shown = pictures(scenes.images, scenes.truth, scenes.predicted, task, count) if scenes else []
+    if measured and scenes:
+        true, mapped = find_masks(scenes.truth), find_masks(scenes.predicted)
+        pairs = (MaskPair(each.id, true[each.id], mapped[each.id]) for each in shown)
+        check_maps(measured, scores, pairs, task)
     head, deviations = read_deviations()
     return (
         templates()

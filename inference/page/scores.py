@@ -1,10 +1,15 @@
 """The numbers that evaluate.py wrote, checked and made ready for tables."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from data_prep.classes import Task
+from inference.evaluation import confusion_of
+from inference.folders import MaskPair
+from inference.score_files import scene_numbers
 from inference.score_text import percent
 from prototxt_gen.errors import DataError
 
@@ -36,6 +41,7 @@ class Confusion(BaseModel):
 class Scene(BaseModel):
     """A scene's own scores."""
 
+    scored_pixels: int
     miou: float | None
     accuracy: float | None
 
@@ -72,8 +78,20 @@ def read_scores(path: Path) -> ScoreFile:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or "the file"
+        several = isinstance(first["input"], dict) and "maps" in first["input"]
+        fact = "holds scores of several folders" if several else f"holds no scores: {key}: {first['msg']}"
         remedy = "write it again with evaluate.py --json, with one --pred folder"
-        raise DataError(path, f"holds no scores: {key}: {first['msg']}", remedy) from error
+        raise DataError(path, fact, remedy) from error
+
+
+def check_maps(scores: ScoreFile, path: Path, pairs: Iterable[MaskPair], task: Task) -> None:
+    """Raise DataError where the scores in the file `path` are not those of the maps in `pairs`."""
+    for pair in pairs:
+        remedy = "score the folders of --truth and --pred again with evaluate.py"
+        if pair.id not in scores.by_scene:
+            raise DataError(path, f"has no scene {pair.id}", remedy)
+        if scores.by_scene[pair.id] != Scene(**scene_numbers(confusion_of(pair, task))):
+            raise DataError(path, f"holds other scores than those of {pair.predicted}", remedy)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pytest
 from data_prep.classes import TASKS
 from inference.evaluation import evaluate
 from inference.folders import pair_masks
-from inference.masks import write_map
+from inference.masks import read_labels, write_map
 from inference.page.build import Folders, page
 from inference.page.scenes import pictures
 from inference.page.scores import WHITE_FROM
@@ -74,6 +74,7 @@ def test_names_from_outside_are_escaped_and_nothing_is_loaded(run):
     for folder in (run.scenes, run.maps):
         for path in folder.glob("0_*"):
             path.rename(path.with_name(path.name.replace("0_", "<b>&_", 1)))
+    run.scores.write_text(run.scores.read_text().replace('"0"', '"<b>&"'))
     text = page(run.folder, run.scores, Folders(run.scenes, run.scenes, run.maps), 3)
     assert "&lt;b&gt;&amp;" in text
     assert "<b>&" not in text
@@ -108,14 +109,33 @@ def test_mistakes_are_named(run, tmp_path):
         page(tmp_path, None, None, 1)
     with pytest.raises(DataError, match=r"none\.json: cannot be read"):
         page(run.folder, tmp_path / "none.json", None, 1)
-    run.scores.write_text('{"first": "a", "maps": {}}')
+    run.scores.write_text("{}")
     with pytest.raises(DataError, match=r"score\.json: holds no scores: task"):
+        page(run.folder, run.scores, None, 1)
+    run.scores.write_text('{"first": "a", "maps": {}}')
+    with pytest.raises(DataError, match=r"score\.json: holds scores of several folders"):
         page(run.folder, run.scores, None, 1)
     with pytest.raises(DataError, match="--scenes: is 25"):
         page(run.folder, None, Folders(run.scenes, run.scenes, run.maps), 25)
     (run.folder / "experiment.json").write_text('{"name": "x"}')
     with pytest.raises(DataError, match=r"experiment\.json: is no experiment"):
         page(run.folder, None, None, 1)
+
+
+def test_scores_of_other_maps_are_refused(run, tmp_path):
+    folders = Folders(run.scenes, run.scenes, run.maps)
+    scores = json.loads(run.scores.read_text())
+    known = scores["by_scene"].pop("1")
+    run.scores.write_text(json.dumps(scores))
+    with pytest.raises(DataError, match=r"score\.json: has no scene 1; score the folders"):
+        page(run.folder, run.scores, folders, 3)
+    run.scores.write_text(json.dumps(scores | {"by_scene": {**scores["by_scene"], "1": known}}))
+    labels = read_labels(run.maps / "1_mask.png", LAND)
+    labels[30, 40] = (labels[30, 40] + 1) % 5
+    write_map(run.maps / "1_mask.png", labels, LAND, overwrite=True)
+    with pytest.raises(DataError, match=r"holds other scores than those of .*maps/1_mask\.png"):
+        page(run.folder, run.scores, folders, 3)
+    assert page(run.folder, run.scores, None, 3)
 
 
 def test_roads_are_reported_too(run, tmp_path):
