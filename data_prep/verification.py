@@ -105,7 +105,8 @@ class Report:
         lines += [f"{name:12} {pixels[name]:15,} {100 * shares[name]:7.3f}%" for name in pixels]
         lines += [f"{size:>12} {count:6} scenes" for size, count in self.sizes.items()]
         lines += [f"{problem.file}: {problem.fact}; {problem.remedy}" for problem in self.problems]
-        verdict = "usable" if self.usable else f"not usable as it is: {len(self.problems)} problems"
+        found = len(self.problems)
+        verdict = "usable" if self.usable else f"not usable as it is: {found} problem{'s' * (found != 1)}"
         lines.append(f"{len(self.checked)} sound {self.task} scenes; {verdict}")
         return "\n".join(lines)
 

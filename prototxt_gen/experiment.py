@@ -265,4 +265,6 @@ def _explain(error: ValidationError, example: str) -> tuple[str, str]:
         return f"key {key} is missing", f"add it; {example} shows all keys"
     if first["type"] == "value_error":
         return f"{key + ': ' if key else ''}{first['ctx']['error']}", "correct the setting"
+    if first["type"] == "too_short":
+        return f"{key} = {first['input']!r}", f"give {first['ctx']['min_length']} or more"
     return f"{key} = {first['input']!r}", first["msg"][0].lower() + first["msg"][1:]

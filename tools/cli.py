@@ -47,6 +47,11 @@ def add_experiment(parser) -> None:
     )
 
 
+def named_file(folder: str, name: str) -> Path:
+    """Return the path that `name` is, or the file <name>.toml of one of the checkout's folders."""
+    return Path(name) if name.endswith(".toml") else ROOT / folder / f"{name}.toml"
+
+
 def read_experiment(args):
     """Return the experiment that the arguments name, with their --set."""
     from prototxt_gen.errors import ExperimentError
@@ -57,8 +62,8 @@ def read_experiment(args):
             "is missing" if args.named is None else f"is given twice, as {args.experiment} and {args.named}"
         )
         raise ExperimentError("experiment", fact, "name one, as dfcnet or path/to/mine.toml")
-    args.experiment = name = args.experiment or args.named
-    path = Path(name) if name.endswith(".toml") else ROOT / "solvers" / f"{name}.toml"
+    args.experiment = args.experiment or args.named
+    path = named_file("solvers", args.experiment)
     form = [f"densenet.dense_block='{args.dense_block}'"] if args.dense_block else []
     return read_experiment(path, [*args.set, *form])
 

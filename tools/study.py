@@ -14,7 +14,7 @@ import cli
 def main() -> None:
     """Parse arguments, run what is missing, tell the results."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("study", type=Path, help="study file, as studies/small.toml")
+    parser.add_argument("study", help="small, gpu or paper of studies/, or a path to a .toml file")
     parser.add_argument(
         "--data",
         type=Path,
@@ -37,7 +37,7 @@ def main() -> None:
     from studies.report import TABLES, draw_figures, write_page, write_tables
     from studies.results import measure
 
-    study, base = read_study(args.study)
+    study, base = read_study(cli.named_file("studies", args.study))
     gpus = [] if args.cpu else gpu_numbers(args.gpus)
     conduct = Conduct(study, base, args.data, args.out or Path("runs", study.name), gpus)
     if code := conduct.run():

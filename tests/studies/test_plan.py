@@ -71,7 +71,7 @@ def test_settings_replace_those_of_the_experiment(tmp_path):
     ("old", "new", "words"),
     [
         ("seeds = [1, 2]", "seeds = [1, 1]", ("seeds [1, 1] names one twice",)),
-        ("seeds = [1, 2]", "seeds = []", ("seeds",)),
+        ("seeds = [1, 2]", "seeds = []", ("seeds = []; give 1 or more",)),
         ("seeds = [1, 2]", "seeds = [1]\narms = ['dfcnet', 'resnet']", ("arms", "resnet")),
         ("[data]", "[batch_size]\nbaseline = 32\n[data]", ("different numbers of land crops", "baseline")),
         ("[data]", "[start_from]\ndfcnet = 'baseline'\n[data]", ("different numbers of land crops",)),

@@ -130,6 +130,10 @@ def test_missing_scenes_and_gpus_are_refused_before_anything_is_written(study, t
     edit(tmp_path / "mine.toml", "seeds = [1, 2]", "seeds = [1, 1]")
     refused(study(), "mine.toml", "seeds [1, 1] names one twice")
     refused(run_tool("study.py", "other.toml", "--cpu", "--data", "scenes"), "other.toml", "cannot be read")
+    refused(run_tool("study.py", "small", "--cpu", "--data", "scenes"), "land_256/train", "is no folder")
+    refused(
+        run_tool("study.py", "smal", "--cpu", "--data", "scenes"), "studies/smal.toml", "gpu, paper, small"
+    )
     edit(tmp_path / "mine.toml", "seeds = [1, 1]", "seeds = [1]")
     refused(run_tool("study.py", "mine.toml", "--gpus", "99", "--data", "scenes"), "--gpus", "use --cpu")
     assert not (tmp_path / "runs").exists()

@@ -40,7 +40,7 @@ def test_the_fix_list_makes_a_broken_set_usable_and_buildable(run_tool, images, 
     done = run_tool("verify_data.py", "land", images, "--fix-list", fix, "--workers", 2)
     assert (done.returncode, done.stderr) == (1, "")
     assert f"{broken}: is cut off after 300 bytes" in done.stdout
-    assert "not usable as it is: 1 problems" in done.stdout
+    assert "not usable as it is: 1 problem\n" in done.stdout
     assert run_tool("verify_data.py", "land", images, "--leave-out", fix).returncode == 0
     build = ["build_lmdb.py", "land", "--images", images, "--crop", 33, "--out", tmp_path / "db"]
     assert run_tool(*build).returncode == 2
