@@ -91,6 +91,13 @@ def survey(
                 yield id, error
 
 
+def image_ids(folders: Iterable[Path]) -> set[str]:
+    """Return the ids of all images in `folders`, usable or not."""
+    names = (path.name for folder in folders for path in Path(folder).iterdir())
+    endings = (*IMAGE_ENDINGS, RASTER_ENDING)
+    return {name.removesuffix(ending) for name in names for ending in endings if name.endswith(ending)}
+
+
 def _listing(folder: Path) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """Return the names of the images and of the masks in a folder by id."""
     if not folder.is_dir():

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import cli
+from data_options import add_part
 from tqdm import tqdm
 
 
@@ -21,6 +22,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--pred", type=Path, required=True, nargs="+", help="folders of predicted ones")
     parser.add_argument("--names", nargs="+", help="a name per --pred folder (default: its own)")
     parser.add_argument("--task", choices=("land", "road"), default="land", help="default: land")
+    add_part(parser, "score only the test part of")
     parser.add_argument("--only-predicted", action="store_true", help="skip true masks without prediction")
     parser.add_argument(
         "--at-least",
@@ -42,6 +44,7 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Print the scores; write them where asked."""
     arguments = parse()
+    from data_prep.choice import Part
     from data_prep.classes import TASKS
     from inference import score_files, score_text
     from inference.bootstrap import Resampling
@@ -57,7 +60,8 @@ def main() -> None:
     names = different_names(arguments.pred, arguments.names)
     resampling = Resampling(arguments.resamples, seed=arguments.seed)
     progress = partial(tqdm, unit="scene", disable=None, leave=False)
-    paired = pair_folders(arguments.truth, arguments.pred, arguments.only_predicted)
+    part = Part(arguments.task, "test", arguments.hold_out, arguments.split, arguments.leave_out)
+    paired = pair_folders(arguments.truth, arguments.pred, arguments.only_predicted, part)
     evaluations = {
         name: evaluate(pairs, TASKS[arguments.task], progress, resampling)
         for name, pairs in zip(names, paired, strict=True)
