@@ -15,7 +15,6 @@ not installed, or of what does not fit in memory, say so.
 import argparse
 import json
 import os
-import platform
 import sys
 import tempfile
 from pathlib import Path
@@ -23,6 +22,7 @@ from pathlib import Path
 os.environ.setdefault("OPENBLAS_NUM_THREADS", str(len(os.sched_getaffinity(0))))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from machine import describe_machine
 from speed_cases import predicting, prediction_rows, training, training_rows
 from speed_measuring import Result, Sgemm, measure
 
@@ -125,27 +125,6 @@ def print_table(results: list[Result], floor: float) -> None:
         numbers = f"{result.median:8.3f} {ratios} {result.peak / 1e9:8.2f} {result.difference:11.1e}"
         print(f"  {result.name:22} {numbers}")
     print(f"  {'arithmetic':22} {floor:8.3f} {floor / torch:10.2f} {1:13.2f}", flush=True)
-
-
-def describe_machine() -> dict:
-    """Return CPU, cores, memory and distribution, for the results' file: what tells of no one machine."""
-    info = Path("/proc/cpuinfo").read_text().splitlines()
-    cpu = next((line.partition(":")[2].strip() for line in info if line.startswith("model name")), "")
-    flags = next((line for line in info if line.startswith("flags")), "")
-    wide = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_tile") if flag in flags]
-    return {
-        "cpu": f"{cpu or platform.machine()} ({' '.join(wide)})",
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_gb": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9,
-        "system": _distribution(),
-    }
-
-
-def _distribution() -> str:
-    try:
-        return platform.freedesktop_os_release()["PRETTY_NAME"]
-    except OSError:  # a bare container
-        return platform.system()
 
 
 def _multiply_adds(net: Net) -> int:
