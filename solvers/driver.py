@@ -18,6 +18,7 @@ from prototxt_gen.experiment import Experiment
 from solvers import snapshots
 from solvers.engines import mpi_place, number_on_this_machine
 from solvers.gpus import check_gpus
+from solvers.origins import weights_begun_with
 from solvers.pycaffe import LOG_START
 from solvers.rank import Task, train_rank
 from solvers.report import Report
@@ -56,6 +57,8 @@ def train(run: Run, gpus: Sequence[int] = (), task: Task | None = None, resume: 
         report.say(run.summary())
         if resume:
             task = replace(task, resume=snapshots.newest(run.snapshots, report.say))
+            if task.resume is None and not task.weights:  # stopped before its first snapshot
+                task = replace(task, weights=weights_begun_with(run.folder))
         with _ranks(run, gpus, task) as (processes, pipes):
             _watch(run, processes, pipes, report, stop)
     return 128 + stop[0] if stop else 0
