@@ -13,6 +13,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
+from prototxt_gen.emit import Command
 from prototxt_gen.errors import ExperimentError, RunError
 from prototxt_gen.experiment import Experiment
 from solvers import snapshots
@@ -26,9 +27,18 @@ from solvers.run import Run, open_run
 
 
 def start(
-    exp: Experiment, folder: Path, gpus: Sequence[int], task: Task, overwrite: bool, resume: bool
+    exp: Experiment,
+    folder: Path,
+    gpus: Sequence[int],
+    task: Task,
+    overwrite: bool,
+    resume: bool,
+    command: Command | None = None,
 ) -> int:
-    """Make or reopen the run's folder and train in it; return the exit code, see `train`."""
+    """Make or reopen the run's folder and train in it; return the exit code, see `train`.
+
+    `command` is what the headers of its prototxts name.
+    """
     check_gpus("--gpus", gpus, "use --cpu")
     number, count = mpi_place() or (0, len(gpus) or 1)
     if mpi_place() and resume and overwrite:
@@ -37,7 +47,8 @@ def start(
         run = Run(exp, folder)
         return 0 if resume and run.is_done() else train(run, gpus, task)
     with alone(folder):
-        run = open_run(exp, folder, count, bool(gpus), task.weights, task.fit, overwrite, resume)
+        begin = (task.weights, task.fit, overwrite, resume, command)
+        run = open_run(exp, folder, count, bool(gpus), *begin)
     with alone(folder):  # it may be a new one
         if resume and run.is_done():
             print(f"{run.weights}: trained already")

@@ -8,7 +8,7 @@ from pathlib import Path
 from data_prep.classes import IGNORE, TASKS
 from data_prep.manifest import read_manifest
 from prototxt_gen.differences import first_difference
-from prototxt_gen.emit import class_weights, header, net_texts, solver_text, write_files
+from prototxt_gen.emit import Command, class_weights, header, net_texts, solver_text, write_files
 from prototxt_gen.errors import DataError, DFCNetError, ExperimentError
 from prototxt_gen.experiment import Experiment, Task
 from prototxt_gen.files import staged_folder
@@ -133,6 +133,7 @@ def open_run(
     fit: Fit = Fit.PART,
     overwrite: bool = False,
     resume: bool = False,
+    command: Command | None = None,
 ) -> Run:
     """Check databases and weights, then make the run's folder with its prototxts for `ranks` processes.
 
@@ -144,13 +145,13 @@ def open_run(
     for path in weights:
         match(shapes, path, fit)
     run = Run(exp, Path(folder))
-    texts = net_texts(exp, run.folder)
+    texts = net_texts(exp, run.folder, command=command)
     texts["solver.prototxt"] = solver_text(
         exp,
         str(run.folder / "train.prototxt"),
         str(run.snapshots / STAGED),
         "GPU" if gpu else "CPU",
-        header(exp, f"Solver for {ranks} process(es)"),
+        header(exp, f"Solver for {ranks} process(es)", command),
         ranks,
         snapshots=False,
     )

@@ -2,6 +2,7 @@
 
 import os
 import select
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -68,6 +69,20 @@ def read_experiment(args):
     path = named_file("solvers", args.experiment)
     form = [f"densenet.dense_block='{args.dense_block}'"] if args.dense_block else []
     return read_experiment(path, [*args.set, *form])
+
+
+def experiment_options(args) -> list[str]:
+    """Return the options that change the named experiment, as they were given."""
+    form = ["--dense-block", args.dense_block] if args.dense_block else []
+    return [word for setting in args.set for word in ("--set", setting)] + form
+
+
+def command(folder: str, name: str, *options: str):
+    """Return this command, for headers of what it emits; `name` is of a TOML file as for `named_file`."""
+    from prototxt_gen.emit import Command
+
+    source = name if name.endswith(".toml") else f"{folder}/{name}.toml"
+    return Command(shlex.join([Path(sys.argv[0]).name, name, *options]), source)
 
 
 def run(main: Callable[[], None]) -> None:
