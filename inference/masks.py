@@ -27,8 +27,5 @@ def write_map(path: Path, labels: np.ndarray, task: Task, overwrite: bool = Fals
     done, png = cv2.imencode(".png", colours)
     if not done:
         raise OutputError(path, f"{labels.shape} labels make no PNG", "predict a smaller scene")
-    try:
-        with staged_file(path, overwrite) as staged:
-            staged.write_bytes(png)
-    except OSError as error:
-        raise OutputError(path, f"cannot be written ({error.strerror})", "choose another --out") from error
+    with staged_file(path, overwrite) as staged:
+        staged.write_bytes(png)

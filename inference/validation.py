@@ -19,7 +19,7 @@ class Validation:
     """Called with (caffe, the solver's net), returns {"miou", "tasks": {task: {"miou", "iou"}}}.
 
     Each record of a task's validation database is cut to the crop in its middle. "miou" is land's, or the
-    only task's. `deploy` is the run's deploy net as text: it must fit the weights.
+    only task's; None where the labels know no pixel.
     """
 
     experiment: Experiment
@@ -36,9 +36,9 @@ class Validation:
             self._net = self._build(caffe)
         self._net.share_with(trained)
         tasks = {}
-        for name, task in self.experiment.tasks.items():
-            if task.validation:
-                tasks[name] = self._score(name, Path(task.validation))
+        for name in self.experiment.task_names():
+            if source := self.experiment.tasks[name].validation:
+                tasks[name] = self._score(name, Path(source))
         return {"miou": next(iter(tasks.values()))["miou"], "tasks": tasks}
 
     def _build(self, caffe):
@@ -62,8 +62,13 @@ class Validation:
             answer = self._net.forward()[f"{task}_prob"][0].argmax(axis=0)
             matrix = matrix + confusion(label, answer, len(classes))
         result = scores(matrix)
-        iou = [None if np.isnan(value) else float(value) for value in result.iou]
-        return {"miou": float(result.miou), "iou": dict(zip(classes, iou, strict=True))}
+        iou = map(_number, result.iou)
+        return {"miou": _number(result.miou), "iou": dict(zip(classes, iou, strict=True))}
+
+
+def _number(value: float) -> float | None:
+    """Return what JSON can hold: None for an undefined score."""
+    return None if np.isnan(value) else float(value)
 
 
 def _records(source: Path, crop: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

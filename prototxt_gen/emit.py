@@ -1,6 +1,7 @@
 """Nets and solvers as prototxt text, checked by protobuf where Caffe is installed, and as files."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +15,14 @@ from prototxt_gen.layers import Net, literal, quoted
 from prototxt_gen.models import DEPLOY, FOLDED, TRAIN, build, class_weights_file
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
+
+
+@dataclass(frozen=True)
+class Command:
+    """What the header of an emitted file names: a tool with its arguments, and the TOML file to change."""
+
+    words: str
+    source: str
 
 
 @cache
@@ -91,17 +100,18 @@ def _parsed(text: str, message: str, name: str) -> str:
     return text
 
 
-def header(exp: Experiment, what: str, options: str = "") -> list[str]:
-    """Return the comment that opens an emitted file; `options` are those of the command."""
+def header(exp: Experiment, what: str, command: Command | None = None) -> list[str]:
+    """Return the comment that opens an emitted file; `command` is by default that of a committed one."""
+    command = command or Command(f"make_net.py {exp.name}", f"solvers/{exp.name}.toml")
     return [
         f"{what} of {exp.name}: {exp.model} of the Dense Fusion Classmate Network.",
-        f"Emitted by `python tools/make_net.py {exp.name}{options}`;",
-        f"change solvers/{exp.name}.toml, not this.",
+        f"Emitted by `python tools/{command.words}`;",
+        f"change {command.source}, not this.",
     ]
 
 
 def net_texts(
-    exp: Experiment, folder: Path, heads: Sequence[str] | None = None, options: str = ""
+    exp: Experiment, folder: Path, heads: Sequence[str] | None = None, command: Command | None = None
 ) -> dict[str, str]:
     """Return file name -> prototxt of the three forms of an experiment's net, to stand in `folder`.
 
@@ -111,7 +121,7 @@ def net_texts(
     return {
         f"{phase}.prototxt": net_text(
             build(exp, phase, None if phase == TRAIN else heads, folder=str(folder)),
-            header(exp, what, options),
+            header(exp, what, command),
         )
         for phase, what in forms.items()
     }
@@ -152,13 +162,13 @@ def write_nets(
     overwrite: bool,
     mode: str = "GPU",
     heads: Sequence[str] | None = None,
-    options: str = "",
+    command: Command | None = None,
 ) -> list[Path]:
     """Write train, deploy, folded deploy and solver prototxts of an experiment into `out`; return paths.
 
     The solver refers to the train net as `out`/train.prototxt: Caffe resolves it in the working folder.
     """
-    texts = net_texts(exp, out, heads, options)
-    solver = header(exp, "Solver", options)
+    texts = net_texts(exp, out, heads, command)
+    solver = header(exp, "Solver", command)
     texts["solver.prototxt"] = solver_text(exp, f"{out}/train.prototxt", f"runs/{exp.name}", mode, solver)
     return write_files(out, texts, class_weights(exp), overwrite)

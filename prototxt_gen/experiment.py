@@ -129,6 +129,18 @@ class Solver(Strict):
         return every is not None and iteration % every == 0
 
     @model_validator(mode="after")
+    def _snapshots_are_scored(self) -> Self:
+        every = self.validate_every
+        if every and self.snapshot % every:
+            below = self.snapshot // every * every
+            taken = " or ".join(str(number) for number in (below, below + every) if number)
+            raise ValueError(
+                f"snapshot {self.snapshot} is no multiple of validate_every {every}, so that snapshots would "
+                f"have no score to be kept by; take {taken}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _policy_is_complete(self) -> Self:
         needs = {
             "poly": ["power"],

@@ -44,17 +44,32 @@ def _make_beside(path: Path, folder: bool) -> Path:
 
 
 @contextmanager
+def _one_line(path: Path) -> Iterator[None]:
+    """Turn a disk that is full, and whatever else the system refuses, into an OutputError of `path`."""
+    try:
+        yield
+    except OSError as error:
+        fact = f"cannot be written ({error.strerror or error})"
+        raise OutputError(path, fact, "check the disk's free space and the folder's rights") from error
+
+
+@contextmanager
 def staged_file(path: Path, overwrite: bool = True) -> Iterator[Path]:
-    """Yield a temporary file beside `path`; rename it to `path` if the block ends without an error."""
+    """Yield a temporary file beside `path`; rename it to `path` if the block ends without an error.
+
+    Raises OutputError where `path` may not be replaced, has come meanwhile, or cannot be written.
+    """
     path = Path(path)
     refuse_existing(path, overwrite)
     if path.is_dir():
         raise OutputError(path, "is a folder", "give the name of a file")
     staged = _make_beside(path, folder=False)
     try:
-        yield staged
-        _follow_umask(staged, 0o666)
-        os.replace(staged, path)
+        with _one_line(path):
+            yield staged
+            _follow_umask(staged, 0o666)
+            refuse_existing(path, overwrite)
+            os.replace(staged, path)
     finally:
         staged.unlink(missing_ok=True)
 
@@ -64,30 +79,36 @@ def staged_folder(path: Path, overwrite: bool = False, known_by: Sequence[str] =
     """Yield an empty folder beside `path`; rename it to `path` if the block ends without an error.
 
     `known_by` as in `refuse_existing`. A symbolic link stays one: what it points to is replaced.
+    Raises OutputError as `staged_file` does.
     """
     path = Path(path).resolve()
     refuse_existing(path, overwrite, known_by)
     staged = _make_beside(path, folder=True)
-    old = None
     try:
-        yield staged
-        _follow_umask(staged, 0o777)
-        if path.exists():
-            old = _make_beside(path, folder=True)
-            os.replace(path, old)
+        with _one_line(path):
+            yield staged
+            _follow_umask(staged, 0o777)
+            refuse_existing(path, overwrite, known_by)  # another process may have made it meanwhile
+            if overwrite and path.exists():
+                _exchange(staged, path)
+            else:
+                os.replace(staged, path)  # the system refuses to replace a folder that holds something
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def _exchange(staged: Path, path: Path) -> None:
+    """Put the folder `staged` in the place of `path`, and remove what was there; OSError leaves it there."""
+    old = _make_beside(path, folder=True)
+    try:
+        os.replace(path, old)
         try:
             os.replace(staged, path)
         except OSError:
-            if old is not None:
-                os.replace(old, path)
+            os.replace(old, path)
             raise
-    except OSError as error:
-        fact = f"cannot be written ({error.strerror or error})"
-        raise OutputError(path, fact, "check the disk's free space and the folder's rights") from error
     finally:
-        shutil.rmtree(staged, ignore_errors=True)
-        if old is not None:
-            shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _follow_umask(path: Path, mode: int) -> None:

@@ -16,11 +16,21 @@ def _tile_side(side: int) -> int:
     return side
 
 
+class Origin(BaseModel):
+    """Weights that a training was begun with: the file as it was named, its SHA-256 in hexadecimal."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
 class ModelCard(BaseModel):
-    """What weights need to be used as they were trained.
+    """What weights need to be used as they were trained, and what their training was begun with.
 
     `mean` holds B, G, R in grey levels (0-255); a net's input is (BGR - mean) * scale. `crop` is the
     side of the training crop in pixels. `tasks` maps a task to its class names in label order.
+    `started_from` is empty for a training from scratch, None where it is not known.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -32,6 +42,7 @@ class ModelCard(BaseModel):
     scale: Annotated[float, Field(gt=0)]
     crop: Annotated[int, AfterValidator(_tile_side)]
     tasks: dict[str, tuple[str, ...]]
+    started_from: tuple[Origin, ...] | None = None
 
 
 def card_path(weights_path: Path) -> Path:
@@ -41,7 +52,7 @@ def card_path(weights_path: Path) -> Path:
 
 def card_text(card: ModelCard) -> str:
     """Return what stands in a card's file."""
-    return card.model_dump_json(indent=2) + "\n"
+    return card.model_dump_json(indent=2, exclude_none=True) + "\n"
 
 
 def write_card(weights_path: Path, card: ModelCard) -> Path:

@@ -43,7 +43,8 @@ def _values(entry: dict) -> dict[str, float]:
     values = {f"{task} loss": value for task, value in entry.get("loss", {}).items()}
     values |= {"lr": entry["lr"]} if "lr" in entry else {}
     tasks = entry.get("validation", {}).get("tasks", {})
-    return values | {f"{task} mIoU": scores["miou"] for task, scores in tasks.items()}
+    mious = {f"{task} mIoU": scores["miou"] for task, scores in tasks.items()}
+    return values | {name: miou for name, miou in mious.items() if miou is not None}
 
 
 def draw(runs: dict[str, dict[str, Curve]], out: Path, overwrite: bool) -> None:

@@ -13,11 +13,13 @@ from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
+from prototxt_gen.emit import Command
 from prototxt_gen.errors import ExperimentError, RunError
 from prototxt_gen.experiment import Experiment
 from solvers import snapshots
 from solvers.engines import mpi_place, number_on_this_machine
 from solvers.gpus import check_gpus
+from solvers.origins import weights_begun_with
 from solvers.pycaffe import LOG_START
 from solvers.rank import Task, train_rank
 from solvers.report import Report
@@ -25,9 +27,18 @@ from solvers.run import Run, open_run
 
 
 def start(
-    exp: Experiment, folder: Path, gpus: Sequence[int], task: Task, overwrite: bool, resume: bool
+    exp: Experiment,
+    folder: Path,
+    gpus: Sequence[int],
+    task: Task,
+    overwrite: bool,
+    resume: bool,
+    command: Command | None = None,
 ) -> int:
-    """Make or reopen the run's folder and train in it; return the exit code, see `train`."""
+    """Make or reopen the run's folder and train in it; return the exit code, see `train`.
+
+    `command` is what the headers of its prototxts name.
+    """
     check_gpus("--gpus", gpus, "use --cpu")
     number, count = mpi_place() or (0, len(gpus) or 1)
     if mpi_place() and resume and overwrite:
@@ -36,7 +47,8 @@ def start(
         run = Run(exp, folder)
         return 0 if resume and run.is_done() else train(run, gpus, task)
     with alone(folder):
-        run = open_run(exp, folder, count, bool(gpus), task.weights, task.fit, overwrite, resume)
+        begin = (task.weights, task.fit, overwrite, resume, command)
+        run = open_run(exp, folder, count, bool(gpus), *begin)
     with alone(folder):  # it may be a new one
         if resume and run.is_done():
             print(f"{run.weights}: trained already")
@@ -56,6 +68,8 @@ def train(run: Run, gpus: Sequence[int] = (), task: Task | None = None, resume: 
         report.say(run.summary())
         if resume:
             task = replace(task, resume=snapshots.newest(run.snapshots, report.say))
+            if task.resume is None and not task.weights:  # stopped before its first snapshot
+                task = replace(task, weights=weights_begun_with(run.folder))
         with _ranks(run, gpus, task) as (processes, pipes):
             _watch(run, processes, pipes, report, stop)
     return 128 + stop[0] if stop else 0

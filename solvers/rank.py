@@ -88,7 +88,8 @@ def _train(run: Run, task: Task, engine: Engine, parent: Connection) -> None:
     caffe = import_caffe(verbose=True)
     _choose_device(caffe, task.gpu, engine)
     solver = caffe.get_solver(str(run.solver))
-    task = replace(task, resume=engine.share(task.resume))
+    resume, weights = engine.share((task.resume, task.weights))
+    task = replace(task, resume=resume, weights=weights)
     _begin(run, task, solver, engine.count, tell)
     if first and task.resume:
         snapshots.drop_after(run.snapshots, solver.iter)

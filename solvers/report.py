@@ -102,7 +102,7 @@ class Report:
 
     def _validated(self, iteration: int, scores: dict) -> None:
         self._write(iteration=iteration, validation=scores)
-        tasks = "  ".join(f"{task} {100 * value['miou']:.2f} %" for task, value in scores["tasks"].items())
+        tasks = "  ".join(f"{task} {_percent(value['miou'])}" for task, value in scores["tasks"].items())
         self.say(f"iteration {iteration}  validation mIoU: {tasks}")
 
     def _snapshot(self, iteration: int) -> None:
@@ -113,6 +113,10 @@ class Report:
 
     def _done(self, iteration: int) -> None:
         self.say(f"{self.run.weights}: weights after {iteration} iterations")
+
+
+def _percent(share: float | None) -> str:
+    return "undefined (no labelled pixel)" if share is None else f"{100 * share:.2f} %"
 
 
 def _drop_cut_off_line(log: Path) -> None:

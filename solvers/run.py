@@ -8,12 +8,13 @@ from pathlib import Path
 from data_prep.classes import IGNORE, TASKS
 from data_prep.manifest import read_manifest
 from prototxt_gen.differences import first_difference
-from prototxt_gen.emit import class_weights, header, net_texts, solver_text, write_files
-from prototxt_gen.errors import DataError, ExperimentError
+from prototxt_gen.emit import Command, class_weights, header, net_texts, solver_text, write_files
+from prototxt_gen.errors import DataError, DFCNetError, ExperimentError
 from prototxt_gen.experiment import Experiment, Task
 from prototxt_gen.files import staged_folder
 from prototxt_gen.model_card import ModelCard, read_card
 from prototxt_gen.models import TRAIN, build
+from solvers.origins import ORIGINS, Origins, read_origins, refuse_others
 from solvers.snapshots import STAGED
 from solvers.weights import Fit, match
 
@@ -77,7 +78,7 @@ class Run:
 
     def card(self, iteration: int) -> ModelCard:
         """Return the card of weights after `iteration` updates."""
-        exp = self.experiment
+        exp, begun = self.experiment, read_origins(self.folder)
         return ModelCard(
             experiment=exp.name,
             model=exp.model,
@@ -86,6 +87,7 @@ class Run:
             scale=exp.input.scale,
             crop=exp.input.crop,
             tasks={task: _class_names(task, exp.tasks[task].classes) for task in exp.task_names()},
+            started_from=begun and begun.weights,
         )
 
 
@@ -131,29 +133,31 @@ def open_run(
     fit: Fit = Fit.PART,
     overwrite: bool = False,
     resume: bool = False,
+    command: Command | None = None,
 ) -> Run:
     """Check databases and weights, then make the run's folder with its prototxts for `ranks` processes.
 
-    With `resume` a folder that is there is kept; its experiment must be this one (ExperimentError), or,
-    with `overwrite` too, it is replaced.
+    With `resume` a folder that is there is kept: it must have been begun with this experiment and database,
+    and with these weights, if any are given (ExperimentError); or, with `overwrite` too, it is replaced.
     """
     check_data(exp)
     shapes = build(exp, TRAIN).parameter_shapes()
     for path in weights:
         match(shapes, path, fit)
     run = Run(exp, Path(folder))
-    texts = net_texts(exp, run.folder)
+    texts = net_texts(exp, run.folder, command=command)
     texts["solver.prototxt"] = solver_text(
         exp,
         str(run.folder / "train.prototxt"),
         str(run.snapshots / STAGED),
         "GPU" if gpu else "CPU",
-        header(exp, f"Solver for {ranks} process(es)"),
+        header(exp, f"Solver for {ranks} process(es)", command),
         ranks,
         snapshots=False,
     )
     texts[EXPERIMENT] = json.dumps(_as_json(exp), indent=1) + "\n"
-    other = _other_experiment(run) if resume and run.solver.exists() else None
+    origins = Origins.of(exp, weights)
+    other = _other_run(run, origins) if resume and run.solver.exists() else None
     if other and not overwrite:
         raise other
     if resume and run.solver.exists() and not other:
@@ -161,12 +165,23 @@ def open_run(
     else:
         with staged_folder(run.folder, overwrite, known_by=(run.solver.name,)) as staged:
             (staged / run.snapshots.name).mkdir()
-            write_files(staged, texts, class_weights(exp), overwrite=True)
+            write_files(staged, {**texts, ORIGINS: origins.text()}, class_weights(exp), overwrite=True)
     return run
 
 
 def _as_json(exp: Experiment) -> dict:
     return exp.model_dump(mode="json", exclude_none=True)
+
+
+def _other_run(run: Run, origins: Origins) -> DFCNetError | None:
+    """Return an error that names the difference, if the folder's run is another one."""
+    if other := _other_experiment(run):
+        return other
+    try:
+        refuse_others(run.folder, origins)
+    except DFCNetError as error:
+        return error
+    return None
 
 
 def _other_experiment(run: Run) -> ExperimentError | None:

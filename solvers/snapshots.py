@@ -2,12 +2,13 @@
 
 runs/<name>/snapshots/iter_00000400/ holds weights.caffemodel, their model card weights.json,
 solver.solverstate and manifest.json. It is put together under a hidden name, synced to the disk, and renamed;
-the manifest is written last. Older runs' snapshots have no card.
+the manifest is written last. Older runs' snapshots have no card. A copy under another name is no snapshot.
 """
 
-import hashlib
 import json
+import math
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_prep.decoding import file_checksum
 from prototxt_gen.caffe_proto import caffe_pb2
 from prototxt_gen.caffemodel import read_caffemodel
 from prototxt_gen.errors import RunError, WeightsError
@@ -23,7 +25,7 @@ from prototxt_gen.model_card import ModelCard, card_path, card_text
 
 WEIGHTS, STATE, MANIFEST = "weights.caffemodel", "solver.solverstate", "manifest.json"
 CARD = card_path(Path(WEIGHTS)).name
-PREFIX = "iter_"
+NAME = re.compile(r"iter_(\d{8,})")
 STAGED = ".caffe"  # where Caffe writes: <snapshots>/.caffe_iter_N.caffemodel and .solverstate
 ROOM = 5  # free space wanted, in weights: they, up to two histories, and a copy of these
 
@@ -59,7 +61,8 @@ def write(solver, folder: Path, ranks: int, card: ModelCard, score: float | None
     clean(folder)
     solver.snapshot()
     written = folder / f"{STAGED}_iter_{iteration}"
-    staged = folder / f".{PREFIX}{iteration:08d}"
+    final = folder / f"iter_{iteration:08d}"
+    staged = folder / f".{final.name}"
     try:
         _check_weights(solver, written.with_suffix(".caffemodel"))
         staged.mkdir()
@@ -67,11 +70,10 @@ def write(solver, folder: Path, ranks: int, card: ModelCard, score: float | None
         _write_state(written.with_suffix(".solverstate"), staged / STATE, iteration)
         card_path(staged / WEIGHTS).write_text(card_text(card), encoding="utf-8")
         manifest = {"iteration": iteration, "ranks": ranks, "score": score}
-        manifest["sha256"] = {name: _sha256(staged / name) for name in (WEIGHTS, CARD, STATE)}
+        manifest["sha256"] = {name: file_checksum(staged / name) for name in (WEIGHTS, CARD, STATE)}
         (staged / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
         for path in (*staged.iterdir(), staged):
             _sync(path)
-        final = folder / f"{PREFIX}{iteration:08d}"
         shutil.rmtree(final, ignore_errors=True)
         os.replace(staged, final)
         _sync(folder)
@@ -125,9 +127,19 @@ def _write_state(written: Path, path: Path, iteration: int) -> None:
     written.unlink()
 
 
+def listed(folder: Path) -> list[Path]:
+    """Return the folders of snapshots, whole or not, by iteration."""
+    named = {path: NAME.fullmatch(path.name) for path in folder.glob("iter_*")}
+    return sorted((path for path, match in named.items() if match), key=_iteration)
+
+
+def _iteration(path: Path) -> int:
+    return int(path.name.removeprefix("iter_"))
+
+
 def newest(folder: Path, say: Callable[[str], None]) -> Snapshot | None:
     """Return the newest whole snapshot; `say` names each broken one that is passed over."""
-    for path in sorted(folder.glob(f"{PREFIX}*"), reverse=True):
+    for path in reversed(listed(folder)):
         try:
             return read(path)
         except RunError as error:
@@ -140,7 +152,7 @@ def read(path: Path) -> Snapshot:
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         for name, checksum in manifest["sha256"].items():
-            if _sha256(path / name) != checksum:
+            if file_checksum(path / name) != checksum:
                 raise RunError(
                     path / name, "does not have the checksum of its manifest", "take an older snapshot"
                 )
@@ -153,13 +165,13 @@ def read(path: Path) -> Snapshot:
 
 def drop_after(folder: Path, iteration: int) -> None:
     """Remove snapshots later than the one that a run goes on from: they are broken."""
-    for path in folder.glob(f"{PREFIX}*"):
-        if int(path.name.removeprefix(PREFIX)) > iteration:
+    for path in listed(folder):
+        if _iteration(path) > iteration:
             _remove(path)
 
 
-def add_score(snapshot: Snapshot, score: float) -> None:
-    """Note the validation's mIoU in a snapshot's manifest."""
+def add_score(snapshot: Snapshot, score: float | None) -> None:
+    """Note the validation's mIoU in a snapshot's manifest; None where no pixel could be scored."""
     path = snapshot.folder / MANIFEST
     manifest = json.loads(path.read_text(encoding="utf-8")) | {"score": score}
     write_text(path, json.dumps(manifest, indent=1) + "\n")
@@ -167,7 +179,7 @@ def add_score(snapshot: Snapshot, score: float) -> None:
 
 def prune(folder: Path, keep: int) -> None:
     """Remove all but the newest `keep` snapshots and the one with the best score."""
-    paths = sorted(folder.glob(f"{PREFIX}*"))
+    paths = listed(folder)
     scores = {path: _score(path) for path in paths}
     best = max(
         (path for path in paths if scores[path] is not None), key=lambda path: scores[path], default=None
@@ -191,14 +203,10 @@ def clean(folder: Path) -> None:
 
 def _score(path: Path) -> float | None:
     try:
-        return json.loads((path / MANIFEST).read_text(encoding="utf-8"))["score"]
+        score = json.loads((path / MANIFEST).read_text(encoding="utf-8"))["score"]
     except (OSError, ValueError, KeyError):
         return None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return None if score is None or math.isnan(score) else score
 
 
 def _sync(path: Path) -> None:

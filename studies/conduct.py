@@ -15,6 +15,7 @@ from data_prep.records import Recipe
 from data_prep.shuffling import shuffle_masks
 from inference.ranks import Ranks
 from inference.request import Request
+from prototxt_gen.emit import Command
 from prototxt_gen.errors import ExperimentError, RunError
 from prototxt_gen.experiment import Experiment
 from solvers import driver
@@ -40,6 +41,7 @@ class Conduct:
     root: Path
     out: Path
     gpus: Sequence[int] = ()
+    command: Command | None = None  # for the headers of prototxts
     tell: Callable[[str], None] = print
 
     def run(self) -> int:
@@ -143,8 +145,9 @@ class Conduct:
         weights = (self.training(first, seed).weights,) if first else ()
         with self._step(f"train {arm} seed {seed}") as step:
             step["gpus"] = len(self.gpus)
+            task = Task(weights=weights)
             step["code"] = driver.start(
-                run.experiment, run.folder, self.gpus, Task(weights=weights), overwrite=False, resume=True
+                run.experiment, run.folder, self.gpus, task, False, resume=True, command=self.command
             )
         return step["code"]
 

@@ -83,8 +83,10 @@ def refused(done: subprocess.CompletedProcess, *words: object) -> None:
         assert str(word) in done.stderr
 
 
-def write_lmdb(path: Path, task: str, classes: int, side: int = 37, records: int = 8) -> None:
-    """Write a database as data_prep does, of patches whose brightness is their label."""
+def write_lmdb(
+    path: Path, task: str, classes: int, side: int = 37, records: int = 8, labelled: bool = True
+) -> None:
+    """Write a database as data_prep does, of patches whose brightness is their label, or is unknown."""
     import json
 
     from prototxt_gen.caffe_proto import caffe_pb2
@@ -95,7 +97,8 @@ def write_lmdb(path: Path, task: str, classes: int, side: int = 37, records: int
             patches = rng.integers(0, classes, (3, 3), np.uint8)
             label = np.kron(patches, np.ones((side // 3 + 1,) * 2, np.uint8))[:side, :side]
             image = (label * (250 // classes) + rng.integers(0, 6, (3, side, side))).astype(np.uint8)
-            data = np.concatenate([image, label[None]]).tobytes()
+            known = label if labelled else np.full_like(label, 255)
+            data = np.concatenate([image, known[None]]).tobytes()
             datum = caffe_pb2().Datum(channels=4, height=side, width=side, data=data)
             writing.put(f"{number:08d}".encode(), datum.SerializeToString())
     manifest = {"task": task, "side": side, "classes": [str(label) for label in range(classes)]}

@@ -1,5 +1,8 @@
 """What the commands share: the checkout on sys.path, common arguments, errors in one line."""
 
+import os
+import select
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -68,12 +71,42 @@ def read_experiment(args):
     return read_experiment(path, [*args.set, *form])
 
 
-def run(main: Callable[[], None]) -> None:
-    """Call `main`; a user's mistake ends in one line on stderr and exit code 2, Ctrl-C in 130."""
-    from prototxt_gen.errors import DFCNetError
+def experiment_options(args) -> list[str]:
+    """Return the options that change the named experiment, as they were given."""
+    form = ["--dense-block", args.dense_block] if args.dense_block else []
+    return [word for setting in args.set for word in ("--set", setting)] + form
 
+
+def command(folder: str, name: str, *options: str):
+    """Return this command, for headers of what it emits; `name` is of a TOML file as for `named_file`."""
+    from prototxt_gen.emit import Command
+
+    source = name if name.endswith(".toml") else f"{folder}/{name}.toml"
+    return Command(shlex.join([Path(sys.argv[0]).name, name, *options]), source)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Call `main`; a user's mistake ends in one line on stderr and exit code 2, Ctrl-C in 130.
+
+    Where nobody reads what it says any more, as after `| head`, it ends without a word in 141.
+    """
     # Stopped from outside (docker stop, a batch system): clean up as after an error.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        try:
+            _run(main)
+        finally:
+            sys.stdout.flush()  # else Python does it at the end, and complains by itself
+    except BrokenPipeError:
+        if not _nobody_reads():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(128 + signal.SIGPIPE) from None
+
+
+def _run(main: Callable[[], None]) -> None:
+    from prototxt_gen.errors import DFCNetError
+
     try:
         main()
     except DFCNetError as error:
@@ -81,3 +114,10 @@ def run(main: Callable[[], None]) -> None:
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+
+
+def _nobody_reads() -> bool:
+    """Tell whether stdout is a pipe without a reader: a broken pipe elsewhere is a bug of ours."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))

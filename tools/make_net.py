@@ -1,7 +1,6 @@
 """Emit train, deploy and solver prototxts of an experiment; or tell or draw what its net is."""
 
 import argparse
-import shlex
 from pathlib import Path
 
 import cli
@@ -40,12 +39,11 @@ def main() -> None:
     if args.summary or args.draw:
         return
     out = args.out or Path("solvers", experiment.name)
-    options = "".join(f" --set {shlex.quote(setting)}" for setting in args.set)
-    options += f" --dense-block {args.dense_block}" if args.dense_block else ""
-    options += f" --heads {' '.join(args.heads)}" if args.heads else ""
-    options += " --cpu" if args.cpu else ""
+    heads = ["--heads", *args.heads] if args.heads else []
+    options = [*cli.experiment_options(args), *heads, *(["--cpu"] if args.cpu else [])]
+    command = cli.command("solvers", args.experiment, *options)
     mode = "CPU" if args.cpu else "GPU"
-    for path in write_nets(experiment, out, args.overwrite, mode, args.heads, options):
+    for path in write_nets(experiment, out, args.overwrite, mode, args.heads, command):
         print(path)
 
 

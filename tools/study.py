@@ -39,7 +39,8 @@ def main() -> None:
 
     study, base = read_study(cli.named_file("studies", args.study))
     gpus = [] if args.cpu else gpu_numbers(args.gpus)
-    conduct = Conduct(study, base, args.data, args.out or Path("runs", study.name), gpus)
+    command = cli.command("studies", args.study)
+    conduct = Conduct(study, base, args.data, args.out or Path("runs", study.name), gpus, command)
     if code := conduct.run():
         sys.exit(code)
     results = measure(conduct, lambda ways: tqdm(ways, desc="scores", disable=None, leave=False))

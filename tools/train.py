@@ -46,7 +46,9 @@ def main() -> None:
         validate=Validation.of(experiment),
     )
     folder = args.run or Path("runs", experiment.name)
-    sys.exit(driver.start(experiment, folder, gpus, task, args.overwrite, args.resume))
+    device = ["--cpu"] if args.cpu else ["--gpus", args.gpus]
+    command = cli.command("solvers", args.experiment, *cli.experiment_options(args), *device)
+    sys.exit(driver.start(experiment, folder, gpus, task, args.overwrite, args.resume, command))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from data_prep.manifest import DATA, read_manifest
 from prototxt_gen.errors import DataError
 from prototxt_gen.experiment import Experiment
 from prototxt_gen.models import TRAIN, build
+from solvers.origins import in_words, read_origins
 from solvers.run import EXPERIMENT, Run
 
 GIB = 2**30
@@ -40,6 +41,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     lines = [
         ("Net", f"{exp.model}, {len(net.layers)} layers, {net.parameters():,} parameters"),
         *((f"Records of {task}", _records(Path(exp.tasks[task].source))) for task in exp.task_names()),
+        ("Started from", _start(run)),
         ("Crop", f"{exp.input.crop} x {exp.input.crop} pixels"),
         ("Batch", f"{solver.batch_size} crops an iteration"),
         ("Solver", _solver(exp)),
@@ -55,6 +57,12 @@ def facts(run: Run) -> list[tuple[str, str]]:
     if run.weights.exists():
         lines.append(("Weights", f"{run.weights.name}, SHA-256 {file_checksum(run.weights)[:16]}…"))
     return lines
+
+
+def _start(run: Run) -> str:
+    """Say from which weights; a folder that an older version made does not tell."""
+    begun = read_origins(run.folder)
+    return "not noted" if begun is None else in_words(begun.weights)
 
 
 def _solver(exp: Experiment) -> str:

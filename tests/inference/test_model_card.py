@@ -26,6 +26,16 @@ def test_what_is_written_is_read(tmp_path):
     assert set(json.loads(path.read_text())) == set(CARD)
 
 
+def test_what_a_training_started_from_is_written_and_read(tmp_path):
+    """Nothing from scratch; no such entry where it is not known, as in the cards of older versions."""
+    weights = tmp_path / "net.caffemodel"
+    for known in ((), ({"name": "first.caffemodel", "sha256": "0a" * 32},)):
+        path = write_card(weights, ModelCard(**CARD, started_from=known))
+        assert json.loads(path.read_text())["started_from"] == list(known)
+        assert read_card(weights) == ModelCard(**CARD, started_from=known)
+    assert ModelCard(**CARD).started_from is None
+
+
 def test_no_card_is_none(tmp_path):
     assert read_card(tmp_path / "net.caffemodel") is None
 

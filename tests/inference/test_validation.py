@@ -9,6 +9,8 @@ import pytest
 from inference.validation import Validation
 from prototxt_gen.caffe_proto import caffe_pb2
 from prototxt_gen.experiment import read_experiment
+from solvers.curves import read_log
+from tests.conftest import write_lmdb
 
 pytestmark = pytest.mark.caffe
 
@@ -18,11 +20,14 @@ def test_scores_in_the_log_are_those_of_predicting_the_records(tiny, tmp_path, r
     import lmdb
 
     text = tiny.read_text().replace('source = "land_lmdb"', 'source = "land_lmdb"\nvalidation = "land_lmdb"')
-    tiny.write_text(text.replace("snapshot = 4", "snapshot = 4\nvalidate_every = 3"))
+    tiny.write_text(text.replace("snapshot = 4", "snapshot = 4\nvalidate_every = 2"))
     assert run_tool("train.py", tiny, "--cpu", cwd=tmp_path).returncode == 0
     lines = map(json.loads, (tmp_path / "runs" / "tiny" / "log.jsonl").read_text().splitlines())
     logged = {line["iteration"]: line["validation"] for line in lines if "validation" in line}
-    assert set(logged) == {3, 6}
+    assert set(logged) == {2, 4, 6}
+    for iteration in (4, 6):
+        snapshot = tmp_path / "runs" / "tiny" / "snapshots" / f"iter_{iteration:08d}"
+        assert json.loads((snapshot / "manifest.json").read_text())["score"] == logged[iteration]["miou"]
 
     from data_prep.classes import TASKS, colours_from_labels
 
@@ -49,3 +54,37 @@ def test_scores_in_the_log_are_those_of_predicting_the_records(tiny, tmp_path, r
 
 def test_an_experiment_that_asks_for_none_gets_none(tiny):
     assert Validation.of(read_experiment(tiny)) is None
+
+
+def validated(tiny, run_tool, land: str) -> tuple[dict, str]:
+    """Train with validation of both tasks, road first in the file; return the scores, and what was said."""
+    head, tasks = tiny.read_text().split("[tasks.land]")
+    land_task, rest = tasks.split("[tasks.road]")
+    road_task, solver = rest.split("[solver]")
+    solver = solver.replace("max_iter = 6", "max_iter = 4\nvalidate_every = 4")
+    tiny.write_text(
+        f'{head}[tasks.road]{road_task}validation = "road_lmdb"\n'
+        f'[tasks.land]{land_task}validation = "{land}"\n[solver]{solver}'
+    )
+    done = run_tool("train.py", tiny, "--cpu", cwd=tiny.parent)
+    assert done.returncode == 0, done.stderr
+    lines = (tiny.parent / "runs" / "tiny" / "log.jsonl").read_text().splitlines()
+    entries = [json.loads(line, parse_constant=pytest.fail) for line in lines]  # NaN is no JSON
+    return [entry["validation"] for entry in entries if "validation" in entry][-1], done.stdout
+
+
+def test_the_best_is_by_land_whichever_task_comes_first_in_the_file(tiny, run_tool):
+    scores, _ = validated(tiny, run_tool, "land_lmdb")
+    assert scores["tasks"]["land"]["miou"] != scores["tasks"]["road"]["miou"]
+    assert scores["miou"] == scores["tasks"]["land"]["miou"]
+
+
+def test_where_no_pixel_is_labelled_the_score_is_null(tiny, tmp_path, run_tool):
+    write_lmdb(tmp_path / "blank_lmdb", "land", 6, labelled=False)
+    scores, said = validated(tiny, run_tool, "blank_lmdb")
+    assert scores["miou"] is scores["tasks"]["land"]["miou"] is None
+    assert "validation mIoU: land undefined (no labelled pixel)  road " in said
+    snapshot = tmp_path / "runs" / "tiny" / "snapshots" / "iter_00000004" / "manifest.json"
+    assert json.loads(snapshot.read_text(), parse_constant=pytest.fail)["score"] is None
+    assert "land mIoU" not in (curves := read_log(tmp_path / "runs" / "tiny"))
+    assert set(curves["road mIoU"]) == {4}

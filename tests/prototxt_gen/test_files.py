@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -9,6 +11,21 @@ import pytest
 
 from prototxt_gen.errors import OutputError
 from prototxt_gen.files import refuse_existing, staged_file, staged_folder, write_text
+
+ROOT = Path(__file__).parents[2]
+# A process whose files may have 1000 bytes: the system refuses the next one, as a full disk does.
+LITTLE_ROOM = """
+import resource, sys
+from pathlib import Path
+from prototxt_gen.errors import OutputError
+from prototxt_gen.files import write_text
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+write_text(Path("small.txt"), "x" * 1000)
+try:
+    write_text(Path("large.txt"), "x" * 1001)
+except OutputError as error:
+    print(error)
+"""
 
 
 @pytest.fixture(params=[0o022, 0o077, 0o002], ids=oct)
@@ -190,3 +207,40 @@ def test_a_full_disk_is_told_in_one_line(tmp_path):
     with pytest.raises(OutputError, match="No space left on device"), staged_folder(tmp_path / "out"):
         raise OSError(28, "No space left on device")
     assert names(tmp_path) == []
+
+
+def test_a_file_that_the_system_refuses_in_the_middle_is_told_in_one_line(tmp_path):
+    (tmp_path / "large.txt").write_text("old")
+    done = subprocess.run(
+        [sys.executable, "-c", LITTLE_ROOM],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("large.txt: cannot be written (File too large); check the disk")
+    assert names(tmp_path) == ["large.txt", "small.txt"]
+    assert (tmp_path / "large.txt").read_text() == "old"
+    assert (tmp_path / "small.txt").stat().st_size == 1000
+
+
+def test_what_another_process_has_made_meanwhile_is_kept(tmp_path):
+    with pytest.raises(OutputError, match="out: exists already"), staged_folder(tmp_path / "out") as staged:
+        (staged / "late").write_text("late")
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "early").write_text("a week of training")
+    with pytest.raises(OutputError, match=r"a\.txt: exists already"), staged_file(tmp_path / "a.txt", False):
+        (tmp_path / "a.txt").write_text("early")
+    assert names(tmp_path) == ["a.txt", "out"]
+    assert names(tmp_path / "out") == ["early"]
+    assert (tmp_path / "a.txt").read_text() == "early"
+
+
+def test_a_folder_of_something_else_that_has_come_meanwhile_is_kept(tmp_path):
+    stage = staged_folder(tmp_path / "out", overwrite=True, known_by=("b",))
+    with pytest.raises(OutputError, match="is a folder of something else"), stage:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "thesis.tex").write_text("chapter one")
+    assert names(tmp_path) == ["out"]
+    assert names(tmp_path / "out") == ["thesis.tex"]

@@ -75,6 +75,11 @@ def test_heads_that_there_are_not_are_refused(name, heads, phase, words):
         ("solver.test_interval=500", "validate_every scores held-out records"),
         ("multipliers=[{layers='conv1', rl=0.1}]", "unknown key multipliers.0.rl"),
         ("model='baseline'", "model baseline trains land, tasks has land and road"),
+        (
+            "solver.validate_every=300",
+            "snapshot 2000 is no multiple of validate_every 300, .* score to be kept by; take 1800 or 2100",
+        ),
+        ("solver.validate_every=3000", "no multiple of validate_every 3000, .*; take 3000;"),
         ("solver.batch_size=15", "batch_size 15 is no multiple of 8 ranks"),
     ],
 )

@@ -218,10 +218,8 @@ def test_one_killed_rank_of_four_ends_the_run_and_is_named(even, tmp_path):
         entry for entry in Path("/proc").iterdir() if entry.name.isdigit() and is_rank(entry, tmp_path, 2)
     ]
     assert len(ranks) == 1
-    start = time.monotonic()
     os.kill(int(ranks[0].name), signal.SIGKILL)
-    out, err = process.communicate(timeout=60)
-    assert time.monotonic() - start < 60
+    out, err = process.communicate(timeout=60)  # else the others wait for ever
     assert process.returncode != 0
     assert "rank 2 ended with signal 9" in out + err
 

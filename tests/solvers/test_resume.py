@@ -1,7 +1,9 @@
 """A run that was stopped and goes on gives, to the bit, what one gives that was never stopped."""
 
+import hashlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 
 from prototxt_gen.caffe_proto import caffe_pb2
+from prototxt_gen.model_card import read_card
 from solvers import snapshots
 from tests.conftest import refused
 
@@ -170,3 +173,38 @@ def test_two_trainings_in_one_folder_are_refused(tiny, tmp_path, run_tool):
     finally:
         process.kill()
         process.communicate()
+
+
+def test_other_weights_are_refused_by_a_finished_and_by_an_unfinished_run(tiny, tmp_path, run_tool):
+    for name in ("one", "other"):
+        finish(start(tiny, name, "--set", f"solver.random_seed={len(name)}"))
+    finish(start(tiny, "run", "--weights", "one/weights.caffemodel"))
+    again = ("train.py", tiny, "--cpu", "--run", "run", "--resume", "--weights", "other/weights.caffemodel")
+    words = (
+        "run: was begun from one/weights.caffemodel (SHA-256 ",
+        "now --weights names other/weights.caffemodel",
+    )
+    refused(run_tool(*again), *words)
+    (tmp_path / "run" / "weights.caffemodel").unlink()
+    refused(run_tool(*again), *words)
+    assert "going on from run/snapshots/iter_00000006" in finish(start(tiny, "run", "--resume"))
+    card = read_card(tmp_path / "run" / "weights.caffemodel")
+    checksum = hashlib.sha256((tmp_path / "one" / "weights.caffemodel").read_bytes()).hexdigest()
+    assert [(each.name, each.sha256) for each in card.started_from] == [("one/weights.caffemodel", checksum)]
+    assert read_card(tmp_path / "one" / "weights.caffemodel").started_from == ()
+
+
+def test_a_run_stopped_before_its_first_snapshot_begins_again_with_the_weights_that_it_was_begun_with(
+    tiny, tmp_path
+):
+    finish(start(tiny, "first"))
+    first = ("--weights", "first/weights.caffemodel")
+    set_to(tiny, random_seed=7)
+    finish(start(tiny, "straight", *first))
+    finish(start(tiny, "stopped", *first))
+    shutil.rmtree(tmp_path / "stopped" / "snapshots")
+    (tmp_path / "stopped" / "snapshots").mkdir()
+    (tmp_path / "stopped" / "weights.caffemodel").unlink()
+    assert "first/weights.caffemodel: " in finish(start(tiny, "stopped", "--resume"))
+    weights = [tmp_path / name / "weights.caffemodel" for name in ("straight", "stopped")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()

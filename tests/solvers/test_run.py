@@ -1,12 +1,17 @@
 """A run is refused before its folder is made where Caffe would end the process later."""
 
+import hashlib
 import json
 
+import numpy as np
 import pytest
 
-from prototxt_gen.errors import DataError, ExperimentError, OutputError, WeightsError
+from prototxt_gen.caffemodel import write_caffemodel
+from prototxt_gen.errors import DataError, ExperimentError, OutputError, RunError, WeightsError
 from prototxt_gen.experiment import read_experiment
+from solvers.origins import weights_begun_with
 from solvers.run import check_data, gpu_numbers, open_run
+from tests.conftest import write_lmdb
 
 pytestmark = pytest.mark.caffe
 
@@ -42,6 +47,7 @@ def test_a_run_folder_holds_what_trains(tiny, tmp_path):
         "deploy.prototxt",
         "deploy_folded.prototxt",
         "experiment.json",
+        "origins.json",
         "snapshots",
         "solver.prototxt",
         "train.prototxt",
@@ -113,3 +119,125 @@ def test_a_broken_manifest_is_refused(tiny, tmp_path, text, words):
     manifest.unlink() if text is None else manifest.write_text(text)
     with pytest.raises(DataError, match=f"manifest.json: {words}"):
         check_data(read_experiment(tiny))
+
+
+def first_weights(folder, name="first.caffemodel", value=0.5):
+    """Write weights that fit the tiny net in part; return their path and SHA-256."""
+    path = folder / name
+    write_caffemodel(path, "tiny", {"conv1": [np.full((4, 3, 7, 7), value, np.float32)]}, overwrite=True)
+    return path, hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def open_again(tiny, folder, *weights, overwrite=False):
+    return open_run(
+        read_experiment(tiny), folder / "run", 1, False, weights, overwrite=overwrite, resume=True
+    )
+
+
+def test_a_run_notes_the_weights_and_the_databases_that_it_is_begun_with(tiny, tmp_path):
+    edit_manifest(tmp_path, data_mdb_sha256="ab" * 32)
+    path, checksum = first_weights(tmp_path)
+    run = open_run(read_experiment(tiny), tmp_path / "run", 1, False, [path])
+    assert json.loads((tmp_path / "run" / "origins.json").read_text()) == {
+        "weights": [{"name": str(path), "sha256": checksum}],
+        "databases": {"land_lmdb": "ab" * 32, "road_lmdb": None},
+    }
+    assert [(each.name, each.sha256) for each in run.card(6).started_from] == [(str(path), checksum)]
+    scratch = open_run(read_experiment(tiny), tmp_path / "scratch", 1, False)
+    assert scratch.card(6).started_from == ()
+
+
+def test_other_first_weights_are_not_resumed_with(tiny, tmp_path):
+    path, checksum = first_weights(tmp_path)
+    other, other_checksum = first_weights(tmp_path, "other.caffemodel", 0.25)
+    open_run(read_experiment(tiny), tmp_path / "run", 1, False, [path])
+    with pytest.raises(ExperimentError) as caught:
+        open_again(tiny, tmp_path, other)
+    for words in (f"{path} (SHA-256 {checksum[:16]})", f"{other} (SHA-256 {other_checksum[:16]})", "--run"):
+        assert words in str(caught.value)
+    with pytest.raises(ExperimentError, match="was begun from"):
+        open_again(tiny, tmp_path, path, other)
+    open_again(tiny, tmp_path, other, overwrite=True)
+    assert weights_begun_with(tmp_path / "run") == (other,)
+
+
+def test_weights_for_a_run_begun_from_scratch_are_refused(tiny, tmp_path):
+    path, _ = first_weights(tmp_path)
+    open_again(tiny, tmp_path)
+    with pytest.raises(
+        ExperimentError, match=r"was begun from scratch, now --weights names .*first\.caffemodel"
+    ):
+        open_again(tiny, tmp_path, path)
+
+
+def test_the_same_weights_under_another_name_and_none_named_mean_as_begun(tiny, tmp_path):
+    path, _ = first_weights(tmp_path)
+    open_run(read_experiment(tiny), tmp_path / "run", 1, False, [path])
+    copy, _ = first_weights(tmp_path, "copy.caffemodel")
+    for weights in ((path,), (copy,), ()):
+        open_again(tiny, tmp_path, *weights)
+        assert weights_begun_with(tmp_path / "run") == (path,)
+
+
+def test_another_database_at_the_same_path_is_not_resumed_with(tiny, tmp_path):
+    edit_manifest(tmp_path, data_mdb_sha256="ab" * 32)
+    open_again(tiny, tmp_path)
+    edit_manifest(tmp_path, data_mdb_sha256="cd" * 32)
+    words = (
+        "was begun with land_lmdb of SHA-256 abababababababab, now it is cdcdcdcdcdcdcdcd; build the database"
+    )
+    with pytest.raises(ExperimentError, match=words):
+        open_again(tiny, tmp_path)
+    open_again(tiny, tmp_path, overwrite=True)
+    open_again(tiny, tmp_path)
+
+
+def test_another_validation_database_is_not_resumed_with(tiny, tmp_path):
+    """Its scores could not be compared with those that there are."""
+    write_lmdb(tmp_path / "held_out", "land", 6)
+    text = tiny.read_text().replace("classes = 6", 'classes = 6\nvalidation = "held_out"')
+    tiny.write_text(text.replace("snapshot = 4", "snapshot = 4\nvalidate_every = 4"))
+    path = tmp_path / "held_out" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps(manifest | {"data_mdb_sha256": "ab" * 32}))
+    open_again(tiny, tmp_path)
+    path.write_text(json.dumps(manifest | {"data_mdb_sha256": "cd" * 32}))
+    with pytest.raises(ExperimentError, match="was begun with held_out of SHA-256"):
+        open_again(tiny, tmp_path)
+
+
+def test_a_manifest_without_a_checksum_refuses_nothing(tiny, tmp_path):
+    open_again(tiny, tmp_path)
+    edit_manifest(tmp_path, data_mdb_sha256="ab" * 32)
+    open_again(tiny, tmp_path)
+
+
+def test_a_run_of_before_origins_were_noted_is_gone_on_with(tiny, tmp_path):
+    path, _ = first_weights(tmp_path)
+    run = open_again(tiny, tmp_path)
+    (tmp_path / "run" / "origins.json").unlink()
+    edit_manifest(tmp_path, data_mdb_sha256="ab" * 32)
+    open_again(tiny, tmp_path, path)
+    assert not (tmp_path / "run" / "origins.json").exists()  # nobody knows what it was begun with
+    assert run.card(6).started_from is None
+
+
+def test_broken_origins_are_named_with_the_remedy(tiny, tmp_path):
+    open_again(tiny, tmp_path)
+    (tmp_path / "run" / "origins.json").write_text('{"weights": [], "dat')
+    with pytest.raises(RunError, match=r"run/origins.json: cannot be read \(.*; start anew with --overwrite"):
+        open_again(tiny, tmp_path)
+    open_again(tiny, tmp_path, overwrite=True)
+
+
+def test_first_weights_that_have_changed_are_not_loaded_in_silence(tiny, tmp_path):
+    path, checksum = first_weights(tmp_path)
+    open_run(read_experiment(tiny), tmp_path / "run", 1, False, [path])
+    first_weights(tmp_path, path.name, 0.75)
+    with pytest.raises(
+        ExperimentError, match=rf"begun from {path} \(SHA-256 {checksum[:16]}\), which is not"
+    ):
+        weights_begun_with(tmp_path / "run")
+    path.unlink()
+    with pytest.raises(ExperimentError, match="which is not there any more; name them by --weights"):
+        weights_begun_with(tmp_path / "run")

@@ -170,3 +170,30 @@ def test_a_score_is_added_to_the_manifest(tmp_path):
     made = write(tmp_path, 5)
     snapshots.add_score(made, 0.75)
     assert snapshots.read(made.folder).score == 0.75
+
+
+def test_a_copy_under_another_name_is_let_alone(tmp_path):
+    """As `cp -r iter_00000100 iter_00000100_good`, by somebody who wants to keep it."""
+    for iteration in (100, 200, 300):
+        write(tmp_path, iteration)
+    copies = ["iter_00000100_good", "iter_best", "iter_99999999.bak"]
+    for name in copies:
+        shutil.copytree(tmp_path / "iter_00000100", tmp_path / name)
+    assert snapshots.newest(tmp_path, pytest.fail).iteration == 300
+    snapshots.drop_after(tmp_path, 200)
+    assert names(tmp_path) == sorted([*copies, "iter_00000100", "iter_00000200"])
+    snapshots.prune(tmp_path, keep=1)
+    assert names(tmp_path) == sorted([*copies, "iter_00000200"])
+
+
+def test_a_score_that_is_no_number_is_not_the_best(tmp_path):
+    for iteration, score in ((1, float("nan")), (2, 0.5), (3, None), (4, 0.2)):
+        write(tmp_path, iteration, score)
+    snapshots.prune(tmp_path, keep=1)
+    assert names(tmp_path) == ["iter_00000002", "iter_00000004"]
+
+
+def test_the_newest_is_that_of_the_highest_iteration_whatever_the_digits(tmp_path):
+    for iteration in (99_999_999, 100_000_000):
+        write(tmp_path, iteration)
+    assert snapshots.newest(tmp_path, pytest.fail).iteration == 100_000_000

@@ -46,6 +46,9 @@ def test_an_experiment_may_be_a_file_and_the_solver_for_a_cpu(run_tool, tmp_path
     solver = (tmp_path / "solvers" / "mine" / "solver.prototxt").read_text()
     assert "solver_mode: CPU\n" in solver
     assert 'net: "solvers/mine/train.prototxt"\n' in solver
+    assert (
+        "# Emitted by `python tools/make_net.py mine.toml --cpu`;\n# change mine.toml, not this.\n" in solver
+    )
 
 
 def test_an_existing_folder_is_kept_without_overwrite(run_tool, tmp_path):

@@ -60,6 +60,9 @@ def test_a_study_tells_all_and_does_nothing_twice(study, tmp_path):
     trained = [line for line in done.stdout.splitlines() if line.startswith("== train")]
     assert len(trained) == 2 * 2
 
+    net = (out / "runs/dfcnet_1/train.prototxt").read_text()
+    assert "# Emitted by `python tools/study.py mine.toml`;\n# change mine.toml, not this.\n" in net
+
     scores = json.loads((out / "scores.json").read_text())
     rows = {(row["arm"], row["how"]): row for row in scores["rows"]}
     assert len(rows) == 2 * 3

@@ -1,5 +1,7 @@
 """The command trains, or says in one line what to mend."""
 
+import shlex
+
 import cv2
 import numpy as np
 import pytest
@@ -31,6 +33,22 @@ def test_the_weights_of_a_snapshot_predict_as_they_were_trained_without_a_warnin
     options = ["--deploy", run / "deploy.prototxt", "--weights", weights, "--out", tmp_path / "maps"]
     done = run_tool("predict.py", *options, tmp_path / "7_sat.png")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_headers_of_a_run_name_its_command_and_the_file_that_there_is(tiny, tmp_path, run_tool):
+    """The command in the header emits the same net as the one that was trained."""
+    settings = ["--set", "input.mirror=false", "--set", "solver.lr_policy='fixed'", "--dense-block", "fused"]
+    done = run_tool("train.py", "tiny.toml", "--cpu", "--run", "run", *settings)
+    assert done.returncode == 0, done.stderr
+    for name in ("train", "deploy", "deploy_folded", "solver"):
+        head = (tmp_path / "run" / f"{name}.prototxt").read_text().splitlines()[1:3]
+        assert head[0].startswith("# Emitted by `python tools/train.py tiny.toml --set ")
+        assert head[1] == "# change tiny.toml, not this."
+        words = shlex.split(head[0].split("`")[1])
+        assert words[2:] == ["tiny.toml", *settings, "--cpu"]
+    assert run_tool("train.py", *words[2:], "--run", "again").returncode == 0
+    nets = [(tmp_path / run / "train.prototxt").read_text() for run in ("run", "again")]
+    assert nets[0] == nets[1]
 
 
 def test_gpus_that_are_not_there_are_refused(tiny, tmp_path, run_tool):

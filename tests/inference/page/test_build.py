@@ -36,6 +36,21 @@ def test_facts_come_from_experiment_log_and_weights(run):
     assert found["Records of land"] == "land_lmdb"
 
 
+@pytest.mark.parametrize(
+    ("noted", "said"),
+    [
+        (None, "not noted"),  # by an older version
+        ([], "scratch"),
+        ([{"name": "a.caffemodel", "sha256": "ab" * 32}], "a.caffemodel (SHA-256 abababababababab)"),
+    ],
+)
+def test_a_page_tells_what_the_training_started_from(run, noted, said):
+    if noted is not None:
+        (run.folder / "origins.json").write_text(json.dumps({"weights": noted, "databases": {}}))
+    assert dict(facts(read_run(run.folder)))["Started from"] == said
+    assert f">{said}</" in page(run.folder, None, None, 1)
+
+
 def test_records_are_counted_where_the_database_stands(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "land_lmdb").mkdir()
