@@ -4,6 +4,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,21 @@ SETTINGS = {
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # of TIFF and BigTIFF
 # What GDAL says becomes an error here, or is no matter: not lines on stderr.
 logging.getLogger("rasterio").addHandler(logging.NullHandler())
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a raster lies: what its maps take over."""
+
+    crs: object
+    transform: object
+    gcps: tuple[list, object]
+    rpcs: object
+
+
+def place_of(dataset: rasterio.DatasetReader) -> Place:
+    """Return where a dataset lies; a plain TIFF has no CRS and the identity as transform."""
+    return Place(dataset.crs, dataset.transform, dataset.gcps, dataset.rpcs)
 
 
 @contextmanager

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.classes import IGNORE, Task
+from data_prep.geotiff import Place
 from data_prep.scenes import LABELS_ENDING, MASK_ENDING
 from inference.map_rasters import FULL, NODATA, Layout, MapRaster, names_file, names_text, to_bytes
 from inference.masks import write_map
-from inference.raster_rows import Place
 
 CHUNK = 64  # rows of probabilities that are worked on at once
 PROBABILITIES_ENDING, CONFIDENCE_ENDING = "_probabilities.tif", "_confidence.tif"
