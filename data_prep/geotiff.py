@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 from rasterio.windows import Window
 
@@ -93,10 +94,15 @@ def valid_window(
 
     `shape` as in `read_window`.
     """
+    kinds = dataset.colorinterp
     try:
-        return dataset.dataset_mask(window=Window.from_slices(rows, columns), out_shape=shape) > 0
+        valid = dataset.dataset_mask(window=Window.from_slices(rows, columns), out_shape=shape) > 0
     except (RasterioError, ValueError, MemoryError) as error:
         raise damaged(dataset, error) from error
+    # rasterio asks the first band alone whether there is alpha: it is not seen where it comes first.
+    if ColorInterp.alpha in kinds and MaskFlags.alpha not in dataset.mask_flag_enums[0]:
+        valid &= read_window(dataset, kinds.index(ColorInterp.alpha) + 1, rows, columns, shape) > 0
+    return valid
 
 
 def damaged(dataset: rasterio.DatasetReader, error: Exception) -> DataError:

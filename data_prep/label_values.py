@@ -22,9 +22,12 @@ IGNORE_NAME = "ignore"
 
 @dataclass(frozen=True)
 class LabelValues:
-    """Numbers of a label raster and their labels: `labels[k]` is the label of `numbers[k]`, both sorted."""
+    """Numbers of a label raster and their labels: `labels[k]` is the label of `numbers[k]`, sorted by number.
 
-    path: Path
+    `path` is the mapping file, None where the numbers are the labels themselves.
+    """
+
+    path: Path | None
     numbers: tuple[int, ...]
     labels: tuple[int, ...]
 
@@ -32,6 +35,12 @@ class LabelValues:
         """Return the mapping as the file has it: number -> class name or "ignore"."""
         known = dict(enumerate(task.classes)) | {IGNORE: IGNORE_NAME}
         return {str(number): known[label] for number, label in zip(self.numbers, self.labels, strict=True)}
+
+    def _remedy(self, value: int) -> str:
+        if self.path is None:
+            known = ", ".join(map(str, self.numbers))
+            return f"give class numbers ({known}); other numbers of true masks are mapped by --mapping"
+        return f'add {value} = "<class>" or "{IGNORE_NAME}" to {self.path}'
 
     def apply(self, values: np.ndarray, nodata: np.ndarray, where: object) -> np.ndarray:
         """Turn integers (H, W) into labels, uint8 (H, W); IGNORE where `nodata`, bool (H, W), is true.
@@ -45,7 +54,7 @@ class LabelValues:
         if strange.any():
             value = int(wide[strange][0])
             fact = f"holds {value} ({strange.sum()} pixels of no known number)"
-            raise DataError(where, fact, f'add {value} = "<class>" or "{IGNORE_NAME}" to {self.path}')
+            raise DataError(where, fact, self._remedy(value))
         return np.where(nodata, np.uint8(IGNORE), np.array(self.labels, np.uint8)[at])
 
 

@@ -8,9 +8,9 @@ import rasterio
 from rasterio.enums import ColorInterp, MaskFlags
 
 from data_prep.geotiff import read_window, valid_window
+from data_prep.reading import WHOLE
 from prototxt_gen.errors import DataError
 
-WHOLE = slice(None)
 RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 
 

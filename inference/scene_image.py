@@ -10,8 +10,8 @@ import rasterio
 
 from data_prep.decoding import JPEG_START, PNG_START, decode_as_stored, read_bytes
 from data_prep.geotiff import MAGIC, SETTINGS, open_geotiff
-from data_prep.raster_bands import WHOLE
-from data_prep.scene_image import Reading, SceneImage, image_in
+from data_prep.reading import WHOLE, Reading
+from data_prep.scene_image import SceneImage, image_in
 
 TIFF = "GTiff"
 DRIVERS = {**dict.fromkeys(MAGIC, TIFF), JPEG_START: "JPEG", PNG_START: "PNG"}
