@@ -215,6 +215,7 @@ def test_how_geotiffs_are_read_is_chosen_and_stands_in_the_manifest(tmp_path, ru
     assert (scene["bands"], scene["stretch"]) == ([5, 3, 1], [[100, 1900]] * 3)
 
 
+@pytest.mark.caffe
 def test_bands_of_a_picture_are_refused(tmp_path, images):
     done = build(tmp_path, "--bands", 1, 2, 3)
     assert done.returncode == 2
