@@ -117,7 +117,7 @@ runs/%/score.txt: runs/%/train/weights.caffemodel inference/score_files.py
 	rm -rf runs/$*/maps
 	$(PY) tools/predict.py --deploy runs/$*/train/deploy.prototxt --weights $< --out runs/$*/maps \
 	    --hold-out $(hold_out) --overwrite $($*_land)
-	$(PY) tools/evaluate.py --truth $($*_land) --pred runs/$*/maps --only-predicted \
+	$(PY) tools/evaluate.py --truth $($*_land) --pred runs/$*/maps --hold-out $(hold_out) \
 	    --at-least $($*_at_least) --json runs/$*/score.json --overwrite >$@
 
 runs/%/comparison.png: runs/%/score.txt

@@ -1,6 +1,7 @@
 """Rows measured in turns: each row is a process of its own, and every round runs each of them once."""
 
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -12,6 +13,8 @@ from tempfile import TemporaryFile
 
 import numpy as np
 from speed_cases import Row
+
+from inference.memory import available_bytes
 
 Answers = dict[str, np.ndarray]
 
@@ -136,10 +139,10 @@ def _process(row: Row, processes: dict[str, Process], result: Result, threads: i
     """Return the row's process, started if need be; None, with a remark, where it cannot run."""
     needs = max(row.needs if not result.peak else 0, result.peak)
     own = processes[row.name].resident() if row.name in processes else 0
-    while available() + own < needs:
+    while _room() + own < needs:
         others = [name for name in processes if name != row.name]
         if not others:
-            gigabytes = f"{needs / 1e9:.1f} GB, {(available() + own) / 1e9:.1f} GB are free"
+            gigabytes = f"{needs / 1e9:.1f} GB, {(_room() + own) / 1e9:.1f} GB are free"
             result.remark = f"left out: may need {gigabytes}"
             return None
         processes.pop(max(others, key=lambda name: processes[name].resident())).close()
@@ -161,13 +164,9 @@ def _difference(expected: Answers, answers: Answers) -> float:
     return float(max(gap.max() for gap in gaps))
 
 
-def available() -> float:
-    """Return the bytes that new processes can have without swapping; infinite where nobody tells."""
-    meminfo = Path("/proc/meminfo")
-    if not meminfo.exists():
-        return float("inf")
-    line = next(line for line in meminfo.read_text().splitlines() if line.startswith("MemAvailable"))
-    return int(line.split()[1]) * 1024.0
+def _room() -> float:
+    room = available_bytes()
+    return math.inf if room is None else room
 
 
 class Sgemm:

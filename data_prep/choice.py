@@ -1,38 +1,83 @@
-"""Which scenes a database is made of: folders, less a list, and one part of them."""
+"""Which scenes a command means: those of folders, less a list, and one part of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from data_prep.decoding import file_checksum
 from data_prep.leave_out import read_leave_out
-from data_prep.scenes import Scene, find_scenes
-from data_prep.splits import hold_out as held_out
-from data_prep.splits import read_split
+from data_prep.scenes import Scene, find_scenes, image_ids
+from data_prep.splits import HasId, Split, T, hold_out, read_split
+from prototxt_gen.errors import DataError
 
 
-def choose_scenes(
-    folders: Sequence[Path],
-    task: str,
-    part: str,
-    *,
-    hold_out: int | None = None,
-    split: Path | None = None,
-    leave_out: Path | None = None,
-) -> tuple[list[Scene], dict | None]:
-    """Return the scenes of `part`, by a split file or every K-th, and a note of it for the manifest.
+@dataclass(frozen=True)
+class Part:
+    """One part of a task's scenes, by a split file or every K-th id; without either, all of them.
 
-    Without `split` and `hold_out` all scenes are taken. Raises DataError as the readers do, and for a
-    scene of the part that neither the folders nor the list of `leave_out` have.
+    Ids in the list `leave_out` are in no part, but they are counted where every K-th is taken: so the
+    parts are the same with the list and without it, and what trained never tests.
     """
-    left_out = read_leave_out(leave_out)
-    scenes = find_scenes(folders, left_out)
-    note = {"leave_out": sorted(left_out)} if left_out else {}
-    if split is not None:
-        table = read_split(split, task)
-        table.require(scenes, part, split, left_out)
-        scenes = table.pick(scenes, part, split)
-        note |= {"part": part, "file": str(split), "sha256": file_checksum(split), "seed": table.seed}
-    elif hold_out is not None:
-        scenes = held_out(scenes, hold_out, part)
-        note |= {"hold_out": hold_out, "part": part}
-    return scenes, note or None
+
+    task: str
+    name: str = "train"
+    hold_out: int | None = None
+    split: Path | None = None
+    leave_out: Path | None = None
+
+    @cached_property
+    def left_out(self) -> frozenset[str]:
+        """Return the ids of the list; DataError where it cannot be read."""
+        return read_leave_out(self.leave_out)
+
+    @cached_property
+    def table(self) -> Split | None:
+        """Return the split, if there is one; DataError where its file is none of this task."""
+        return None if self.split is None else read_split(self.split, self.task)
+
+    def pick(self, scenes: Iterable[T], listed: Iterable[str]) -> list[T]:
+        """Return the scenes of this part; `listed` are all ids that there are, left out or not.
+
+        Raises DataError for a scene that the split does not know, and for a part without scenes.
+        """
+        scenes = [scene for scene in scenes if scene.id not in self.left_out]
+        if self.table is not None:
+            return self.table.pick(scenes, self.name, self.split)
+        return scenes if self.hold_out is None else hold_out(scenes, self.hold_out, self.name, listed)
+
+    def missing(self, scenes: Iterable[HasId]) -> DataError | None:
+        """Return an error where the split has a scene of this part that is neither here nor left out."""
+        wanted = set() if self.table is None else {*getattr(self.table, self.name)}
+        lacking = sorted(wanted - self.left_out - {scene.id for scene in scenes})
+        if not lacking:
+            return None
+        fact = f"has {len(lacking)} {self.name} scenes that the folders lack, as {lacking[0]}"
+        return DataError(self.split, fact, "give all folders, or name them in --leave-out")
+
+    def note(self) -> dict | None:
+        """Return what a manifest tells of it, None for all scenes."""
+        note = {"leave_out": sorted(self.left_out)} if self.left_out else {}
+        if self.table is not None:
+            checksum = file_checksum(self.split)
+            note |= {
+                "part": self.name,
+                "file": str(self.split),
+                "sha256": checksum,
+                "seed": self.table.seed,
+            }
+        elif self.hold_out is not None:
+            note |= {"hold_out": self.hold_out, "part": self.name}
+        return note or None
+
+
+def choose_scenes(folders: Sequence[Path], part: Part) -> list[Scene]:
+    """Return the scenes of `part` in `folders`.
+
+    Raises DataError as the readers do, and for a scene of the part that neither the folders nor the list
+    of those left out have.
+    """
+    scenes = find_scenes(folders, part.left_out)
+    if error := part.missing(scenes):
+        raise error
+    return part.pick(scenes, image_ids(folders))

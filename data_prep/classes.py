@@ -10,7 +10,6 @@ from prototxt_gen.errors import DataError
 
 IGNORE = 255  # label of unknown and padded pixels: no loss, no score
 NO_CLASS = 254  # only inside this module
-THRESHOLD = 128  # DeepGlobe's own advice: compression shifts values, so cut each channel here
 NEAR = 32  # a colour this near to a corner of the RGB cube means that corner
 FAR = 64  # a channel farther than this from 0 and from 255 means neither
 FAR_SHARE = 0.2  # compression blurs borders: up to a tenth of a busy mask, measured at JPEG quality 75
@@ -103,7 +102,10 @@ def check_labels(labels: np.ndarray, task: Task, where: object) -> np.ndarray:
 
 
 def _corner_number(colours: np.ndarray) -> np.ndarray:
-    """Return 4R + 2G + B, uint8 (H, W), of colours (H, W, 3) thresholded at 128."""
+    """Return 4R + 2G + B, uint8 (H, W), of colours (H, W, 3) cut at 128.
+
+    So DeepGlobe advises, since compression shifts values.
+    """
     red, green, blue = cv2.split(colours)  # the highest bit says whether a value is 128 or more
     red >>= 5
     red &= 4

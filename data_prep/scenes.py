@@ -99,6 +99,12 @@ def survey(
                 yield id, error
 
 
+def image_ids(folders: Iterable[Path]) -> set[str]:
+    """Return the ids of all images in `folders`, usable or not."""
+    names = (path.name for folder in folders for path in Path(folder).iterdir())
+    return {name.removesuffix(ending) for name in names for ending in IMAGE_ENDINGS if name.endswith(ending)}
+
+
 def _listing(folder: Path) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """Return the names of the images and of the masks in a folder by id."""
     if not folder.is_dir():

@@ -57,15 +57,6 @@ class Split:
             )
         return chosen
 
-    def require(
-        self, scenes: Iterable[HasId], part: str, where: object, leave_out: Iterable[str] = ()
-    ) -> None:
-        """Raise DataError if a scene of `part` is neither among `scenes` nor left out on purpose."""
-        missing = sorted({*getattr(self, part)} - {scene.id for scene in scenes} - {*leave_out})
-        if missing:
-            fact = f"has {len(missing)} {part} scenes that the folders lack, as {missing[0]}"
-            raise DataError(where, fact, "give all folders, or name them in --leave-out")
-
 
 def hash_id(seed: int, id: str) -> int:
     """Return an integer of 0..2^64-1, the same everywhere: the first 8 bytes of SHA-256 of `<seed>:<id>`."""
@@ -122,17 +113,20 @@ def read_split(path: Path, task: str) -> Split:
     return split
 
 
-def hold_out(scenes: Sequence[T], every: int, part: str) -> list[T]:
+def hold_out(scenes: Sequence[T], every: int, part: str, listed: Iterable[str] | None = None) -> list[T]:
     """Return the train or test part: of the ids sorted as text, every `every`-th goes to test.
 
-    Raises DataError if the part is empty.
+    `listed` are the ids that are counted, where that is more than those of `scenes`. Raises DataError if
+    the part is empty.
     """
     if every < 2:
         raise DataError("--hold-out", f"is {every}", "give 2 or more: every K-th scene is held out")
     if part not in PARTS:
         raise DataError("--part", f"is {part!r}", f"give one of {', '.join(PARTS)}")
+    counted = sorted({scene.id for scene in scenes}.union(listed or ()))
+    test = set(counted[every - 1 :: every])
     ordered = sorted(scenes, key=lambda scene: scene.id)
-    chosen = [s for number, s in enumerate(ordered, 1) if (number % every == 0) == (part == "test")]
+    chosen = [scene for scene in ordered if (scene.id in test) == (part == "test")]
     if not chosen:
         fact = f"{every} leaves no {part} scene of {len(scenes)}"
         raise DataError("--hold-out", fact, "give a smaller number or more scenes")

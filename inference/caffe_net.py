@@ -4,16 +4,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import numpy as np
 
 from inference.deploy import INPUT, Deploy, check_side
 from inference.memory import check_room, forward_bytes
 from prototxt_gen.errors import NetError
+from prototxt_gen.prototxt import read_net, text_for
 
 
 class CaffeNet:
-    """A deploy net with weights that answers for one task; see `predictor.TileNet`.
+    """A deploy net with weights that answers for one task and computes nothing else; see `TileNet`.
 
     `side` is the tile's side in pixels, the prototxt's own or any other 32k+1; `gpu` the number of the GPU
     that computes (None: the CPU). With `bf16` its fused layers multiply in bfloat16. Raises NetError where
@@ -56,7 +58,10 @@ class CaffeNet:
             check_gpus("--gpu", [gpu], "leave it out")
             caffe.set_device(gpu)
             caffe.set_mode_gpu()
-        self._net = caffe.Net(str(deploy.path), caffe.TEST)
+        with NamedTemporaryFile("w", suffix=".prototxt") as part:  # without the other task's head
+            part.write(text_for(read_net(deploy.path), [self.output]))
+            part.flush()
+            self._net = caffe.Net(part.name, caffe.TEST)
         load_weights(self._net, Path(weights))
         self._reshape(batch)
         answer = tuple(self._net.blobs[self.output].shape)

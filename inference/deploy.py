@@ -4,17 +4,15 @@ Caffe ends the process at a prototxt it cannot use; read with protobuf alone, th
 line with the file's name.
 """
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from prototxt_gen.errors import NetError
+from prototxt_gen.input_comment import read_input_comment
 from prototxt_gen.prototxt import net_inputs, net_outputs, read_net
 from prototxt_gen.sides import is_side, neighbours
 
 INPUT = "data"
-# How `prototxt_gen.models` and tools/fold_bn.py say what the net is fed with.
-FED = re.compile(r"^#.*\bInput: \(BGR - \[(?P<mean>[^\]]*)\]\)(?: \* (?P<scale>[-+.0-9e]+))?,", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -56,17 +54,8 @@ def read_deploy(path: Path) -> Deploy:
     path = Path(path)
     net = read_net(path)
     types = frozenset(layer.type for layer in net.layer)
-    return Deploy(path, _input_side(path, net), net_outputs(net), types, net.name, _fed(path))
-
-
-def _fed(path: Path) -> tuple[tuple[float, ...], float] | None:
-    found = FED.search(path.read_text(encoding="utf-8", errors="replace"))
-    if found is None:
-        return None
-    try:
-        return tuple(map(float, found["mean"].split(","))), float(found["scale"] or 1)
-    except ValueError:  # somebody's own words
-        return None
+    fed = read_input_comment(path.read_text(encoding="utf-8", errors="replace"))
+    return Deploy(path, _input_side(path, net), net_outputs(net), types, net.name, fed)
 
 
 def _input_side(path: Path, net) -> int:

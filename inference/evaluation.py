@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_prep.choice import Part
 from data_prep.classes import Task
 from data_prep.label_values import LabelValues
 from inference.bootstrap import Resampling
@@ -85,9 +86,11 @@ def evaluate(
     return Evaluation(task, matrices, measured, constant_scores(measured), resampling or Resampling())
 
 
-def pair_folders(truth: Path, folders: Sequence[Path], only_predicted: bool = False) -> list[list[MaskPair]]:
+def pair_folders(
+    truth: Path, folders: Sequence[Path], only_predicted: bool = False, part: Part | None = None
+) -> list[list[MaskPair]]:
     """Pair each folder of predictions with the truth; DataError where they are not of the same scenes."""
-    paired = [pair_masks(truth, folder, only_predicted) for folder in folders]
+    paired = [pair_masks(truth, folder, only_predicted, part) for folder in folders]
     first = {pair.id for pair in paired[0]}
     for folder, pairs in zip(folders[1:], paired[1:], strict=True):
         different = sorted(first ^ {pair.id for pair in pairs})

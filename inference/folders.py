@@ -1,11 +1,12 @@
 """Which images and masks a command means: files, folders, and the scene ids in their names."""
 
 import glob
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.scenes import IMAGE_ENDINGS, MASK_ENDING, MASK_ENDINGS, is_id, printable
+from data_prep.choice import Part
+from data_prep.scenes import IMAGE_ENDINGS, MASK_ENDING, MASK_ENDINGS, image_ids, is_id, printable
 from prototxt_gen.errors import DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
@@ -37,12 +38,13 @@ def scene_id(path: Path) -> str:
     return path.stem
 
 
-def find_images(inputs: Iterable[Path]) -> list[ScenePath]:
+def find_images(inputs: Iterable[Path], leave_out: Collection[str] = ()) -> list[ScenePath]:
     """Return the images that `inputs` mean, in their order, a folder's by name.
 
     A file means itself; a folder, or a pattern as `scenes/*_sat.*`, its `<id>_sat.*`, or all images but
     masks where it has none of these. Raises DataError for a missing path, a folder or a pattern without
-    images, a name that makes no id, and two images of one id, since their maps would have one name.
+    images, a name that makes no id, and two images of one id, since their maps would have one name; of
+    the ids in `leave_out`, which the caller does not map, there may be two.
     """
     found: dict[str, Path] = {}
     for given in map(Path, inputs):
@@ -51,7 +53,7 @@ def find_images(inputs: Iterable[Path]) -> list[ScenePath]:
             if not is_id(id):
                 remedy = "rename it: printable characters, no space around them, no # in front"
                 raise DataError(printable(path), "makes no scene id", remedy)
-            if id in found and found[id].resolve() != path.resolve():
+            if id in found and id not in leave_out and found[id].resolve() != path.resolve():
                 raise DataError(path, f"has the id {id} of {found[id]}", "predict them into two folders")
             found.setdefault(id, path)
     return [ScenePath(id, path) for id, path in found.items()]
@@ -96,19 +98,34 @@ def find_masks(folder: Path) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def pair_masks(truth: Path, predicted: Path, only_predicted: bool = False) -> list[MaskPair]:
-    """Pair the masks of two folders by id, sorted.
+def pair_masks(
+    truth: Path, predicted: Path, only_predicted: bool = False, part: Part | None = None
+) -> list[MaskPair]:
+    """Pair the masks of two folders by id, sorted; with a `part` only those of its scenes.
 
     Each true mask must have its prediction, unless `only_predicted`; each prediction its true mask.
     Raises DataError, naming the first one alone and how many there are.
     """
     true_masks, predictions = find_masks(truth), find_masks(predicted)
+    if part is not None:
+        ids = _ids_of(part, truth, true_masks)
+        true_masks, predictions = (
+            {id: path for id, path in masks.items() if id in ids} for masks in (true_masks, predictions)
+        )
     if not only_predicted:
-        remedy = "predict them too, or give --only-predicted"
+        remedy = "predict them too, or give the --split or --hold-out of predict.py, or --only-predicted"
         _refuse_unpaired(predicted, true_masks, predictions, "prediction", remedy)
     remedy = "remove the prediction, or add its true mask"
     _refuse_unpaired(truth, predictions, true_masks, "true mask", remedy)
     return [MaskPair(id, true_masks[id], path) for id, path in predictions.items()]
+
+
+def _ids_of(part: Part, folder: Path, masks: dict[str, Path]) -> set[str]:
+    """Return the ids of a part; where images stand beside the masks it is these that are counted."""
+    scenes = [ScenePath(id, path) for id, path in masks.items()]
+    if error := part.missing(scenes):
+        raise error
+    return {scene.id for scene in part.pick(scenes, image_ids([folder]))}
 
 
 def _refuse_unpaired(folder: Path, wanted: dict, there: dict, what: str, remedy: str) -> None:

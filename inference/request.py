@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from data_prep.choice import Part
 from data_prep.classes import TASKS
-from data_prep.splits import hold_out, read_split
 from inference.deploy import check_side, read_deploy
 from inference.engine_names import CAFFE, CAFFE_BF16
 from inference.finished import short_checksum
@@ -45,6 +45,7 @@ class Request:
     bands: tuple[int, int, int] | None = None
     hold_out: int | None = None
     split: Path | None = None
+    leave_out: Path | None = None
     overwrite: bool = False
     wanted: Wanted = field(default_factory=Wanted)
 
@@ -54,7 +55,7 @@ class Request:
         Raises DFCNetError where nothing can be begun.
         """
         reading = Reading(self.stretch, self.bands)
-        plan, settings = ranks.from_first(self._plan)
+        plan, settings = ranks.from_first(lambda: self._plan(complain))
         if not share(plan.pixels, ranks.count)[ranks.number]:
             return Done(finished=plan.finished)
         silent = ranks.number > 0
@@ -84,17 +85,16 @@ class Request:
             )
             return predict(ranks, plan, mapper, complain, advance)
 
-    def _plan(self) -> tuple[Plan, dict[str, object]]:
+    def _plan(self, complain: Callable[[str], None]) -> tuple[Plan, dict[str, object]]:
         settings = self._settings()
-        return make_plan(self._scenes(), self.out, self.wanted, settings, self.overwrite), settings
+        return make_plan(self._scenes(complain), self.out, self.wanted, settings, self.overwrite), settings
 
-    def _scenes(self) -> list[ScenePath]:
-        scenes = find_images(self.inputs)
-        if self.hold_out is not None:
-            scenes = hold_out(scenes, self.hold_out, "test")
-        if self.split is not None:
-            scenes = read_split(self.split, self.task).pick(scenes, "test", self.split)
-        return scenes
+    def _scenes(self, complain: Callable[[str], None]) -> list[ScenePath]:
+        part = Part(self.task, "test", self.hold_out, self.split, self.leave_out)
+        images = find_images(self.inputs, part.left_out)
+        if error := part.missing(images):
+            complain(f"warning: {error}")
+        return part.pick(images, (image.id for image in images))
 
     def _settings(self) -> dict[str, object]:
         """Return all that the maps depend on, beside the image: not batch, threads, GPU, other engines."""

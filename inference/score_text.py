@@ -105,6 +105,11 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
+def between(bounds: tuple[float, float] | None, sign: str = "") -> str:
+    """Return an interval as "10.00 to 20.00", in percent, nothing where there is none."""
+    return "" if bounds is None else " to ".join(f"{100 * bound:{sign}.2f}" for bound in bounds)
+
+
 def _between(bounds: tuple[float, float] | None, sign: str = "") -> str:
     if bounds is None:
         return ""

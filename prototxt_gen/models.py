@@ -19,6 +19,7 @@ from prototxt_gen.blocks import (
 )
 from prototxt_gen.errors import NetError
 from prototxt_gen.experiment import Experiment
+from prototxt_gen.input_comment import input_comment
 from prototxt_gen.layers import Blob, Net
 from prototxt_gen.sides import is_side, neighbours
 
@@ -47,8 +48,8 @@ def build(
     if phase == TRAIN:
         data, labels = _training_data(net, exp)
     else:
-        scale = "" if net.folded else f" * {exp.input.scale:g}"  # folded into conv1
-        net.section(f"Input: (BGR - {list(exp.input.mean)}){scale}, any size 32k+1")
+        scale = 1.0 if net.folded else exp.input.scale  # folded into conv1
+        net.section(input_comment(exp.input.mean, scale))
         size = exp.input.crop if crop is None else crop
         if not is_side(size):
             raise NetError(exp.name, f"input of side {size} is not 32k+1", f"take {neighbours(size)}")

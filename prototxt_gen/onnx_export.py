@@ -17,7 +17,7 @@ from prototxt_gen.onnx_graph import Graph
 from prototxt_gen.onnx_layers import CONVERTERS
 from prototxt_gen.onnx_learnt import batch_norm
 from prototxt_gen.optional import optional
-from prototxt_gen.prototxt import net_inputs, net_outputs
+from prototxt_gen.prototxt import layers_for, net_inputs, net_outputs
 from prototxt_gen.unfuse import unfuse
 
 OPSET, IR_VERSION = 18, 8  # of 2022: old enough for every engine in use
@@ -39,7 +39,7 @@ def to_onnx(
     """
     net = unfuse(net)
     outputs = list(outputs or net_outputs(net))
-    layers = _needed(net, outputs)
+    layers = layers_for(net, outputs)
     graph = Graph(layers, plain_view(weights), where)
     inputs = net_inputs(net)
     for blob, shape in inputs.items():
@@ -80,20 +80,6 @@ def _doc(card: ModelCard | None) -> str:
         return "input: B, G, R, scaled as in training; sides 32k+1"
     mean = ", ".join(f"{value:g}" for value in card.mean)
     return f"input: (BGR - [{mean}]) * {card.scale:g}, sides 32k+1"
-
-
-def _needed(net, outputs: Sequence[str]) -> list:
-    """Return the layers, in order, that the outputs depend on; the inputs' own layers are left out."""
-    wanted, layers = set(outputs), []
-    for layer in reversed(net.layer):
-        if layer.type != "Input" and wanted.intersection(layer.top):
-            layers.append(layer)
-            wanted.update(layer.bottom)
-    unknown = wanted.difference(net_inputs(net), *(layer.top for layer in layers))
-    if unknown:
-        fact = f"no layer makes {', '.join(sorted(unknown))}"
-        raise NetError(net.name, fact, f"choose outputs of {', '.join(net_outputs(net))}")
-    return layers[::-1]
 
 
 def _convert(graph: Graph, layers: Sequence) -> None:

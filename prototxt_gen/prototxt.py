@@ -1,5 +1,6 @@
 """Prototxts of others, read before Caffe sees them: it ends the process at one that it cannot read."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from prototxt_gen.caffe_proto import caffe_pb2
@@ -39,3 +40,32 @@ def net_outputs(net) -> tuple[str, ...]:
             waiting.pop(bottom, None)
         waiting.update(dict.fromkeys(layer.top))
     return tuple(waiting)
+
+
+def layers_for(net, outputs: Sequence[str]) -> list:
+    """Return the layers of a NetParameter, in order, that `outputs` depend on, but those of type Input.
+
+    Raises NetError for an output that no layer makes.
+    """
+    wanted, layers = set(outputs), []
+    for layer in reversed(net.layer):
+        if layer.type != "Input" and wanted.intersection(layer.top):
+            layers.append(layer)
+            wanted.update(layer.bottom)
+    unknown = wanted.difference(net_inputs(net), *(layer.top for layer in layers))
+    if unknown:
+        fact = f"no layer makes {', '.join(sorted(unknown))}"
+        raise NetError(net.name, fact, f"choose outputs of {', '.join(net_outputs(net))}")
+    return layers[::-1]
+
+
+def text_for(net, outputs: Sequence[str]) -> str:
+    """Return the prototxt of the part of a NetParameter that `outputs` depend on."""
+    from google.protobuf import text_format
+
+    part = type(net)()
+    part.CopyFrom(net)
+    del part.layer[:]
+    part.layer.extend(layer for layer in net.layer if layer.type == "Input")
+    part.layer.extend(layers_for(net, outputs))
+    return text_format.MessageToString(part)

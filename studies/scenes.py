@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.decoding import read_bytes
-from data_prep.scenes import Scene, find_scenes
+from data_prep.leave_out import read_leave_out
+from data_prep.scenes import Scene, find_scenes, image_ids
 from data_prep.splits import hold_out, make_split
 from prototxt_gen.errors import DataError
 from studies.plan import Data
@@ -33,10 +34,12 @@ def choose_study_scenes(data: Data, root: Path) -> StudyScenes:
     for folder in (data.land, *data.road):
         if not (root / folder).is_dir():
             raise DataError(root / folder, "is no folder", "say by --data where the data stands")
-    land = find_scenes([root / data.land])
-    road = find_scenes([root / folder for folder in data.road])
+    left_out = read_leave_out(data.leave_out and root / data.leave_out)
+    land = find_scenes([root / data.land], left_out)
+    road = find_scenes([root / folder for folder in data.road], left_out)
     if data.hold_out is not None:
-        parts = (hold_out(land, data.hold_out, part) for part in ("train", "test"))
+        listed = image_ids([root / data.land])
+        parts = (hold_out(land, data.hold_out, part, listed) for part in ("train", "test"))
     else:
         parts = (_split(land, "land", data.land_train, data.seed, part) for part in ("train", "test"))
     if data.road_train is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from inference.score_text import percent
+from inference.score_text import between, percent
 from studies.arms import ARMS
 from studies.conduct import ENSEMBLE, ONE_SCALE, SCALES
 from studies.plan import Study
@@ -102,8 +102,3 @@ def _scales(scales: Sequence[float], flip: bool) -> str:
 def mean_and_spread(row: Row) -> str:
     """Return "51.87 ± 0.30", or the mean alone where there is one seed."""
     return percent(row.mean) + ("" if row.spread is None else f" ± {percent(row.spread)}")
-
-
-def between(bounds: tuple[float, float] | None, sign: str = "") -> str:
-    """Return an interval in percent, nothing where there is none."""
-    return "" if bounds is None else " to ".join(f"{100 * bound:{sign}.2f}" for bound in bounds)

@@ -5,7 +5,7 @@ import argparse
 from pathlib import Path
 
 from cli import add_overwrite, run
-from data_options import add_leave_out, add_mapping, add_reading, add_task, add_workers
+from data_options import add_mapping, add_part, add_reading, add_task, add_workers
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -52,12 +52,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     add_mapping(parser)
     add_reading(parser)
-    add_leave_out(parser)
-    parts = parser.add_mutually_exclusive_group()
-    parts.add_argument("--split", type=Path, metavar="JSON", help="take one part of a split_data.py file")
-    parts.add_argument(
-        "--hold-out", type=int, metavar="K", help="keep every K-th scene, by id sorted as text, for testing"
-    )
+    add_part(parser, "take one part of")
     parser.add_argument(
         "--part",
         choices=["train", "test"],
@@ -72,7 +67,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Find, split, cut, write, and print a short summary."""
     args = parse_arguments()
-    from data_prep.choice import choose_scenes
+    from data_prep.choice import Part, choose_scenes
     from data_prep.classes import TASKS
     from data_prep.label_values import read_label_values
     from data_prep.lmdb_writer import write_database
@@ -90,9 +85,8 @@ def main() -> None:
         args.rotate,
         args.class_aware,
     )
-    scenes, noted = choose_scenes(
-        args.images, args.task, args.part, hold_out=args.hold_out, split=args.split, leave_out=args.leave_out
-    )
+    part = Part(args.task, args.part, args.hold_out, args.split, args.leave_out)
+    scenes, noted = choose_scenes(args.images, part), part.note()
     reading = Reading(args.stretch, args.bands)
     values = args.mapping and read_label_values(args.mapping, TASKS[args.task])
     if args.shuffle_labels:

@@ -15,6 +15,21 @@ def add_leave_out(parser: ArgumentParser) -> None:
     parser.add_argument("--leave-out", type=Path, metavar="FILE", help="scene ids to leave out, one a line")
 
 
+def add_part(parser: ArgumentParser, does: str) -> None:
+    """Add `--split`, `--hold-out` and `--leave-out`; `does` says what is done with one part."""
+    parts = parser.add_mutually_exclusive_group()
+    parts.add_argument(
+        "--split", type=Path, metavar="JSON", help=f"{does} the scenes in a split_data.py file"
+    )
+    parts.add_argument(
+        "--hold-out",
+        type=int,
+        metavar="K",
+        help=f"{does} the scenes, where every K-th, by id sorted as text, is for testing",
+    )
+    add_leave_out(parser)
+
+
 def add_mapping(parser: ArgumentParser) -> None:
     """Add `--mapping`: the numbers of true GeoTIFF masks."""
     parser.add_argument(

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import cli
-from data_options import add_mapping
+from data_options import add_mapping, add_part
 from tqdm import tqdm
 
 
@@ -23,6 +23,7 @@ def parse() -> argparse.Namespace:
     add_mapping(parser)
     parser.add_argument("--names", nargs="+", help="a name per --pred folder (default: its own)")
     parser.add_argument("--task", choices=("land", "road"), default="land", help="default: land")
+    add_part(parser, "score only the test part of")
     parser.add_argument("--only-predicted", action="store_true", help="skip true masks without prediction")
     parser.add_argument(
         "--at-least",
@@ -44,6 +45,7 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Print the scores; write them where asked."""
     arguments = parse()
+    from data_prep.choice import Part
     from data_prep.classes import TASKS
     from data_prep.label_values import read_label_values
     from inference import score_files, score_text
@@ -61,7 +63,8 @@ def main() -> None:
     resampling = Resampling(arguments.resamples, seed=arguments.seed)
     values = arguments.mapping and read_label_values(arguments.mapping, TASKS[arguments.task])
     progress = partial(tqdm, unit="scene", disable=None, leave=False)
-    paired = pair_folders(arguments.truth, arguments.pred, arguments.only_predicted)
+    part = Part(arguments.task, "test", arguments.hold_out, arguments.split, arguments.leave_out)
+    paired = pair_folders(arguments.truth, arguments.pred, arguments.only_predicted, part)
     evaluations = {
         name: evaluate(pairs, TASKS[arguments.task], progress, resampling, values)
         for name, pairs in zip(names, paired, strict=True)

@@ -20,6 +20,7 @@ def main() -> None:
     from prototxt_gen.caffemodel import read_caffemodel, write_caffemodel
     from prototxt_gen.files import staged_folder
     from prototxt_gen.fold import fold
+    from prototxt_gen.input_comment import input_comment
     from prototxt_gen.model_card import read_card, write_card
     from prototxt_gen.prototxt import read_net
 
@@ -29,7 +30,7 @@ def main() -> None:
     with staged_folder(args.out, args.overwrite, known_by=("weights.caffemodel",)) as staged:
         header = f"# {args.deploy.name} without BatchNorm, by tools/fold_bn.py."
         if card:
-            header += f"\n# Input: (BGR - {list(card.mean)}), any size 32k+1"
+            header += f"\n# {input_comment(card.mean)}"
         text = text_format.MessageToString(folded)
         (staged / "deploy.prototxt").write_text(f"{header}\n\n{text}", encoding="utf-8")
         write_caffemodel(staged / "weights.caffemodel", net.name, weights)

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import cli
-from data_options import add_reading
+from data_options import add_part, add_reading
 
 from inference.engine_names import CAFFE, ENGINES
 
@@ -60,16 +60,7 @@ def parse() -> argparse.Namespace:
     maps.add_argument(
         "--confidence", action="store_true", help="<id>_confidence.tif: of the likeliest class, value / 254"
     )
-    parts = parser.add_mutually_exclusive_group()
-    parts.add_argument(
-        "--hold-out",
-        type=int,
-        metavar="K",
-        help="only the scenes that build_lmdb.py --hold-out K left for testing",
-    )
-    parts.add_argument(
-        "--split", type=Path, metavar="JSON", help="only the scenes of the test part of a split_data.py file"
-    )
+    add_part(parser, "map only the test part of")
     cli.add_overwrite(parser)
     arguments = parser.parse_intermixed_args()
     # `--weights W.caffemodel INPUT` may stand in this order too.

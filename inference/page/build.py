@@ -5,7 +5,6 @@ from functools import cache
 from pathlib import Path
 
 import jinja2
-from markupsafe import Markup
 
 from data_prep.classes import TASKS, Task
 from data_prep.label_values import read_label_values
@@ -87,7 +86,7 @@ def page(folder: Path, scores: Path | None, scenes: Folders | None, count: int) 
         .render(
             name=run.experiment.name,
             style=style(),
-            script=Markup(_asset(SCRIPT)),
+            script=_asset(SCRIPT),
             facts=facts(run),
             charts=drawn,
             task=task.name,
@@ -131,9 +130,9 @@ def _legend(task: Task) -> list[tuple[str, str]]:
     return [(name, "#{:02x}{:02x}{:02x}".format(*colour)) for name, colour in entries]
 
 
-def style() -> Markup:
+def style() -> str:
     """Return the styles that pages share."""
-    return Markup("".join(_asset(name) for name in STYLES))
+    return "".join(_asset(name) for name in STYLES)
 
 
 def _asset(name: str) -> str:

@@ -11,7 +11,7 @@ from data_prep.label_values import LabelValues
 from inference.evaluation import confusion_of
 from inference.folders import MaskPair
 from inference.score_files import scene_numbers
-from inference.score_text import percent
+from inference.score_text import between, percent
 from prototxt_gen.errors import DataError
 
 WHITE_FROM = 0.745  # the cell's colour (--cell in report.css) is so dark there that white reads better
@@ -166,8 +166,3 @@ def matrix_rows(scores: ScoreFile) -> tuple[list[str], list[tuple[str, str, list
         cells = [Cell(percent(share), share or 0.0, (share or 0.0) >= WHITE_FROM) for share in shares]
         rows.append((name, f"{total:,}", cells))
     return columns, rows
-
-
-def between(bounds: Bounds) -> str:
-    """Return an interval in percent, nothing where there is none."""
-    return "" if bounds is None else f"{100 * bounds[0]:.2f} to {100 * bounds[1]:.2f}"

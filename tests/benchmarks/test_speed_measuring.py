@@ -116,7 +116,7 @@ def test_rows_make_room_for_each_other_and_what_never_fits_is_left_out(tmp_path,
             super().close()
 
     monkeypatch.setattr(speed_measuring, "Process", Counted)
-    monkeypatch.setattr(speed_measuring, "available", lambda: 100.0 - 60 * len(alive))
+    monkeypatch.setattr(speed_measuring, "available_bytes", lambda: 100.0 - 60 * len(alive))
     results = measured(tmp_path, rows)
     assert results["giant"].remark.startswith("left out: may need")
     assert [len(results[name].seconds) for name in "ab"] == [2, 2]

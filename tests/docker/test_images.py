@@ -59,6 +59,7 @@ def test_both_kinds_end_as_a_user_that_is_not_root_after_a_smoke_test():
         assert "RUN docker/entrypoint.sh smoke\n" in after
         assert "USER" not in after
         assert "VOLUME" in after
+        assert 'ENTRYPOINT ["tini", "-s", "--", "/opt/dfcnet/docker/entrypoint.sh"]' in after
 
 
 def test_the_base_is_an_argument_with_a_dated_default():
@@ -229,9 +230,9 @@ def test_what_the_dockerfile_copies_reaches_the_builder():
 
 
 def test_compose_makes_no_folder_of_its_own_and_names_all_that_it_needs():
-    """Docker makes a missing one for root, where the image's user cannot write."""
+    """Docker makes a missing one for root, where the image's user cannot write; not so in this long form."""
     text = (ROOT / "compose.yaml").read_text()
-    assert "create_host_path: false" in text.split("&folder")[1].split("\n\n")[0]
+    assert text.split("&folder\n")[1].split("\n\n")[0] == "  type: bind"
     volumes = re.findall(r"^      - (.*)$", "".join(re.findall(r"volumes:\n((?:      .*\n)+)", text)), re.M)
     mounts = [
         re.fullmatch(r"\{<<: \*folder, source: \./(\w+), target: (\S+?)(, .*)?\}", line) for line in volumes

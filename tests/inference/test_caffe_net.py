@@ -28,6 +28,15 @@ def test_probabilities_equal_numpys(pixel_net, task, classes, side, count):
         np.testing.assert_allclose(net(part), expected.transpose(0, 3, 1, 2), atol=1e-6)
 
 
+def test_the_other_tasks_head_is_neither_loaded_nor_computed(tmp_path, pixel_net):
+    deploy = write_deploy(tmp_path / "other.prototxt", 33, land=6, road=5)  # the file has 2 for road
+    net = CaffeNet(read_deploy(deploy), pixel_net[1], "land")
+    assert "land_score" in net._net._layer_names
+    assert not [name for name in net._net._layer_names if name.startswith("road")]
+    with pytest.raises(WeightsError, match="road_score"):
+        CaffeNet(read_deploy(deploy), pixel_net[1], "road")
+
+
 def test_a_missing_task_is_named(tmp_path, pixel_net):
     deploy = write_deploy(tmp_path / "land.prototxt", 33, land=6)
     with pytest.raises(NetError, match=r"land\.prototxt: has no output road_prob .*land_prob"):

@@ -32,6 +32,13 @@ def test_every_third_scene_tests_and_all_roads_train(root):
     assert ids(scenes.road) == ["w", "x", "y", "z"]
 
 
+def test_scenes_that_are_left_out_move_no_other(root):
+    (root / "bad.txt").write_text("2\n3\nx\n")
+    scenes = choose_study_scenes(HOLD_OUT.model_copy(update={"leave_out": "bad.txt"}), root)
+    assert (ids(scenes.land_train), ids(scenes.land_test)) == (["1", "4", "5"], ["6"])
+    assert ids(scenes.road) == ["w", "y", "z"]
+
+
 def test_so_many_train_as_the_command_for_splits_would_choose(root):
     scenes = choose_study_scenes(SPLIT, root)
     split = make_split("land", "123456", 4, 5)

@@ -3,12 +3,13 @@
 import json
 from pathlib import Path
 
+from inference.score_text import between
 from studies.arms import CONTRASTS
 from studies.conduct import ENSEMBLE, ONE_SCALE, SCALES
 from studies.plan import read_study
 from studies.report import time_spent
 from studies.results import Difference, Results, Row
-from studies.tables import between, tables
+from studies.tables import tables
 
 SMALL, _ = read_study(Path(__file__).parents[2] / "studies/small.toml")
 IOU = dict.fromkeys(("urban", "agriculture", "rangeland", "forest", "water", "barren"), 0.25)

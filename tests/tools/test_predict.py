@@ -221,7 +221,7 @@ def test_a_wrong_option_is_named(work, run_tool, change, words):
 def test_weights_that_do_not_fit_are_named(work, run_tool):
     folder, arguments, _ = work
     write_deploy(folder / "deploy.prototxt", 33, land=6, road=3)
-    refused(run_tool("predict.py", *arguments), "net.caffemodel", "road_score", "2", "3")
+    refused(run_tool("predict.py", *arguments, "--task", "road"), "net.caffemodel", "road_score", "2", "3")
 
 
 def test_an_empty_folder_is_named(work, run_tool):

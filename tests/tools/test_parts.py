@@ -1,0 +1,105 @@
+"""What trained never tests: the commands that build, map and score agree on the parts of a folder."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from data_prep.classes import TASKS
+from inference.masks import write_map
+from tests.conftest import refused
+from tests.inference.pixel_net import make_pixel_net
+
+pytestmark = pytest.mark.caffe
+
+BAD = {"02"}  # left out
+IDS = [f"{number:02}" for number in range(11)]
+FIFTH = ["04", "09"]  # every fifth of the eleven
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A folder `scenes` of eleven small scenes, a list `bad.txt`, and a net; return the folder above."""
+    (tmp_path / "bad.txt").write_text("".join(f"{id}\n" for id in BAD))
+    rng = np.random.default_rng(5)
+    for id in IDS:
+        write_map(tmp_path / "scenes" / f"{id}_mask.png", rng.integers(0, 6, (40, 40)), TASKS["land"])
+        image = rng.integers(0, 256, (40, 40, 3), np.uint8)
+        cv2.imwrite(str(tmp_path / "scenes" / f"{id}_sat.png"), image)
+    make_pixel_net(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def call(data, run_tool, monkeypatch):
+    """Return functions build, predict and evaluate that call the tools on `scenes` with further options."""
+    monkeypatch.chdir(data)
+    [deploy], [weights] = data.glob("*.prototxt"), data.glob("*.caffemodel")
+
+    def build(*options):
+        command = ["build_lmdb.py", "land", "--images", "scenes", "--crop", 33, "--margin", 0, "--out", "db"]
+        return run_tool(*command, "--overwrite", *options)
+
+    def predict(*options):
+        command = ["predict.py", "--deploy", deploy, "--weights", weights, "--out", "maps", "scenes"]
+        return run_tool(*command, *options)
+
+    def evaluate(*options):
+        return run_tool("evaluate.py", "--truth", "scenes", "--pred", "maps", *options)
+
+    return build, predict, evaluate
+
+
+def trained(data) -> set[str]:
+    return {entry["id"] for entry in json.loads((data / "db" / "manifest.json").read_text())["inputs"]}
+
+
+def mapped(data) -> list[str]:
+    return sorted(path.name.partition("_")[0] for path in (data / "maps").glob("*_mask.png"))
+
+
+@pytest.mark.parametrize("list_given", [(), ("--leave-out", "bad.txt")])
+def test_no_scene_that_trained_is_mapped_with_the_list_or_without(data, call, list_given):
+    build, predict, evaluate = call
+    assert build("--hold-out", 5, "--leave-out", "bad.txt").returncode == 0
+    assert trained(data) == {*IDS} - BAD - {*FIFTH}
+    assert predict("--hold-out", 5, *list_given).returncode == 0
+    assert mapped(data) == FIFTH
+    done = evaluate("--hold-out", 5, *list_given)
+    assert done.returncode == 0, done.stderr
+    assert "2 scenes, 3,200 scored pixels" in done.stdout
+
+
+def test_a_split_goes_with_the_list_that_it_was_made_with(data, call, run_tool):
+    build, predict, evaluate = call
+    options = ("--split", "split.json", "--leave-out", "bad.txt")
+    split = run_tool("split_data.py", "land", "scenes", "--train", 7, "--out", *options[1:])
+    assert split.returncode == 0, split.stderr
+    assert build(*options).returncode == 0
+    refused(predict(*options[:2]), "split.json: lacks scene 02", "leave it out")
+    assert predict(*options).returncode == 0
+    assert len(mapped(data)) == 3
+    assert {*mapped(data)} == {*IDS} - BAD - trained(data)
+    assert "3 scenes, 4,800 scored" in evaluate(*options).stdout
+
+
+def test_maps_of_other_scenes_are_not_scored_and_missing_ones_are_named(data, call):
+    _, predict, evaluate = call
+    assert predict().returncode == 0  # all eleven, trained or not
+    assert "2 scenes, 3,200 scored pixels" in evaluate("--hold-out", 5).stdout
+    (data / "maps" / "09_mask.png").unlink()
+    refused(evaluate("--hold-out", 5), "maps/09_mask.png", "is missing (prediction)")
+
+
+def test_test_scenes_that_the_inputs_lack_are_told(data, call, run_tool):
+    _, predict, evaluate = call
+    assert run_tool("split_data.py", "land", "scenes", "--train", 8, "--out", "split.json").returncode == 0
+    gone = json.loads((data / "split.json").read_text())["test"][0]
+    for path in (data / "scenes").glob(f"{gone}_*"):
+        path.unlink()
+    done = predict("--split", "split.json")
+    assert done.returncode == 0
+    assert f"warning: split.json: has 1 test scenes that the folders lack, as {gone}; " in done.stderr
+    assert len(mapped(data)) == 2
+    refused(evaluate("--split", "split.json"), f"that the folders lack, as {gone}", "--leave-out")
