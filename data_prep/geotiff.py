@@ -4,10 +4,12 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import rasterio
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 from rasterio.windows import Window
 
@@ -26,6 +28,21 @@ SETTINGS = {
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # of TIFF and BigTIFF
 # What GDAL says becomes an error here, or is no matter: not lines on stderr.
 logging.getLogger("rasterio").addHandler(logging.NullHandler())
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a raster lies: what its maps take over."""
+
+    crs: object
+    transform: object
+    gcps: tuple[list, object]
+    rpcs: object
+
+
+def place_of(dataset: rasterio.DatasetReader) -> Place:
+    """Return where a dataset lies; a plain TIFF has no CRS and the identity as transform."""
+    return Place(dataset.crs, dataset.transform, dataset.gcps, dataset.rpcs)
 
 
 @contextmanager
@@ -77,10 +94,15 @@ def valid_window(
 
     `shape` as in `read_window`.
     """
+    kinds = dataset.colorinterp
     try:
-        return dataset.dataset_mask(window=Window.from_slices(rows, columns), out_shape=shape) > 0
+        valid = dataset.dataset_mask(window=Window.from_slices(rows, columns), out_shape=shape) > 0
     except (RasterioError, ValueError, MemoryError) as error:
         raise damaged(dataset, error) from error
+    # rasterio asks the first band alone whether there is alpha: it is not seen where it comes first.
+    if ColorInterp.alpha in kinds and MaskFlags.alpha not in dataset.mask_flag_enums[0]:
+        valid &= read_window(dataset, kinds.index(ColorInterp.alpha) + 1, rows, columns, shape) > 0
+    return valid
 
 
 def damaged(dataset: rasterio.DatasetReader, error: Exception) -> DataError:

@@ -18,13 +18,17 @@ from data_prep.decoding import read_bytes
 from prototxt_gen.errors import DataError
 
 IGNORE_NAME = "ignore"
+TABLE_BITS = 16  # of integers for which a table of all is quicker than a search for each
 
 
 @dataclass(frozen=True)
 class LabelValues:
-    """Numbers of a label raster and their labels: `labels[k]` is the label of `numbers[k]`, both sorted."""
+    """Numbers of a label raster and their labels: `labels[k]` is the label of `numbers[k]`, sorted by number.
 
-    path: Path
+    `path` is the mapping file, None where the numbers are the labels themselves.
+    """
+
+    path: Path | None
     numbers: tuple[int, ...]
     labels: tuple[int, ...]
 
@@ -33,20 +37,36 @@ class LabelValues:
         known = dict(enumerate(task.classes)) | {IGNORE: IGNORE_NAME}
         return {str(number): known[label] for number, label in zip(self.numbers, self.labels, strict=True)}
 
+    def _remedy(self, value: int) -> str:
+        if self.path is None:
+            known = ", ".join(map(str, self.numbers))
+            return f"give class numbers ({known}); other numbers of true masks are mapped by --mapping"
+        return f'add {value} = "<class>" or "{IGNORE_NAME}" to {self.path}'
+
     def apply(self, values: np.ndarray, nodata: np.ndarray, where: object) -> np.ndarray:
         """Turn integers (H, W) into labels, uint8 (H, W); IGNORE where `nodata`, bool (H, W), is true.
 
         Raises DataError, naming `where`, for a number that the file does not have.
         """
-        numbers = np.array(self.numbers, np.int64)
-        wide = values.astype(np.int64, casting="safe")
-        at = np.searchsorted(numbers, wide).clip(max=len(numbers) - 1)
-        strange = (numbers[at] != wide) & ~nodata
+        limits = np.iinfo(values.dtype)
+        if limits.bits <= TABLE_BITS:
+            labels, known = self._look_up(np.arange(limits.min, limits.max + 1))
+            at = values if limits.min == 0 else values.astype(np.int32) - limits.min
+            labels, known = labels[at], known[at]
+        else:
+            labels, known = self._look_up(values.astype(np.int64, casting="safe"))
+        strange = ~(known | nodata)
         if strange.any():
-            value = int(wide[strange][0])
+            value = int(values[strange][0])
             fact = f"holds {value} ({strange.sum()} pixels of no known number)"
-            raise DataError(where, fact, f'add {value} = "<class>" or "{IGNORE_NAME}" to {self.path}')
-        return np.where(nodata, np.uint8(IGNORE), np.array(self.labels, np.uint8)[at])
+            raise DataError(where, fact, self._remedy(value))
+        return np.where(nodata, np.uint8(IGNORE), labels)
+
+    def _look_up(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the labels of integers, uint8, and where they are known, bool."""
+        numbers = np.array(self.numbers, np.int64)
+        at = np.searchsorted(numbers, values).clip(max=len(numbers) - 1)
+        return np.array(self.labels, np.uint8)[at], numbers[at] == values
 
 
 def read_label_values(path: Path, task: Task) -> LabelValues:

@@ -15,6 +15,7 @@ from data_prep.datums import OVERHEAD, largest_datum, to_datum
 from data_prep.growing_lmdb import GrowingLMDB, file_size
 from data_prep.label_values import LabelValues
 from data_prep.manifest import DATA, MANIFEST, Database, label_names, read_manifest, write_manifest
+from data_prep.reading import AS_IT_IS, Reading
 from data_prep.records import Recipe, make_record
 from data_prep.road_masks import refuse_road_masks
 from data_prep.scenes import Scene, open_scene
@@ -50,21 +51,22 @@ def write_database(
     *,
     workers: int = 1,
     values: LabelValues | None = None,
+    reading: Reading = AS_IT_IS,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Database:
     """Write `recipe.variants` records of each scene to a new LMDB at `out`, whole or not at all.
 
     Keys are `00000017_<id>_<variant>`: Caffe reads in key order and never shuffles, so the numbers are
     a permutation drawn from the seed. The same scenes and recipe give the same bytes, with any number
-    of `workers`. `split` is noted in the manifest, `values` maps the numbers of GeoTIFF masks, `tell`
-    gets the estimated size. Raises DataError for a bad scene, OutputError for an output that is in the
-    way or a disk that is too full.
+    of `workers`. `split` is noted in the manifest, `values` maps the numbers of GeoTIFF masks, `reading`
+    says how their images are read, `tell` gets the estimated size. Raises DataError for a bad scene,
+    OutputError for an output that is in the way or a disk that is too full.
     """
     check_workers(workers)
     refuse_existing(out, overwrite, known_by=(MANIFEST,))
     refuse_road_masks(scenes, TASKS[recipe.task])
     caffe_pb2()  # say now, not after the first scene, that Caffe is missing
-    make = partial(_scene_records, recipe=recipe, values=values)
+    make = partial(_scene_records, recipe=recipe, values=values, reading=reading)
     with sole_builder(out):
         tell(_check_disk(scenes, recipe, make, out))
         with staged_folder(out, overwrite, known_by=(MANIFEST,)) as staged:
@@ -73,8 +75,13 @@ def write_database(
                 names = label_names(recipe.task)
                 pixels = dict(zip(names, map(int, counts), strict=True))
                 database = Database(len(scenes) * recipe.variants, pixels, (staged / DATA).stat().st_size)
-                mapping = values and values.names(TASKS[recipe.task])
-                write_manifest(staged, recipe, database, inputs, split=split, mapping=mapping)
+                notes = {
+                    "split": split,
+                    "mapping": values and values.names(TASKS[recipe.task]),
+                    "bands": reading.bands,
+                    "stretch": reading.stretch,
+                }
+                write_manifest(staged, recipe, database, inputs, **notes)
             except (lmdb.Error, OSError) as error:
                 raise OutputError(
                     out, f"cannot be written ({error})", "check the disk's free space"
@@ -83,12 +90,12 @@ def write_database(
 
 
 def _scene_records(
-    job: tuple[Scene, range], recipe: Recipe, values: LabelValues | None
+    job: tuple[Scene, range], recipe: Recipe, values: LabelValues | None, reading: Reading
 ) -> Iterator[tuple[_Made, bytes]]:
     """Make some variants of one scene, which is decoded once; yield each with its serialised Datum."""
     scene, variants = job
     task = TASKS[recipe.task]
-    with open_scene(scene, task, values) as pixels:
+    with open_scene(scene, task, values, reading) as pixels:
         for variant in variants:
             record = make_record(pixels, scene.id, variant, recipe)
             counts = check_labels(record[3], task, f"{scene.id} variant {variant}")
@@ -103,6 +110,7 @@ def _inputs(scene: Scene, pixels) -> dict:
         "image_sha256": pixels.image_sha256,
         "mask": str(scene.mask),
         "mask_sha256": pixels.mask_sha256,
+        **pixels.read_as,
     }
 
 

@@ -1,18 +1,21 @@
-"""GeoTIFF scenes of any size, read in windows: an 8-bit image and a raster of integers for its labels."""
+"""GeoTIFF scenes of any size, read in windows: an image, and a raster of integers for its labels."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import rasterio
-from rasterio.enums import ColorInterp
 
 from data_prep.decoding import file_checksum
-from data_prep.geotiff import SETTINGS, open_geotiff, read_window, valid_window
+from data_prep.geotiff import SETTINGS, open_geotiff
+from data_prep.label_rasters import LabelRaster
 from data_prep.label_values import LabelValues
+from data_prep.reading import AS_IT_IS, Reading
+from data_prep.records import MEAN_BGR
+from data_prep.scene_image import SceneImage, image_in
 from data_prep.scenes import size_mismatch
 from prototxt_gen.errors import DataError
 
@@ -23,9 +26,10 @@ SAME_PLACE = 0.5  # pixels by which two rasters of one place may differ
 class RasterPixels:
     """An open scene; windows are read when asked for. Same methods as ScenePixels."""
 
-    image: rasterio.DatasetReader
-    mask: rasterio.DatasetReader
-    values: LabelValues
+    image_path: Path
+    mask_path: Path
+    image: SceneImage
+    labels: LabelRaster
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -35,50 +39,49 @@ class RasterPixels:
     @cached_property
     def image_sha256(self) -> str:
         """The image file's SHA-256."""
-        return file_checksum(Path(self.image.name))
+        return file_checksum(self.image_path)
 
     @cached_property
     def mask_sha256(self) -> str:
         """The mask file's SHA-256."""
-        return file_checksum(Path(self.mask.name))
+        return file_checksum(self.mask_path)
+
+    @property
+    def read_as(self) -> dict:
+        """The bands of red, green and blue, and the values that became 0 and 255 (None: 0 and 255)."""
+        stretch = self.image.stretch
+        pairs = stretch and [list(pair) for pair in zip(stretch.low, stretch.high, strict=True)][::-1]
+        return {"bands": list(self.image.source.bands)[::-1], "stretch": pairs}
 
     def read_image(self, rows: slice, columns: slice) -> np.ndarray:
-        """Return a window of the image, uint8 (h, w, 3), BGR; grey gives three equal channels."""
-        bands = [3, 2, 1] if self.image.count >= 3 else [1, 1, 1]
-        return np.ascontiguousarray(read_window(self.image, bands, rows, columns).transpose(1, 2, 0))
+        """Return a window of the image as prediction reads it, in whole numbers: uint8 (h, w, 3), BGR.
+
+        Without data it is the mean colour.
+        """
+        pixels = self.image.read(rows, columns)
+        return np.ascontiguousarray(pixels if pixels.dtype == np.uint8 else np.rint(pixels).astype(np.uint8))
 
     def read_labels(self, rows: slice, columns: slice) -> np.ndarray:
         """Return a window of the labels, uint8 (h, w): IGNORE where image or mask has no data."""
-        values = read_window(self.mask, 1, rows, columns)
-        valid = valid_window(self.mask, rows, columns) & valid_window(self.image, rows, columns)
-        return self.values.apply(values, ~valid, self.mask.name)
+        return self.labels.read(rows, columns, image_valid=self.image.valid(rows, columns))
 
 
 @contextmanager
-def open_raster(image: Path, mask: Path, values: LabelValues) -> Iterator[RasterPixels]:
+def open_raster(
+    image: Path, mask: Path, values: LabelValues, reading: Reading = AS_IT_IS
+) -> Iterator[RasterPixels]:
     """Open a scene of two GeoTIFFs; raise DataError, naming the file, for what cannot be used.
 
-    The image has 8 bits and one or three bands, and maybe an alpha band; the mask one band of integers
-    of at most 32 bits. Both have the same size and, where both say it, cover the same place.
+    The image is any that prediction reads too; the mask one band of integers of at most 32 bits. Both
+    have the same size and, where both say it, cover the same place.
     """
+    reading = replace(reading, fill=MEAN_BGR)
     with rasterio.Env(**SETTINGS), open_geotiff(image) as pixels, open_geotiff(mask) as numbers:
-        _check_image(pixels)
-        if numbers.count != 1 or np.dtype(numbers.dtypes[0]).kind not in "iu":
-            fact = f"has {numbers.count} bands of {numbers.dtypes[0]}"
-            raise DataError(mask, fact, "give one band of integers, of at most 32 bits")
+        scene = RasterPixels(image, mask, image_in(pixels, reading), LabelRaster(numbers, values))
         if numbers.shape != pixels.shape:
             raise size_mismatch(mask, numbers.shape, pixels.shape)
         check_place(pixels, numbers)
-        yield RasterPixels(pixels, numbers, values)
-
-
-def _check_image(image: rasterio.DatasetReader) -> None:
-    colours = image.count - (ColorInterp.alpha in image.colorinterp)
-    palette = image.colorinterp[0] == ColorInterp.palette
-    if colours not in (1, 3) or set(image.dtypes) != {"uint8"} or palette:
-        kind = " with a palette" if palette else ""
-        fact = f"has {image.count} bands of {image.dtypes[0]}{kind}"
-        raise DataError(image.name, fact, "export it as 8-bit RGB or grey")
+        yield scene
 
 
 def check_place(image: rasterio.DatasetReader, mask: rasterio.DatasetReader, what: str = "its image") -> None:

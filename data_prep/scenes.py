@@ -11,11 +11,14 @@ import numpy as np
 from data_prep.classes import Task, labels_from_mask
 from data_prep.decoding import decode, read_bytes
 from data_prep.label_values import LabelValues
+from data_prep.reading import AS_IT_IS, Reading
 from prototxt_gen.errors import DataError
 
-IMAGE_ENDINGS = ("_sat.jpg", "_sat.jpeg", "_sat.png")
-MASK_ENDING = "_mask.png"
-RASTER_ENDING, LABELS_ENDING = "_sat.tif", "_mask.tif"  # GeoTIFF: image, and integers that a file maps
+MASK_ENDING, LABELS_ENDING = "_mask.png", "_mask.tif"
+RASTER_ENDINGS = ("_sat.tif", "_sat.tiff")  # GeoTIFF
+IMAGE_ENDINGS = ("_sat.jpg", "_sat.jpeg", "_sat.png", *RASTER_ENDINGS)
+LABELS_ENDINGS = (LABELS_ENDING, f"{LABELS_ENDING}f")  # of GeoTIFFs: integers that a file maps
+MASK_ENDINGS = (MASK_ENDING, *LABELS_ENDINGS)
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Scene:
     @property
     def is_raster(self) -> bool:
         """Whether it is a pair of GeoTIFFs."""
-        return self.image.name.endswith(RASTER_ENDING)
+        return self.image.name.endswith(RASTER_ENDINGS)
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,11 @@ class ScenePixels:
     def shape(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.labels.shape
+
+    @property
+    def read_as(self) -> dict:
+        """Nothing: a picture is read in one way only."""
+        return {}
 
     def read_image(self, rows: slice, columns: slice) -> np.ndarray:
         """Return a window of the image, uint8 (h, w, 3), BGR."""
@@ -94,8 +102,7 @@ def survey(
 def image_ids(folders: Iterable[Path]) -> set[str]:
     """Return the ids of all images in `folders`, usable or not."""
     names = (path.name for folder in folders for path in Path(folder).iterdir())
-    endings = (*IMAGE_ENDINGS, RASTER_ENDING)
-    return {name.removesuffix(ending) for name in names for ending in endings if name.endswith(ending)}
+    return {name.removesuffix(ending) for name in names for ending in IMAGE_ENDINGS if name.endswith(ending)}
 
 
 def _listing(folder: Path) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
@@ -104,7 +111,7 @@ def _listing(folder: Path) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
         raise DataError(folder, "is no folder", "give a folder of <id>_sat.jpg and <id>_mask.png")
     names = sorted(path.name for path in folder.iterdir())
     found = []
-    for endings in ((*IMAGE_ENDINGS, RASTER_ENDING), (MASK_ENDING, LABELS_ENDING)):
+    for endings in (IMAGE_ENDINGS, MASK_ENDINGS):
         by_id: dict[str, list[str]] = {}
         for name in names:
             for ending in endings:
@@ -128,10 +135,13 @@ def _pair(folder: Path, id: str, images: list[str], masks: list[str], known: dic
         other = path if twin != path else known[id]
         raise DataError(twin, f"scene {id} is also {other}", "leave one of the two out")
     known[id] = path
-    mask = id + (LABELS_ENDING if path.name.endswith(RASTER_ENDING) else MASK_ENDING)
-    if mask not in masks:
-        raise DataError(path, f"has no mask {mask}", "add the mask or remove the image")
-    return Scene(id, path, folder / mask)
+    fitting = LABELS_ENDINGS if path.name.endswith(RASTER_ENDINGS) else (MASK_ENDING,)
+    found = [name for name in masks if name.endswith(fitting)]
+    if not found:
+        raise DataError(path, f"has no mask {id}{fitting[0]}", "add the mask or remove the image")
+    if len(found) > 1:
+        raise DataError(folder / found[1], f"is a mask of {id} beside {found[0]}", "leave one of the two out")
+    return Scene(id, path, folder / found[0])
 
 
 def _check_file(folder: Path, name: str, id: str) -> None:
@@ -157,20 +167,23 @@ def printable(text: object) -> str:
 
 
 @contextmanager
-def open_scene(scene: Scene, task: Task, values: LabelValues | None = None) -> Iterator:
+def open_scene(
+    scene: Scene, task: Task, values: LabelValues | None = None, reading: Reading = AS_IT_IS
+) -> Iterator:
     """Yield a scene's pixels: decoded ScenePixels, or RasterPixels that read a GeoTIFF window by window.
 
-    `values` maps the numbers in GeoTIFF masks to labels. Raises DataError, naming the file, for
-    anything wrong with the scene.
+    `values` maps the numbers in GeoTIFF masks to labels, `reading` says how their images are read. Raises
+    DataError, naming the file, for anything wrong with the scene.
     """
     if not scene.is_raster:
+        reading.no_bands_for(scene.image)
         yield read_scene(scene, task)
         return
     from data_prep.rasters import open_raster
 
     if values is None:
         raise DataError(scene.mask, "holds numbers", "say by --mapping which class each of them is")
-    with open_raster(scene.image, scene.mask, values) as pixels:
+    with open_raster(scene.image, scene.mask, values, reading) as pixels:
         yield pixels
 
 

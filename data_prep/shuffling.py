@@ -8,12 +8,17 @@ import numpy as np
 
 from data_prep.classes import Task
 from data_prep.label_values import LabelValues
+from data_prep.reading import AS_IT_IS, Reading
 from data_prep.scenes import Scene, open_scene
 from prototxt_gen.errors import DataError
 
 
 def shuffle_masks(
-    scenes: Sequence[Scene], task: Task, seed: int, values: LabelValues | None = None
+    scenes: Sequence[Scene],
+    task: Task,
+    seed: int,
+    values: LabelValues | None = None,
+    reading: Reading = AS_IT_IS,
 ) -> list[Scene]:
     """Return the scenes in their order, each with the mask of another scene of the same size.
 
@@ -22,7 +27,7 @@ def shuffle_masks(
     """
     by_size: dict[tuple[int, int], list[Scene]] = defaultdict(list)
     for scene in scenes:
-        with open_scene(scene, task, values) as pixels:
+        with open_scene(scene, task, values, reading) as pixels:
             by_size[pixels.shape].append(scene)
     rng = np.random.default_rng(seed)
     masks = {}

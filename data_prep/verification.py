@@ -13,6 +13,7 @@ from tqdm import tqdm
 from data_prep.classes import TASKS, Task, check_labels
 from data_prep.label_values import LabelValues
 from data_prep.manifest import class_shares, label_names
+from data_prep.reading import AS_IT_IS, Reading
 from data_prep.scenes import Scene, open_scene, survey
 from data_prep.workers import check_workers, ordered
 from prototxt_gen.errors import DataError
@@ -117,6 +118,7 @@ def verify(
     *,
     workers: int = 1,
     values: LabelValues | None = None,
+    reading: Reading = AS_IT_IS,
     leave_out: Collection[str] = (),
 ) -> Report:
     """Check every scene of `folders`; problems of scenes go into the report.
@@ -130,7 +132,7 @@ def verify(
             problems.append(_problem(id, found))
         else:
             scenes.append(found)
-    make = partial(_check, task=TASKS[task], values=values)
+    make = partial(_check, task=TASKS[task], values=values, reading=reading)
     results = ordered(make, scenes, workers)
     for result, _ in tqdm(results, total=len(scenes), unit="scene", desc="verify", disable=None):
         (checked if isinstance(result, Checked) else problems).append(result)
@@ -138,10 +140,12 @@ def verify(
     return Report(task, sound, sorted(problems + twins, key=lambda problem: problem.id))
 
 
-def _check(scene: Scene, task: Task, values: LabelValues | None) -> Iterator[tuple[Checked | Problem, bytes]]:
+def _check(
+    scene: Scene, task: Task, values: LabelValues | None, reading: Reading
+) -> Iterator[tuple[Checked | Problem, bytes]]:
     """Read one scene whole; yield what was found, as a result without bytes."""
     try:
-        with open_scene(scene, task, values) as pixels:
+        with open_scene(scene, task, values, reading) as pixels:
             height, width = pixels.shape
             content = hashlib.sha256(f"{height} {width} ".encode())
             counts = np.zeros(len(task.classes) + 1, np.int64)

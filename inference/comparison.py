@@ -1,14 +1,16 @@
 """The scenes of a comparison: which ones, and their image, truth and predictions read and shrunk."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from data_prep.classes import Task
+from data_prep.label_values import LabelValues
 from inference.folders import find_images, find_masks, pick
-from inference.label_files import open_labels
+from inference.label_files import Labels, open_labels, open_truth
 from inference.overview import read_overview
 from prototxt_gen.errors import DataError
 
@@ -58,21 +60,31 @@ def choose_images(images: Path, ids: Sequence[str] | None, rows: int) -> dict[st
 
 
 def read_rows(
-    images: Path, truth: Path, predicted: Sequence[Path], ids: Sequence[str], task: Task
+    images: Path,
+    truth: Path,
+    predicted: Sequence[Path],
+    ids: Sequence[str],
+    task: Task,
+    values: LabelValues | None = None,
 ) -> Iterator[Row]:
-    """Yield the scenes `ids`, shrunk to what a figure shows; DataError for a missing or broken file."""
+    """Yield the scenes `ids`, shrunk to what a figure shows; DataError for a missing or broken file.
+
+    `values` says which class each number in a true GeoTIFF mask is.
+    """
     pictures = _images(images)
-    folders = [find_masks(folder) for folder in (truth, *predicted)]
+    true_masks, *folders = [find_masks(folder) for folder in (truth, *predicted)]
     for id in ids:
         image, shape = read_overview(_image_of(images, pictures, id), LONGEST)
-        yield Row(id, image, [_read_map(masks[id], shape, task) for masks in folders])
+        opened = [open_truth(true_masks[id], task, values)]
+        opened += [open_labels(masks[id], task) for masks in folders]
+        yield Row(id, image, [_read_map(labels, shape) for labels in opened])
 
 
-def _read_map(path: Path, shape: tuple[int, int], task: Task) -> np.ndarray:
-    with open_labels(path, task) as labels:
+def _read_map(opened: AbstractContextManager[Labels], shape: tuple[int, int]) -> np.ndarray:
+    with opened as labels:
         if labels.shape != shape:
             sizes = "{1}x{0}, its image {3}x{2}".format(*labels.shape, *shape)
-            raise DataError(path, f"is {sizes}", "give masks of these images")
+            raise DataError(labels.path, f"is {sizes}", "give masks of these images")
         return labels.shrunk(LONGEST)
 
 

@@ -9,10 +9,11 @@ import numpy as np
 
 from data_prep.choice import Part
 from data_prep.classes import Task
+from data_prep.label_values import LabelValues
 from inference.bootstrap import Resampling
 from inference.finished import made_with
 from inference.folders import MaskPair, pair_masks
-from inference.label_files import Labels, check_same_place, open_labels
+from inference.label_files import Labels, check_same_place, open_labels, open_truth
 from inference.metrics import Scores, confusion, constant_scores, scores
 from prototxt_gen.errors import DataError
 
@@ -70,13 +71,15 @@ def evaluate(
     task: Task,
     progress: Callable[[Iterable[MaskPair]], Iterable[MaskPair]] = iter,
     resampling: Resampling | None = None,
+    values: LabelValues | None = None,
 ) -> Evaluation:
     """Compare the masks of `pairs`: one confusion matrix over all pixels of all scenes.
 
+    `values` says which class each number in a true GeoTIFF mask is.
     Raises DataError for a mask that cannot be read, a prediction of another size, place or (by its record)
     task than its truth, and where no pixel at all is scored.
     """
-    matrices = {pair.id: confusion_of(pair, task) for pair in progress(pairs)}
+    matrices = {pair.id: confusion_of(pair, task, values) for pair in progress(pairs)}
     measured = scores(sum(matrices.values()))
     if not measured.pixels:
         raise DataError(pairs[0].truth.parent, "has unknown pixels only", "give truth with a class in it")
@@ -98,13 +101,13 @@ def pair_folders(
     return paired
 
 
-def confusion_of(pair: MaskPair, task: Task) -> np.ndarray:
-    """Return the confusion matrix of one scene; DataError as `evaluate`."""
+def confusion_of(pair: MaskPair, task: Task, values: LabelValues | None = None) -> np.ndarray:
+    """Return the confusion matrix of one scene; `values` and DataError as `evaluate`."""
     made_for = made_with(pair.predicted, pair.id).get("task", task.name)
     if made_for != task.name:
         remedy = f"give --task {made_for} and true {made_for} masks"
         raise DataError(pair.predicted, f"is a {made_for} map, scored as {task.name}", remedy)
-    with open_labels(pair.truth, task) as truth, open_labels(pair.predicted, task) as predicted:
+    with open_truth(pair.truth, task, values) as truth, open_labels(pair.predicted, task) as predicted:
         if truth.shape != predicted.shape:
             sizes = "{1}x{0}, the truth {3}x{2}".format(*predicted.shape, *truth.shape)
             raise DataError(pair.predicted, f"is {sizes}", "predict the image that belongs to the truth")

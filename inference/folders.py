@@ -6,19 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.choice import Part
-from data_prep.scenes import (
-    IMAGE_ENDINGS,
-    LABELS_ENDING,
-    MASK_ENDING,
-    RASTER_ENDING,
-    image_ids,
-    is_id,
-    printable,
-)
+from data_prep.scenes import IMAGE_ENDINGS, MASK_ENDING, MASK_ENDINGS, image_ids, is_id, printable
 from prototxt_gen.errors import DataError
 
-MASK_ENDINGS = (MASK_ENDING, LABELS_ENDING)
-SCENE_ENDINGS = (*IMAGE_ENDINGS, RASTER_ENDING, f"{RASTER_ENDING}f")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 
 
@@ -42,7 +32,7 @@ class MaskPair:
 def scene_id(path: Path) -> str:
     """Return the scene's id: the name without DeepGlobe's ending, else without its extension."""
     name = path.name
-    for ending in (*SCENE_ENDINGS, *MASK_ENDINGS):
+    for ending in (*IMAGE_ENDINGS, *MASK_ENDINGS):
         if name.endswith(ending):
             return name.removesuffix(ending)
     return path.stem
@@ -82,7 +72,7 @@ def _meant(given: Path) -> list[Path]:
 
 def _images(given: Path, paths: Iterable[Path], fact: str) -> list[Path]:
     files = [path for path in paths if path.suffix.lower() in SUFFIXES]
-    scenes = [path for path in files if path.name.endswith(SCENE_ENDINGS)]
+    scenes = [path for path in files if path.name.endswith(IMAGE_ENDINGS)]
     images = scenes or [path for path in files if not path.name.endswith(MASK_ENDINGS)]
     if not images:
         raise DataError(given, fact, f"give one of {', '.join(SUFFIXES)} files")
@@ -90,7 +80,7 @@ def _images(given: Path, paths: Iterable[Path], fact: str) -> list[Path]:
 
 
 def find_masks(folder: Path) -> dict[str, Path]:
-    """Return the masks `<id>_mask.png` and `<id>_mask.tif` of a folder by id, sorted.
+    """Return the masks `<id>_mask.png` and `<id>_mask.tif` (or `.tiff`) of a folder by id, sorted.
 
     Raises DataError where there is none, or two of one id.
     """

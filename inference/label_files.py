@@ -1,7 +1,7 @@
-"""Masks as labels, whatever file they stand in: DeepGlobe's colours (PNG), or class rasters (GeoTIFF).
+"""Masks as labels, whatever file they stand in: DeepGlobe's colours (PNG), or label rasters (GeoTIFF).
 
-A class raster has one band of uint8: a class number per pixel, and 255 or the file's nodata value for
-unknown. It is read window by window, so that its size does not matter; a PNG is read whole.
+A label raster has one band of integers: class numbers, 255 or the file's nodata value for unknown; or
+numbers that a mapping file tells. It is read window by window, so that its size does not matter; a PNG whole.
 """
 
 from collections.abc import Iterator
@@ -13,13 +13,14 @@ import cv2
 import numpy as np
 import rasterio
 
-from data_prep.classes import Task, check_labels
-from data_prep.geotiff import SETTINGS, open_geotiff, read_window, valid_window
+from data_prep.classes import Task
+from data_prep.geotiff import SETTINGS, open_geotiff
+from data_prep.label_rasters import LabelRaster, class_numbers
+from data_prep.label_values import LabelValues
 from data_prep.rasters import check_place
 from inference.masks import read_labels
-from prototxt_gen.errors import DataError
 
-RASTER_SUFFIX = ".tif"
+RASTER_SUFFIXES = (".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -45,56 +46,60 @@ class PngLabels:
 
 @dataclass(frozen=True)
 class RasterLabels:
-    """The labels of an open class raster; same methods as PngLabels."""
+    """The labels of an open label raster; same methods as PngLabels."""
 
     path: Path
-    dataset: rasterio.DatasetReader
-    task: Task
+    raster: LabelRaster
 
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width in pixels."""
-        return self.dataset.shape
+        return self.raster.dataset.shape
 
     def read(self, rows: slice, columns: slice) -> np.ndarray:
         """Return a window of the labels; DataError for a number that is no class."""
-        values = read_window(self.dataset, 1, rows, columns)
-        return self._labels(values, valid_window(self.dataset, rows, columns))
+        return self.raster.read(rows, columns)
 
     def shrunk(self, longest: int) -> np.ndarray:
         """Return the labels with sides of at most `longest`, by nearest neighbour."""
         whole = (slice(0, self.shape[0]), slice(0, self.shape[1]))
-        shape = shrunk_shape(self.shape, longest)
-        values = read_window(self.dataset, 1, *whole, shape)
-        return self._labels(values, valid_window(self.dataset, *whole, shape))
-
-    def _labels(self, values: np.ndarray, valid: np.ndarray) -> np.ndarray:
-        labels = np.where(valid, values, np.uint8(255))
-        check_labels(labels, self.task, self.path)
-        return labels
+        return self.raster.read(*whole, shrunk_shape(self.shape, longest))
 
 
 Labels = PngLabels | RasterLabels
 
 
 @contextmanager
-def open_labels(path: Path, task: Task) -> Iterator[Labels]:
-    """Open a mask of either kind; DataError, naming the file, for what is neither."""
+def open_labels(path: Path, task: Task, values: LabelValues | None = None) -> Iterator[Labels]:
+    """Open a mask of either kind; DataError, naming the file, for what is neither.
+
+    `values` says which class each number of a label raster is; without it they are the labels.
+    """
     path = Path(path)
-    if path.suffix != RASTER_SUFFIX:
+    if path.suffix not in RASTER_SUFFIXES:
         yield PngLabels(path, read_labels(path, task))
         return
     with rasterio.Env(**SETTINGS), open_geotiff(path) as dataset:
-        if dataset.count != 1 or dataset.dtypes[0] != "uint8":
-            fact = f"has {dataset.count} bands of {dataset.dtypes[0]}"
-            raise DataError(path, fact, "give one band of uint8: class numbers, 255 for unknown")
-        yield RasterLabels(path, dataset, task)
+        yield RasterLabels(path, LabelRaster(dataset, values or class_numbers(task)))
+
+
+@contextmanager
+def open_truth(path: Path, task: Task, values: LabelValues | None = None) -> Iterator[Labels]:
+    """Open a true mask as `open_labels` does, but guess nothing.
+
+    Without `values`, a raster that does not tell that its numbers are the labels of `task` is a DataError:
+    numbers of somebody's own would be scored as other classes.
+    """
+    with open_labels(path, task, values) as labels:
+        if values is None and isinstance(labels, RasterLabels):
+            labels.raster.require_class_numbers(task)
+        yield labels
 
 
 def check_same_place(truth: Labels, predicted: Labels) -> None:
     """Raise DataError where both are rasters that say where they lie, and it is not one place."""
     if isinstance(truth, RasterLabels) and isinstance(predicted, RasterLabels):
-        check_place(truth.dataset, predicted.dataset, "the truth")
+        check_place(truth.raster.dataset, predicted.raster.dataset, "the truth")
 
 
 def shrunk_shape(shape: tuple[int, ...], longest: int) -> tuple[int, int]:

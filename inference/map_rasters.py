@@ -14,8 +14,7 @@ from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
-from data_prep.geotiff import one_line
-from inference.raster_rows import Place
+from data_prep.geotiff import Place, one_line
 from prototxt_gen.errors import OutputError
 
 BLOCK = 512  # pixels a side; a multiple of 16

@@ -61,7 +61,7 @@ class Mapper:
     def _notes(self, scene: ScenePath, image: SceneImage) -> list[str]:
         if image.stretch is None:
             return []
-        note = f"{image.rows.dtype} stretched to 0-255: {image.stretch.text()} (B, G, R)"
+        note = f"{image.source.dtype} stretched to 0-255: {image.stretch.text()} (B, G, R)"
         self.say(f"{scene.path}: {note}")
         return [note]
 

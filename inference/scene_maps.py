@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.classes import IGNORE, Task
+from data_prep.geotiff import Place
+from data_prep.label_rasters import CLASSES_TAG, class_list
 from data_prep.scenes import LABELS_ENDING, MASK_ENDING
 from inference.map_rasters import FULL, NODATA, Layout, MapRaster, names_file, names_text, to_bytes
 from inference.masks import write_map
-from inference.raster_rows import Place
 
 CHUNK = 64  # rows of probabilities that are worked on at once
 PROBABILITIES_ENDING, CONFIDENCE_ENDING = "_probabilities.tif", "_confidence.tif"
@@ -57,8 +58,7 @@ class SceneMaps:
         """Create the rasters; `shape` is the scene's (H, W), `place` None for a picture."""
         self._folder, self._id, self._task, self._wanted = folder, id, task, wanted
         self.pixels = np.zeros(256, np.int64)  # by label
-        classes = ", ".join(f"{label} {name}" for label, name in enumerate(task.classes))
-        tags = {"task": task.name, "classes": classes, **tags}
+        tags = {"task": task.name, CLASSES_TAG: class_list(task), **tags}
         self._rasters: dict[str, MapRaster] = {}
         self._labels = None
 

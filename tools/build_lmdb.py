@@ -5,7 +5,7 @@ import argparse
 from pathlib import Path
 
 from cli import add_overwrite, run
-from data_options import add_mapping, add_part, add_task, add_workers
+from data_options import add_mapping, add_part, add_reading, add_task, add_workers
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -51,6 +51,7 @@ def parse_arguments() -> argparse.Namespace:
         help="give each image the labels of another one: a control for experiments",
     )
     add_mapping(parser)
+    add_reading(parser)
     add_part(parser, "take one part of")
     parser.add_argument(
         "--part",
@@ -70,6 +71,7 @@ def main() -> None:
     from data_prep.classes import TASKS
     from data_prep.label_values import read_label_values
     from data_prep.lmdb_writer import write_database
+    from data_prep.reading import Reading
     from data_prep.records import Recipe
     from data_prep.shuffling import shuffle_masks
 
@@ -85,9 +87,10 @@ def main() -> None:
     )
     part = Part(args.task, args.part, args.hold_out, args.split, args.leave_out)
     scenes, noted = choose_scenes(args.images, part), part.note()
+    reading = Reading(args.stretch, args.bands)
     values = args.mapping and read_label_values(args.mapping, TASKS[args.task])
     if args.shuffle_labels:
-        scenes = shuffle_masks(scenes, TASKS[args.task], args.seed, values)
+        scenes = shuffle_masks(scenes, TASKS[args.task], args.seed, values, reading)
         noted = {**(noted or {}), "labels": "of another image"}
     database = write_database(
         scenes,
@@ -97,6 +100,7 @@ def main() -> None:
         noted,
         workers=args.workers,
         values=values,
+        reading=reading,
         tell=lambda line: print(line, flush=True),
     )
     print(

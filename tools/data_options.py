@@ -31,9 +31,24 @@ def add_part(parser: ArgumentParser, does: str) -> None:
 
 
 def add_mapping(parser: ArgumentParser) -> None:
-    """Add `--mapping`: the numbers of GeoTIFF masks."""
+    """Add `--mapping`: the numbers of true GeoTIFF masks."""
     parser.add_argument(
-        "--mapping", type=Path, metavar="TOML", help="which class each number in *_mask.tif is"
+        "--mapping", type=Path, metavar="TOML", help="which class each number in a true *_mask.tif is"
+    )
+
+
+def add_reading(parser: ArgumentParser) -> None:
+    """Add `--bands` and `--stretch`: how images are read that are no 8-bit RGB or grey."""
+    parser.add_argument(
+        "--stretch",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="values that become 0 and 255 where an image has more than 8 bits "
+        "(default: 2nd and 98th percentile of each band)",
+    )
+    parser.add_argument(
+        "--bands", type=int, nargs=3, metavar=("R", "G", "B"), help="bands of red, green, blue, from 1"
     )
 
 

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import cli
-from data_options import add_part
+from data_options import add_mapping, add_part
 from tqdm import tqdm
 
 
@@ -20,6 +20,7 @@ def parse() -> argparse.Namespace:
     masks = "<id>_mask.png in DeepGlobe's colours, or <id>_mask.tif with class numbers"
     parser.add_argument("--truth", type=Path, required=True, help=f"folder of true {masks}")
     parser.add_argument("--pred", type=Path, required=True, nargs="+", help="folders of predicted ones")
+    add_mapping(parser)
     parser.add_argument("--names", nargs="+", help="a name per --pred folder (default: its own)")
     parser.add_argument("--task", choices=("land", "road"), default="land", help="default: land")
     add_part(parser, "score only the test part of")
@@ -46,6 +47,7 @@ def main() -> None:
     arguments = parse()
     from data_prep.choice import Part
     from data_prep.classes import TASKS
+    from data_prep.label_values import read_label_values
     from inference import score_files, score_text
     from inference.bootstrap import Resampling
     from inference.evaluation import evaluate, pair_folders
@@ -59,11 +61,12 @@ def main() -> None:
         check_output(arguments.figure, arguments.overwrite)
     names = different_names(arguments.pred, arguments.names)
     resampling = Resampling(arguments.resamples, seed=arguments.seed)
+    values = arguments.mapping and read_label_values(arguments.mapping, TASKS[arguments.task])
     progress = partial(tqdm, unit="scene", disable=None, leave=False)
     part = Part(arguments.task, "test", arguments.hold_out, arguments.split, arguments.leave_out)
     paired = pair_folders(arguments.truth, arguments.pred, arguments.only_predicted, part)
     evaluations = {
-        name: evaluate(pairs, TASKS[arguments.task], progress, resampling)
+        name: evaluate(pairs, TASKS[arguments.task], progress, resampling, values)
         for name, pairs in zip(names, paired, strict=True)
     }
     several = len(evaluations) > 1

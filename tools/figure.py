@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import cli
+from data_options import add_mapping
 
 
 def parse() -> argparse.Namespace:
@@ -16,8 +17,9 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     compare = commands.add_parser("compare", help="image, truth and predictions side by side")
-    compare.add_argument("--truth", type=Path, required=True, help="folder of true <id>_mask.png")
+    compare.add_argument("--truth", type=Path, required=True, help="folder of true masks")
     compare.add_argument("--pred", type=Path, required=True, nargs="+", help="folders of predicted masks")
+    add_mapping(compare)
     compare.add_argument("--names", nargs="+", help="a title per --pred folder (default: its name)")
     features = commands.add_parser("features", help="deepest feature maps of models side by side")
     features.add_argument("--deploy", type=Path, required=True, nargs="+", help="deploy prototxt per model")
@@ -44,13 +46,15 @@ def parse() -> argparse.Namespace:
 def draw_comparison(arguments: argparse.Namespace) -> list[str]:
     """Draw Figure 4; return the scenes shown."""
     from data_prep.classes import TASKS
+    from data_prep.label_values import read_label_values
     from inference import comparison, figures
 
     folders = (arguments.images, arguments.truth, arguments.pred)
     task = TASKS[arguments.task]
     names = figures.column_names(arguments.pred, arguments.names, "--pred folders")
     scenes = comparison.scenes_to_show(*folders, arguments.scenes, arguments.rows)
-    rows = list(comparison.read_rows(*folders, scenes, task))
+    values = arguments.mapping and read_label_values(arguments.mapping, task)
+    rows = list(comparison.read_rows(*folders, scenes, task, values))
     figures.compare(rows, names, task, arguments.out, arguments.overwrite)
     return scenes
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import cli
-from data_options import add_part
+from data_options import add_part, add_reading
 
 from inference.engine_names import CAFFE, ENGINES
 
@@ -50,17 +50,7 @@ def parse() -> argparse.Namespace:
     )
     tiles.add_argument("--gpu", type=gpu_number, metavar="N", help="compute on GPU N (default: on the CPU)")
     images = parser.add_argument_group("images")
-    images.add_argument(
-        "--stretch",
-        type=float,
-        nargs=2,
-        metavar=("LOW", "HIGH"),
-        help="values that become 0 and 255 where an image has more than 8 bits "
-        "(default: 2nd and 98th percentile of each band)",
-    )
-    images.add_argument(
-        "--bands", type=int, nargs=3, metavar=("R", "G", "B"), help="bands of red, green, blue, from 1"
-    )
+    add_reading(images)
     maps = parser.add_argument_group("maps")
     maps.add_argument("--raster", action="store_true", help="class rasters (TIFF) for JPEG and PNG too")
     maps.add_argument("--cloud", action="store_true", help="cloud-optimised GeoTIFFs")

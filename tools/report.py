@@ -7,6 +7,7 @@ import argparse
 from pathlib import Path
 
 import cli
+from data_options import add_mapping
 
 
 def parse() -> argparse.Namespace:
@@ -16,6 +17,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--scores", type=Path, metavar="JSON", help="what evaluate.py --json wrote")
     parser.add_argument("--images", type=Path, help="folder of <id>_sat.*")
     parser.add_argument("--truth", type=Path, help="folder of true masks")
+    add_mapping(parser)
     parser.add_argument("--pred", type=Path, help="folder of predicted masks")
     parser.add_argument("--scenes", type=int, default=6, help="how many to show, 1 to 24 (default: 6)")
     parser.add_argument("--out", type=Path, help="page to write (default: RUN/report.html)")
@@ -33,9 +35,11 @@ def main() -> None:
     folders = (arguments.images, arguments.truth, arguments.pred)
     if any(folders) and not all(folders):
         raise DataError("--images, --truth, --pred", "one is missing", "give all three, or none")
+    if arguments.mapping and not all(folders):
+        raise DataError("--mapping", "there are no true masks to map", "give --images, --truth, --pred too")
     out = arguments.out or arguments.run / "report.html"
     refuse_existing(out, arguments.overwrite)
-    scenes = Folders(*folders) if all(folders) else None
+    scenes = Folders(*folders, arguments.mapping) if all(folders) else None
     write_report(arguments.run, out, arguments.scores, scenes, arguments.scenes, arguments.overwrite)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from cli import add_overwrite, run
-from data_options import add_leave_out, add_mapping, add_task, add_workers
+from data_options import add_leave_out, add_mapping, add_reading, add_task, add_workers
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -21,6 +21,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--fix-list", type=Path, metavar="FILE", help="write the ids that must be left out")
     add_leave_out(parser)
     add_mapping(parser)
+    add_reading(parser)
     add_workers(parser)
     add_overwrite(parser)
     return parser.parse_args()
@@ -32,15 +33,19 @@ def main() -> None:
     from data_prep.classes import TASKS
     from data_prep.label_values import read_label_values
     from data_prep.leave_out import read_leave_out, write_leave_out
+    from data_prep.reading import Reading
     from data_prep.verification import verify
     from prototxt_gen.files import refuse_existing, write_text
 
     for path in (args.json, args.fix_list):
         if path is not None:
             refuse_existing(path, args.overwrite)
+    reading = Reading(args.stretch, args.bands)
     values = args.mapping and read_label_values(args.mapping, TASKS[args.task])
     left_out = read_leave_out(args.leave_out)
-    report = verify(args.folders, args.task, workers=args.workers, values=values, leave_out=left_out)
+    report = verify(
+        args.folders, args.task, workers=args.workers, values=values, reading=reading, leave_out=left_out
+    )
     if args.json is not None:
         write_text(args.json, json.dumps(report.as_json(), indent=1) + "\n", args.overwrite)
     if args.fix_list is not None:

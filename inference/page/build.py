@@ -7,6 +7,7 @@ from pathlib import Path
 import jinja2
 
 from data_prep.classes import TASKS, Task
+from data_prep.label_values import read_label_values
 from inference.folders import MaskPair, find_masks
 from inference.page.curves import charts
 from inference.page.deviations import read_deviations
@@ -24,11 +25,15 @@ STYLES, SCRIPT = ("report.css", "report_parts.css"), "report.js"
 
 @dataclass(frozen=True)
 class Folders:
-    """Where the scenes of a page stand: images, true masks and predicted masks."""
+    """Where the scenes of a page stand: images, true masks and predicted masks.
+
+    `mapping` is a file that says which class each number in a true GeoTIFF mask is.
+    """
 
     images: Path
     truth: Path
     predicted: Path
+    mapping: Path | None = None
 
 
 @cache
@@ -68,11 +73,12 @@ def page(folder: Path, scores: Path | None, scenes: Folders | None, count: int) 
         fact = f"has the classes {', '.join(measured.iou)}"
         raise DataError(scores, fact, f"score {task.name} again with this version's evaluate.py")
     drawn = charts(read_log(run.folder))
-    shown = pictures(scenes.images, scenes.truth, scenes.predicted, task, count) if scenes else []
+    values = read_label_values(scenes.mapping, task) if scenes and scenes.mapping else None
+    shown = pictures(scenes.images, scenes.truth, scenes.predicted, task, count, values) if scenes else []
     if measured and scenes:
         true, mapped = find_masks(scenes.truth), find_masks(scenes.predicted)
         pairs = (MaskPair(each.id, true[each.id], mapped[each.id]) for each in shown)
-        check_maps(measured, scores, pairs, task)
+        check_maps(measured, scores, pairs, task, values)
     head, deviations = read_deviations()
     return (
         templates()

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from data_prep.classes import Task, colours_from_labels
+from data_prep.label_values import LabelValues
 from inference.comparison import read_rows, scenes_to_show
 from prototxt_gen.errors import DataError
 
@@ -28,16 +29,19 @@ class Picture:
     truth: str
 
 
-def pictures(images: Path, truth: Path, predicted: Path, task: Task, count: int) -> list[Picture]:
+def pictures(
+    images: Path, truth: Path, predicted: Path, task: Task, count: int, values: LabelValues | None = None
+) -> list[Picture]:
     """Return `count` scenes spread over those that all three folders have, sides of at most 600 pixels.
 
+    `values` says which class each number in a true GeoTIFF mask is.
     Raises DataError for more than MOST, and as `scenes_to_show` and `read_rows` do.
     """
     if not 1 <= count <= MOST:
         raise DataError("--scenes", f"is {count}", f"give 1 to {MOST}")
     ids = scenes_to_show(images, truth, [predicted], None, count)
     found = []
-    for row in read_rows(images, truth, [predicted], ids, task):
+    for row in read_rows(images, truth, [predicted], ids, task, values):
         true, mapped = (_png(colours_from_labels(labels, task)) for labels in row.maps)
         height, width = row.image.shape[:2]
         found.append(Picture(row.id, width, height, _jpeg(row.image), mapped, true))

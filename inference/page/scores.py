@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from data_prep.classes import Task
+from data_prep.label_values import LabelValues
 from inference.evaluation import confusion_of
 from inference.folders import MaskPair
 from inference.score_files import scene_numbers
@@ -84,13 +85,15 @@ def read_scores(path: Path) -> ScoreFile:
         raise DataError(path, fact, remedy) from error
 
 
-def check_maps(scores: ScoreFile, path: Path, pairs: Iterable[MaskPair], task: Task) -> None:
+def check_maps(
+    scores: ScoreFile, path: Path, pairs: Iterable[MaskPair], task: Task, values: LabelValues | None = None
+) -> None:
     """Raise DataError where the scores in the file `path` are not those of the maps in `pairs`."""
     for pair in pairs:
         remedy = "score the folders of --truth and --pred again with evaluate.py"
         if pair.id not in scores.by_scene:
             raise DataError(path, f"has no scene {pair.id}", remedy)
-        if scores.by_scene[pair.id] != Scene(**scene_numbers(confusion_of(pair, task))):
+        if scores.by_scene[pair.id] != Scene(**scene_numbers(confusion_of(pair, task, values))):
             raise DataError(path, f"holds other scores than those of {pair.predicted}", remedy)
 
 

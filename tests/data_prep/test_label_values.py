@@ -35,6 +35,18 @@ def test_a_number_without_a_class_is_named(tmp_path):
         values.apply(numbers, np.zeros((1, 3), bool), "a.tif")
 
 
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64])
+def test_integers_of_every_width_give_the_same_labels(tmp_path, kind):
+    least, most = max(np.iinfo(kind).min, -(2**31)), min(np.iinfo(kind).max, 2**32 - 1)
+    text = f'[values]\n{least} = "water"\n7 = "urban"\n{most} = "ignore"\n'
+    values = read_label_values(write(tmp_path, text), LAND)
+    numbers = np.array([[least, 7, most, 8]], kind)
+    nodata = np.array([[False, False, False, True]])
+    assert values.apply(numbers, nodata, "a.tif").tolist() == [[4, 0, 255, 255]]
+    with pytest.raises(DataError, match=r"a\.tif: holds 8 \(1 pixels"):
+        values.apply(numbers, nodata & False, "a.tif")
+
+
 @pytest.mark.parametrize(
     ("text", "fact"),
     [

@@ -107,11 +107,11 @@ def virtual(path):
 @pytest.mark.parametrize(
     ("name", "harm", "fact"),
     [
-        ("a_sat.tif", lambda path: write(path, IMAGE.astype(np.uint16)), "3 bands of uint16"),
-        ("a_sat.tif", lambda path: write(path, np.repeat(IMAGE[:1], 5, 0)), "5 bands of uint8"),
+        ("a_sat.tif", lambda path: write(path, np.repeat(IMAGE[:1], 5, 0)), "5 bands (gray, undefined"),
         ("a_sat.tif", virtual, "is no GeoTIFF"),
         ("a_mask.tif", lambda path: path.write_bytes(b"II*\0"), "is no GeoTIFF"),
         ("a_mask.tif", lambda path: write(path, NUMBERS.astype(np.float32)), "1 bands of float32"),
+        ("a_mask.tif", lambda path: write(path, NUMBERS.astype(np.uint64)), "1 bands of uint64"),
         ("a_mask.tif", lambda path: write(path, IMAGE), "3 bands of uint8"),
         ("a_mask.tif", lambda path: write(path, NUMBERS[:, 1:]), "is 210x149, its image 210x150"),
         (
@@ -132,6 +132,23 @@ def test_what_cannot_be_used_is_named(folder, values, name, harm, fact):
     with pytest.raises(DataError, match=name) as caught, opened(folder, values):
         pass
     assert fact in caught.value.fact
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.uint32, np.int64])
+def test_integers_of_every_width_are_numbers(folder, values, kind):
+    write(folder / "a_mask.tif", NUMBERS.astype(kind))
+    with opened(folder, values) as pixels:
+        assert (pixels.read_labels(slice(0, HEIGHT), slice(0, WIDTH)) == LABELS).all()
+
+
+def test_tiff_is_an_ending_too_and_one_mask_is_enough(folder, values):
+    (folder / "a_sat.tif").rename(folder / "a_sat.tiff")
+    (folder / "a_mask.tif").rename(folder / "a_mask.tiff")
+    with opened(folder, values) as pixels:
+        assert (pixels.read_labels(slice(0, HEIGHT), slice(0, WIDTH)) == LABELS).all()
+    write(folder / "a_mask.tif", NUMBERS)
+    with pytest.raises(DataError, match=r"a_mask\.tiff: is a mask of a beside a_mask\.tif"):
+        find_scenes([folder])
 
 
 def test_numbers_without_a_mapping_are_named(folder):

@@ -42,7 +42,16 @@ def test_a_missing_path_and_an_empty_folder_are_named(tmp_path):
         find_images([touch(tmp_path / "empty", "notes.txt")])
 
 
-@pytest.mark.parametrize("name, id", [("12_sat.jpg", "12"), ("12_mask.png", "12"), ("a.b.png", "a.b")])
+@pytest.mark.parametrize(
+    "name, id",
+    [
+        ("12_sat.jpg", "12"),
+        ("12_mask.png", "12"),
+        ("a.b.png", "a.b"),
+        ("a_sat.tiff", "a"),
+        ("a_mask.tiff", "a"),
+    ],
+)
 def test_ids_come_from_deepglobes_names(tmp_path, name, id):
     assert scene_id(tmp_path / name) == id
 
@@ -86,6 +95,9 @@ def test_class_rasters_are_masks_too_but_not_both_of_one_id(tmp_path):
     }
     with pytest.raises(DataError, match=r"2_mask\.tif: has the id 2 of 2_mask\.png"):
         find_masks(touch(folder, "2_mask.png"))
+    assert list(find_masks(touch(tmp_path / "more", "7_mask.tiff"))) == ["7"]
+    with pytest.raises(DataError, match=r"7_mask\.tiff: has the id 7 of 7_mask\.tif"):
+        find_masks(touch(tmp_path / "more", "7_mask.tif"))
 
 
 def test_picked_ids_are_spread_evenly():

@@ -186,3 +186,38 @@ def test_geotiffs_and_a_mapping_build_the_same_anywhere(tmp_path):
     done = build(tmp_path, "--mapping", mapping, "--overwrite")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "a_mask.tif: holds 9" in done.stderr
+
+
+@pytest.mark.caffe
+def test_how_geotiffs_are_read_is_chosen_and_stands_in_the_manifest(tmp_path, run_tool):
+    """Five bands of 16 bits: a verified set, and a database whose settings tell all that it depends on."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    rng = np.random.default_rng(3)
+    profile = {"driver": "GTiff", "width": 50, "height": 50}
+    with rasterio.open(folder / "a_sat.tif", "w", count=5, dtype="uint16", **profile) as file:
+        file.write(rng.integers(0, 2000, (5, 50, 50)).astype(np.uint16))
+    with rasterio.open(folder / "a_mask.tif", "w", count=1, dtype="int16", **profile) as file:
+        file.write(np.full((1, 50, 50), -1, np.int16))
+    mapping = tmp_path / "mapping.toml"
+    mapping.write_text('[values]\n-1 = "water"\n')
+    refused_words = ("a_sat.tif", "has 5 bands", "--bands")
+    done = build(tmp_path, "--mapping", mapping)
+    assert done.returncode == 2
+    assert all(word in done.stderr for word in refused_words)
+    how = ("--mapping", mapping, "--bands", 5, 3, 1, "--stretch", 100, 1900)
+    assert run_tool("verify_data.py", "land", folder, *how).returncode == 0
+    done = build(tmp_path, *how)
+    assert (done.returncode, done.stderr) == (0, "")
+    told = manifest(tmp_path)
+    assert (told["bands"], told["stretch"]) == ([5, 3, 1], [100, 1900])
+    [scene] = told["inputs"]
+    assert (scene["bands"], scene["stretch"]) == ([5, 3, 1], [[100, 1900]] * 3)
+
+
+@pytest.mark.caffe
+def test_bands_of_a_picture_are_refused(tmp_path, images):
+    done = build(tmp_path, "--bands", 1, 2, 3)
+    assert done.returncode == 2
+    assert "--bands: given for" in done.stderr
+    assert "0_sat.jpg, which is no TIFF; leave it away" in done.stderr

@@ -1,4 +1,4 @@
-"""Rows of a TIFF, read in windows: which bands are red, green and blue, palettes, nodata, alpha."""
+"""The image in a TIFF, read in windows: which bands are red, green and blue, palettes, nodata, alpha."""
 
 from dataclasses import dataclass
 from itertools import chain
@@ -8,36 +8,22 @@ import rasterio
 from rasterio.enums import ColorInterp, MaskFlags
 
 from data_prep.geotiff import read_window, valid_window
+from data_prep.reading import WHOLE
 from prototxt_gen.errors import DataError
 
 RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a raster lies: what its maps take over."""
-
-    crs: object
-    transform: object
-    gcps: tuple[list, object]
-    rpcs: object
-
-
-def place_of(dataset: rasterio.DatasetReader) -> Place:
-    """Return where a dataset lies; a plain TIFF has no CRS and the identity as transform."""
-    return Place(dataset.crs, dataset.transform, dataset.gcps, dataset.rpcs)
-
-
-@dataclass(frozen=True)
-class RasterRows:
-    """An open dataset as rows of BGR. `bands` are the numbers of B, G and R; `palette` (256, 3) is BGR."""
+class RasterBands:
+    """An open dataset as BGR. `bands` are the numbers of B, G and R; `palette` (256, 3) is BGR."""
 
     dataset: rasterio.DatasetReader
     bands: tuple[int, int, int]
     palette: np.ndarray | None
 
     @classmethod
-    def of(cls, dataset: rasterio.DatasetReader, rgb: tuple[int, int, int] | None) -> "RasterRows":
+    def of(cls, dataset: rasterio.DatasetReader, rgb: tuple[int, int, int] | None) -> "RasterBands":
         """Choose the bands, `rgb` if given; DataError for a raster that shows no grey or RGB image."""
         bands = _bgr(dataset, rgb)
         kinds = {dataset.dtypes[band - 1] for band in bands}
@@ -56,32 +42,36 @@ class RasterRows:
         """The type of a stored value; that of the palette's colours where there is one."""
         return np.dtype(np.uint8 if self.palette is not None else self.dataset.dtypes[self.bands[0] - 1])
 
-    def pixels(self, rows: slice) -> np.ndarray:
-        """Return rows as stored, (h, W, 3) BGR."""
-        top, bottom, _ = rows.indices(self.shape[0])
-        window = slice(top, bottom), slice(0, self.shape[1])
+    def pixels(self, rows: slice, columns: slice = WHOLE) -> np.ndarray:
+        """Return a window as stored, (h, w, 3) BGR."""
+        window = self._window(rows, columns)
         if len(set(self.bands)) == 1:
             return self._coloured(read_window(self.dataset, self.bands[0], *window))
         return read_window(self.dataset, list(self.bands), *window).transpose(1, 2, 0)
 
-    def valid(self, rows: slice) -> np.ndarray | None:
-        """Return where rows have data, bool (h, W), by nodata, mask, alpha or NaN; None for everywhere."""
-        top, bottom, _ = rows.indices(self.shape[0])
+    def valid(self, rows: slice, columns: slice = WHOLE) -> np.ndarray | None:
+        """Return where a window has data, bool (h, w), by nodata, mask, alpha or NaN; None for everywhere."""
+        window = self._window(rows, columns)
         flags = set(chain.from_iterable(self.dataset.mask_flag_enums))
         valid = None
         if flags != {MaskFlags.all_valid} or ColorInterp.alpha in self.dataset.colorinterp:
-            valid = valid_window(self.dataset, slice(top, bottom), slice(0, self.shape[1]))
+            valid = valid_window(self.dataset, *window)
         if self.dtype.kind == "f":
-            finite = np.isfinite(self.pixels(slice(top, bottom))).all(axis=-1)
+            finite = np.isfinite(self.pixels(*window)).all(axis=-1)
             valid = finite if valid is None else valid & finite
         return valid
 
     def sample(self, side: int) -> tuple[np.ndarray, np.ndarray]:
         """Return (pixels (h, w, 3), valid (h, w)) of at most side x side pixels spread over the scene."""
-        whole = slice(0, self.shape[0]), slice(0, self.shape[1])
+        whole = self._window(WHOLE, WHOLE)
         shape = tuple(min(length, side) for length in self.shape)
         pixels = read_window(self.dataset, list(self.bands), *whole, shape)
         return pixels.transpose(1, 2, 0), valid_window(self.dataset, *whole, shape)
+
+    def _window(self, rows: slice, columns: slice) -> tuple[slice, slice]:
+        """Return both as slices from 0 that do not reach beyond the image."""
+        spans = zip((rows, columns), self.shape, strict=True)
+        return tuple(slice(*span.indices(length)[:2]) for span, length in spans)
 
     def _coloured(self, band: np.ndarray) -> np.ndarray:
         if self.palette is not None:
