@@ -34,11 +34,11 @@ def run_own_tests(pattern: str, gpu: int | None, program: Path | None = None, ti
     results, begun = [], []
     for _ in range(1 + RESTARTS):
         command = [str(program), f"--gtest_filter={without(pattern, begun)}", *device]
-        out, err, code = _run(command, max(0, end - time.monotonic()))
+        out, err, code = _run(command, end - time.monotonic())
         results.append(read_result(out, err, code))
         now = _begun(out)
         begun += now
-        if SUMMARY in out or not now:
+        if SUMMARY in out or not now or time.monotonic() >= end:
             break
     else:
         results.append(Result(0, (f"the rest, after {RESTARTS} restarts",), ""))
@@ -86,4 +86,7 @@ def read_result(stdout: str, stderr: str, code: int) -> Result:
     if code and not failed:
         failed.append(f"exit code {code}")
     lines = (stderr.strip() or stdout.strip()).splitlines()
-    return Result(len(passed), tuple(dict.fromkeys(failed)), lines[-1] if lines else "")
+    fatal = (
+        [line for line in lines if re.match(r"F\d{4,8} ", line)] or lines or [""]
+    )  # glog puts a trace behind it
+    return Result(len(passed), tuple(dict.fromkeys(failed)), fatal[-1])
