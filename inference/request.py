@@ -22,7 +22,7 @@ from inference.scene_image import Reading
 from inference.scene_maps import Wanted
 from inference.tiles import default_overlap
 from inference.workplace import workplace
-from prototxt_gen.errors import WeightsError
+from prototxt_gen.errors import DFCNetError, WeightsError
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,9 @@ class Request:
 
         Raises DFCNetError where nothing can be begun.
         """
+        if self.gpu is not None and ranks.count > 1:
+            fact = f"gives GPU {self.gpu} to each of {ranks.count} processes"
+            raise DFCNetError("--gpu", fact, "start one for each GPU and part of the scenes, without mpirun")
         reading = Reading(self.stretch, self.bands)
         plan, settings = ranks.from_first(lambda: self._plan(complain))
         if not share(plan.pixels, ranks.count)[ranks.number]:

@@ -18,7 +18,7 @@ from prototxt_gen.errors import ExperimentError, RunError
 from prototxt_gen.experiment import Experiment
 from solvers import snapshots
 from solvers.engines import mpi_place, number_on_this_machine
-from solvers.gpus import check_gpus
+from solvers.gpus import check_gpus, out_of_memory
 from solvers.origins import weights_begun_with
 from solvers.pycaffe import LOG_START
 from solvers.rank import Task, train_rank
@@ -197,7 +197,7 @@ def _death(run: Run, process) -> RunError:
 def _cause(process, fatal: list[str]) -> str:
     """Return the likely cause of a rank's death, as advice."""
     words = " ".join(fatal).lower()
-    if "out of memory" in words:
+    if out_of_memory(words):
         return "a smaller crop or images_per_pass needs less GPU memory"
     if "mdb_status" in words:
         return "look whether the databases are where the experiment says"

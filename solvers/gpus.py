@@ -1,6 +1,7 @@
 """The GPUs that this machine shows to CUDA, asked of the library that Caffe is linked to."""
 
 import ctypes
+import re
 from collections.abc import Sequence
 
 from prototxt_gen.errors import ExperimentError
@@ -10,11 +11,17 @@ CUDART = "libcudart.so.13"
 SUCCESS = 0
 NAME_LENGTH = 256  # of cudaDeviceProp.name, its first field
 PROPERTIES_SIZE = 1 << 14  # bytes, more than cudaDeviceProp has
+MEMORY_FULL = re.compile("out of memory|alloc(ation)?_failed", re.IGNORECASE)  # CUDA; cuBLAS and cuDNN
 
 
 def cudart() -> ctypes.CDLL:
     """Return CUDA's runtime, which a Caffe built for GPUs has loaded."""
     return ctypes.CDLL(CUDART)
+
+
+def out_of_memory(words: str) -> bool:
+    """Tell whether Caffe's last words are of a GPU whose memory is full."""
+    return bool(MEMORY_FULL.search(words))
 
 
 def check_gpus(option: str, gpus: Sequence[int], otherwise: str) -> None:

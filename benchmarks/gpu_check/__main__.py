@@ -6,12 +6,13 @@ import platform
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from benchmarks.gpu_check.checks import Checks, Row
 from benchmarks.gpu_check.isolation import Died, isolated
 from prototxt_gen.errors import DFCNetError
-from prototxt_gen.files import write_text
+from prototxt_gen.files import staged_file
 from solvers.gpus import gpu_names
 
 
@@ -37,16 +38,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 2
     print(f"{len(names)} x {names[0]}" if not args.cpu else "the CPU in a GPU's place", flush=True)
+    with staged_file(args.json) if args.json else nullcontext() as file:  # first: whether it can be written
+        rows = run(0 if args.cpu else len(names), args.quick)
+        if file:
+            file.write_text(json.dumps(report(names, rows), indent=1) + "\n", encoding="utf-8")
+    return 1 if any(row.ok is False for row in rows) else 0
+
+
+def run(gpus: int, quick: bool) -> list[Row]:
+    """Print the rows as they come, then a summary."""
     rows = []
     with tempfile.TemporaryDirectory(prefix="gpu_check_") as folder:
-        for row in Checks(Path(folder), 0 if args.cpu else len(names), args.quick).rows():
+        for row in Checks(Path(folder), gpus, quick).rows():
             rows.append(row)
             print(row, flush=True)
     bad = [row for row in rows if row.ok is False]
-    if args.json:
-        write_text(args.json, json.dumps(report(names, rows), indent=1) + "\n")
     print(f"{len(rows)} checks, {len(bad)} failed" + "".join(f"\n  {row.name}: {row.words}" for row in bad))
-    return 1 if bad else 0
+    return rows
 
 
 def report(names: list[str], rows: list[Row]) -> dict:

@@ -13,6 +13,7 @@ from benchmarks.gpu_check.devices import Device
 from benchmarks.gpu_check.isolation import Died, isolated
 from prototxt_gen.experiment import read_experiment
 from prototxt_gen.models import DEPLOY, FOLDED
+from solvers.gpus import out_of_memory
 
 SOLVERS = training.ROOT / "solvers"
 MODELS = ("baseline", "classmate", "dfcnet")
@@ -119,8 +120,8 @@ class Checks:
         yield Row("20 iterations, losses against the CPU", ok, f"first {first:.1e}, last {last:.1e} apart")
         yield self._resumed(here, folder, options)
         if self.gpus:
-            yield self._alone_over_nccl(folder, options)
-            yield self._all_gpus()
+            for over_nccl in (self._alone_over_nccl, self._all_gpus):
+                yield from (over_nccl(way, passes) for way, passes in training.REDUCED.items())
 
     def _resumed(self, whole: training.Training, folder: Path, options: list[str]) -> Row:
         name = "resumed at iteration 10, weights"
@@ -130,22 +131,23 @@ class Checks:
             return Row(name, False, str(error))
         return Row(name, distance <= training.RESUMED_TOLERANCE, f"{distance:.1e} apart from the whole run")
 
-    def _alone_over_nccl(self, folder: Path, options: list[str]) -> Row:
-        name = "20 iterations over NCCL, world size 1"
-        exp = read_experiment(SOLVERS / "dfcnet_demo.toml", options)
+    def _alone_over_nccl(self, way: str, passes: int) -> Row:
+        name = f"NCCL on one GPU, {way}"
+        folder = self._folder()
+        exp = read_experiment(SOLVERS / "dfcnet_demo.toml", training.settings(folder, 1, passes=passes))
         try:
-            size, loss = isolated(training.alone_over_nccl, exp, folder / "nccl", self.device)
+            size, loss = isolated(training.alone_over_nccl, exp, folder / "run", self.device)
         except Died as error:
             return Row(name, False, str(error))
         return Row(name, size == 128 and isfinite(loss), f"id of {size} bytes, last loss {loss:.3f}")
 
-    def _all_gpus(self) -> Row:
+    def _all_gpus(self, way: str, passes: int) -> Row:
+        name = f"NCCL on {len(self.gpus)} GPUs, {way}, weights"
         if len(self.gpus) == 1:
-            return Row("several GPUs over NCCL, weights", None, "this machine has one")
-        name = f"{len(self.gpus)} GPUs over NCCL, weights"
+            return Row(name, None, "this machine has one")
         try:
             small = ["input.crop=33"] if self.quick else []
-            distance = training.all_against_one(self._folder(), self.gpus, *small)
+            distance = training.all_against_one(self._folder(), self.gpus, passes, *small)
         except Died as error:
             return Row(name, False, str(error))
         words = f"{distance:.1e} apart from one GPU's of the same batches"
@@ -175,7 +177,7 @@ class Checks:
             return Row(name, None, str(isolated(function, self._folder(), self.device)))
         except Died as error:
             words = str(error)
-            return Row(name, None if "out of memory" in words.lower() else False, words)
+            return Row(name, None if out_of_memory(words) else False, words)
 
     def _compared(self, name: str, tolerance: float, function: Callable) -> Row:
         try:

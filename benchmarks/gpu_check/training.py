@@ -1,7 +1,9 @@
 """Twenty iterations as a user would start them: on a device, on all over NCCL, stopped and resumed."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -31,6 +33,9 @@ RESUMED_TOLERANCE = 1e-3
 # after twenty), and ranks that do not share their gradients are 2e-2 off after four.
 SHARED_ITERATIONS = 4
 SHARED_TOLERANCE = 2e-3
+# How gradients are averaged over NCCL, and the passes of an update that make Caffe do it so.
+REDUCED = {"layer by layer": 1, "at once": 2}
+TIMEOUT = 900  # seconds of a training
 
 
 @dataclass(frozen=True)
@@ -48,18 +53,19 @@ class Training:
         )
 
 
-def settings(folder: Path, ranks: int, *more: str, chance: bool = True) -> list[str]:
+def settings(folder: Path, ranks: int, *more: str, chance: bool = True, passes: int = 2) -> list[str]:
     """Return --set arguments that make the demo's DFCNet train twenty iterations on `ranks` processes.
 
     Without `chance`, which each rank draws for itself, nothing is cropped or mirrored: then any number of
-    ranks sees the same batches. `more` are further such arguments.
+    ranks sees the same batches. An update takes `passes` over one image of each task on each rank. `more`
+    are further such arguments.
     """
     exp = read_experiment(ROOT / "solvers" / "dfcnet_demo.toml", more)
     return [
         *more,
         *sources(exp, folder / "data", 4 * ranks, margin=8 if chance else 0),
         f"input.mirror={str(chance).lower()}",
-        f"solver.batch_size={2 * len(exp.tasks) * ranks}",
+        f"solver.batch_size={passes * len(exp.tasks) * ranks}",
         f"solver.ranks={ranks}",
         "solver.images_per_pass=1",
         f"solver.max_iter={ITERATIONS}",
@@ -71,7 +77,7 @@ def settings(folder: Path, ranks: int, *more: str, chance: bool = True) -> list[
 
 
 def train(folder: Path, options: Sequence[str], gpus: Sequence[int], *more: str) -> Training:
-    """Run tools/train.py; `gpus` empty: on the CPU. Raises Died with its last line."""
+    """Run tools/train.py; `gpus` empty: on the CPU. Raises Died with its last line, or if it does not end."""
     device = ["--gpus", ",".join(map(str, gpus))] if gpus else ["--cpu"]
     command = [
         sys.executable,
@@ -83,10 +89,27 @@ def train(folder: Path, options: Sequence[str], gpus: Sequence[int], *more: str)
         *more,
     ]
     command += [word for option in options for word in ("--set", option)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
-    if done.returncode:
-        raise Died((done.stderr.strip() or done.stdout.strip()).splitlines()[-1])
+    run(command, TIMEOUT)
     return read_training(folder)
+
+
+def run(command: Sequence[str], timeout: float) -> None:
+    """Run a command for at most `timeout` seconds; raise Died with its last line if it fails.
+
+    What it has started ends with it: ranks that wait for one another would keep the GPUs.
+    """
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True, errors="replace", start_new_session=True) as process:
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except BaseException as error:
+            os.killpg(process.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise Died(f"no end after {timeout:g} s") from None
+            raise
+    if process.returncode:
+        lines = (err.strip() or out.strip()).splitlines()
+        raise Died(lines[-1] if lines else f"exit code {process.returncode}, and it said nothing")
 
 
 def read_training(folder: Path) -> Training:
@@ -109,13 +132,14 @@ def resume_half(whole: Path, folder: Path, options: Sequence[str], gpus: Sequenc
     return weights_distance(folder / "weights.caffemodel", whole / "weights.caffemodel")
 
 
-def all_against_one(folder: Path, gpus: Sequence[int], *more: str) -> float:
+def all_against_one(folder: Path, gpus: Sequence[int], passes: int, *more: str) -> float:
     """Train the same batches on all GPUs and on the first one; return the distance of what they have learnt.
 
     Of many ranks the first one's weights are saved. They are those of one GPU only if all ranks began with
     the same weights, kept them the same, took each record once and averaged their gradients.
     """
-    options = [*settings(folder, len(gpus), *more, chance=False), f"solver.max_iter={SHARED_ITERATIONS}"]
+    options = settings(folder, len(gpus), *more, chance=False, passes=passes)
+    options.append(f"solver.max_iter={SHARED_ITERATIONS}")
     shared = train(folder / "all", options, gpus)
     alone = train(folder / "one", options, gpus[:1])
     return weights_distance(

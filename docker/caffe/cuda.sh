@@ -13,9 +13,10 @@ cuda=$(realpath -m "${CUDA_PREFIX:-$cache/cuda-$cuda_hash}")
 target="cuda $cuda $cuda_archs"
 
 # Caffe's own tests of the layers that our nets are made of; gpu_check runs them on a GPU.
-cuda_tests=(batch_norm_layer blob concat_layer convolution_layer eltwise_layer gradient_based_solver
-    infogain_loss_layer math_functions net neuron_layer platform pooling_layer power_layer scale_layer
-    slice_layer softmax_layer softmax_with_loss_layer split_layer syncedmem)
+# The solvers' are not among them: they read files of the source.
+cuda_tests=(batch_norm_layer blob concat_layer convolution_layer eltwise_layer infogain_loss_layer
+    math_functions net neuron_layer platform pooling_layer power_layer scale_layer slice_layer softmax_layer
+    softmax_with_loss_layer split_layer syncedmem)
 
 install_cuda() {  # the wheels' files in one folder, as a CUDA toolkit has them
     [[ $(cat "$cuda/.list" 2>/dev/null) == "$cuda_hash" ]] && return 0
@@ -39,11 +40,11 @@ install_cuda() {  # the wheels' files in one folder, as a CUDA toolkit has them
     mv "$part" "$cuda"
 }
 
-cuda_options() {  # for CMake, one a line; cuDNN's compiler finds its built-in functions only if they are loaded
+cuda_options() {  # for CMake, one a line
     printf '%s\n' -DCPU_ONLY=OFF -DUSE_CUDNN=ON -DUSE_NCCL=ON "-DCUDA_TOOLKIT_ROOT_DIR=$cuda" \
         -DCUDA_ARCH_NAME=Manual "-DCUDA_ARCH_BIN=$cuda_archs" "-DCUDA_ARCH_PTX=${cuda_archs##* }" \
         "-DCMAKE_LIBRARY_PATH=$cuda/lib" "-DCMAKE_INCLUDE_PATH=$cuda/include" "-DCUDNN_ROOT=$cuda" \
         "-DCMAKE_CXX_FLAGS=-isystem $cuda/include" "-DCUDA_NVCC_FLAGS=-isystem;$cuda/include" \
         "-DCMAKE_EXE_LINKER_FLAGS=-Wl,-rpath,$prefix/lib -Wl,-rpath-link,$cuda/lib" \
-        "-DCMAKE_SHARED_LINKER_FLAGS=-Wl,-rpath-link,$cuda/lib -L$cuda/lib -Wl,--no-as-needed,-lnvrtc-builtins,--as-needed"
+        "-DCMAKE_SHARED_LINKER_FLAGS=-Wl,-rpath-link,$cuda/lib"
 }

@@ -2,9 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +19,8 @@ from benchmarks.gpu_check.cases import CASES, Case
 from benchmarks.gpu_check.checks import Checks, Row
 from benchmarks.gpu_check.devices import Device
 from benchmarks.gpu_check.isolation import Died, isolated
+from prototxt_gen.emit import solver_text
+from prototxt_gen.errors import OutputError
 from prototxt_gen.experiment import read_experiment
 from tests.solvers.test_mpi import mpirun
 
@@ -97,9 +103,49 @@ def test_failed_tests_are_named_once():
 
 
 def test_a_test_program_that_dies_has_failed_the_test_it_was_in():
-    result = own_tests.read_result(OUTPUT, "F1122 Check failed: error == cudaSuccess\n", -6)
+    result = own_tests.read_result(OUTPUT, "F1122 Check failed: error == cudaSuccess\n    @ 0x55 main\n", -6)
     assert result.failed == ("InterpLayerTest/3.TestGradient",)
     assert result.last_line == "F1122 Check failed: error == cudaSuccess"
+
+
+PROGRAM = """#!{python}
+import os, sys
+wanted, _, unwanted = sys.argv[1].removeprefix("--gtest_filter=").partition("-")
+for name in ("A.1", "A.2", "B.1", "B.2", "B.3"):
+    if name in unwanted.split(":"):
+        continue
+    print("[ RUN      ] " + name, flush=True)
+    if name in ("A.2", "B.2"):
+        print("F1122 Check failed in " + name, file=sys.stderr, flush=True)
+        os.abort()
+    print(("[  FAILED  ] " if name == "B.1" else "[       OK ] ") + name + " (1 ms)", flush=True)
+print("[  PASSED  ] some tests.")
+"""
+
+
+def test_tests_that_end_the_program_have_failed_and_the_others_are_run(tmp_path):
+    program = tmp_path / "test_layers"
+    program.write_text(PROGRAM.format(python=sys.executable))
+    program.chmod(0o755)
+    result = own_tests.run_own_tests("*", None, program)
+    assert (result.passed, result.failed) == (2, ("A.2", "B.1", "B.2"))
+    assert result.last_line == "F1122 Check failed in A.2"
+
+
+@pytest.mark.parametrize("words", ["echo starting", "echo '[ RUN      ] A.1'"])
+def test_a_test_program_that_hangs_is_killed_and_has_failed(tmp_path, words):
+    program = tmp_path / "test_layers"
+    program.write_text(f"#!/bin/sh\n{words}\nexec sleep 60\n")
+    program.chmod(0o755)
+    result = own_tests.run_own_tests("*", None, program, timeout=1)
+    assert (result.passed, len(result.failed)) == (0, 1)
+    assert result.last_line == "no end in the time for all tests"
+
+
+def test_tests_are_left_out_behind_the_only_hyphen_of_a_filter():
+    assert own_tests.without("*/2.*", []) == "*/2.*"
+    assert own_tests.without("*/2.*", ["A.1", "B.1"]) == "*/2.*-A.1:B.1"
+    assert own_tests.without("*/0.*-*GPU*", ["A.1"]) == "*/0.*-*GPU*:A.1"
 
 
 @pytest.mark.caffe
@@ -148,9 +194,21 @@ def test_a_run_resumed_in_the_middle_ends_with_the_same_weights_and_a_longer_one
     assert whole.distance(other, -1) > 0
 
 
+@pytest.mark.parametrize(("way", "layer_wise"), [("layer by layer", "true"), ("at once", "false")])
+def test_nccl_is_tried_in_both_ways_that_caffe_has(tmp_path, way, layer_wise):
+    """The paper's DFCNet, with one pass for an update, averages layer by layer."""
+    passes = training.REDUCED[way]
+    for ranks in (1, 2):
+        options = training.settings(tmp_path / str(ranks), ranks, passes=passes)
+        exp = read_experiment(ROOT / "solvers" / "dfcnet_demo.toml", options)
+        text = solver_text(exp, "train.prototxt", "s", "GPU", [], ranks)
+        assert f"layer_wise_reduce: {layer_wise}\n" in text
+
+
 @pytest.mark.caffe
+@pytest.mark.parametrize("passes", training.REDUCED.values(), ids=training.REDUCED)
 @pytest.mark.parametrize("share", [True, False], ids=["averaged", "not averaged"])
-def test_all_gpus_pass_only_if_their_gradients_are_averaged(tmp_path, monkeypatch, share):
+def test_all_gpus_pass_only_if_their_gradients_are_averaged(tmp_path, monkeypatch, share, passes):
     """MPI's processes on the CPU stand in; a rank that averages with none learns from its own share alone."""
     real = training.train
 
@@ -158,7 +216,7 @@ def test_all_gpus_pass_only_if_their_gradients_are_averaged(tmp_path, monkeypatc
         if len(gpus) == 1:
             return real(folder, options, [])
         if not share:
-            return real(folder, [*options, "solver.batch_size=4", "solver.ranks=1"], [])
+            return real(folder, [*options, f"solver.batch_size={2 * passes}", "solver.ranks=1"], [])
         words = [word for option in options for word in ("--set", option)]
         tool = ROOT / "tools" / "train.py"
         process = mpirun(len(gpus), tool, "dfcnet_demo", "--cpu", "--run", folder, *words)
@@ -167,8 +225,8 @@ def test_all_gpus_pass_only_if_their_gradients_are_averaged(tmp_path, monkeypatc
         return training.read_training(folder)
 
     monkeypatch.setattr(training, "train", train)
-    row = Checks(tmp_path, 2, quick=True)._all_gpus()
-    assert row.name == "2 GPUs over NCCL, weights"
+    row = Checks(tmp_path, 2, quick=True)._all_gpus("somehow", passes)
+    assert row.name == "NCCL on 2 GPUs, somehow, weights"
     assert row.ok is share, row.words
 
 
@@ -192,6 +250,68 @@ def test_a_check_that_fails_is_a_row_and_the_next_one_runs(tmp_path):
     checks = Checks(tmp_path, 0)
     assert checks._compared("layer X", 1, dies).ok is False
     assert checks._measured("train at 1025", end_with).ok is False
+
+
+def test_memory_that_does_not_suffice_is_a_measurement_and_no_failure(tmp_path):
+    checks = Checks(tmp_path, 0)
+    for words, ok in (("CUBLAS_STATUS_ALLOC_FAILED", None), ("CUDNN_STATUS_BAD_PARAM", False)):
+        assert checks._measured("train at 1025", partial(raise_with, f"F1122 (3 vs. 0) {words}")).ok is ok
+
+
+def raise_with(words: str, *_: object) -> None:
+    raise RuntimeError(words)
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("import sys; sys.exit(3)", "exit code 3, and it said nothing"),
+        ("import sys; print('a'); sys.exit('no GPU')", "no GPU"),
+        ("import time; time.sleep(60)", "no end after 2 s"),
+    ],
+)
+def test_a_training_that_fails_hangs_or_says_nothing_is_told_in_a_line(program, words):
+    with pytest.raises(Died, match=f"^{words}$"):
+        training.run([sys.executable, "-c", program], 2)
+
+
+def test_what_a_training_that_hangs_has_started_ends_with_it(tmp_path):
+    child = f"sleep 60 & echo $! >{tmp_path}/pid; wait"
+    with pytest.raises(Died, match="no end after 1 s"):
+        training.run(["sh", "-c", child], 1)
+    status = Path("/proc", (tmp_path / "pid").read_text().strip(), "stat")
+    wait_until(lambda: not status.exists() or status.read_text().split()[2] == "Z")
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_the_checks(tmp_path, monkeypatch):
+    from benchmarks.gpu_check import __main__ as command
+
+    monkeypatch.setattr(Checks, "rows", lambda self: pytest.fail("the checks were begun"))
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot be written"):
+        command.main(["--cpu", "--json", str(tmp_path / "file" / "gpu.json")])
+
+
+def test_the_summary_stands_there_even_if_the_file_cannot_be_written_in_the_end(
+    tmp_path, monkeypatch, capsys
+):
+    from benchmarks.gpu_check import __main__ as command
+
+    def rows(_: Checks) -> Iterator[Row]:
+        yield Row("layer Scale", True, "")
+        shutil.rmtree(tmp_path / "folder")
+
+    monkeypatch.setattr(Checks, "rows", rows)
+    with pytest.raises(OSError, match=r"gpu\.json"):
+        command.main(["--cpu", "--json", str(tmp_path / "folder" / "gpu.json")])
+    assert "1 checks, 0 failed" in capsys.readouterr().out
 
 
 def test_the_table_its_file_and_the_exit_code_say_what_failed(tmp_path, monkeypatch, capsys):

@@ -46,6 +46,14 @@ def maps(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
+def test_one_gpu_for_several_ranks_is_refused_in_a_line(work):
+    folder, command = work
+    done = run(MPIRUN, "--oversubscribe", "-n", 2, *command, "--out", folder / "maps", "--gpu", 1)
+    assert done.returncode == 2
+    assert done.stderr.count("--gpu: gives GPU 1 to each of 2 processes; ") == 1
+    assert "Traceback" not in done.stderr
+
+
 def test_ranks_share_the_scenes_and_give_the_maps_of_one_process(work):
     folder, command = work
     (folder / "scenes" / "2_sat.png").write_bytes(b"broken")

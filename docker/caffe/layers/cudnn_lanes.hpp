@@ -34,25 +34,28 @@ class Lane {
   size_t size_;
 };
 
-// Bytes that a convolution may take as workspace: 256 MiB, or
-// CAFFE_CUDNN_WORKSPACE_MB.
-size_t workspace_limit();
+// A handle on the default stream, on the current GPU, of this thread: for the
+// layers that are no convolutions. It lives as long as a lane.
+cudnnHandle_t default_handle();
 
-// The fastest algorithm, by cuDNN's own estimate, whose workspace fits into
-// `limit` bytes: of the deterministic ones if there is one, so that the same
-// numbers come out of every run.
-cudnnConvolutionFwdAlgo_t forward_algorithm(cudnnHandle_t handle,
+// Choose an algorithm, make the workspace of each of the `count` lanes large
+// enough for it, and return the bytes of workspace that it takes. It is the
+// fastest, by cuDNN's own estimate, that takes no more than 256 MiB, or
+// CAFFE_CUDNN_WORKSPACE_MB: of the deterministic ones if there is one, so that
+// the same numbers come out of every run. Where memory is short, it is one
+// that needs no workspace. `precomputed`: IMPLICIT_PRECOMP_GEMM may be it.
+size_t choose_forward(Lane* const* lanes, int count,
     cudnnTensorDescriptor_t in, cudnnFilterDescriptor_t filter,
     cudnnConvolutionDescriptor_t conv, cudnnTensorDescriptor_t out,
-    size_t limit);
-cudnnConvolutionBwdFilterAlgo_t backward_filter_algorithm(cudnnHandle_t handle,
+    cudnnConvolutionFwdAlgo_t* algorithm, bool precomputed = true);
+size_t choose_backward_filter(Lane* const* lanes, int count,
     cudnnTensorDescriptor_t in, cudnnTensorDescriptor_t out,
     cudnnConvolutionDescriptor_t conv, cudnnFilterDescriptor_t filter,
-    size_t limit);
-cudnnConvolutionBwdDataAlgo_t backward_data_algorithm(cudnnHandle_t handle,
+    cudnnConvolutionBwdFilterAlgo_t* algorithm);
+size_t choose_backward_data(Lane* const* lanes, int count,
     cudnnFilterDescriptor_t filter, cudnnTensorDescriptor_t out,
     cudnnConvolutionDescriptor_t conv, cudnnTensorDescriptor_t in,
-    size_t limit);
+    cudnnConvolutionBwdDataAlgo_t* algorithm);
 
 }  // namespace cudnn
 }  // namespace caffe

@@ -71,14 +71,6 @@ class Plan {
  private:
   template <typename Algorithm>
   struct Choice {
-    // Takes the memory that the algorithm wants, or else one that wants none.
-    void Reserve(cudnn::Lane* lane, const size_t wanted,
-        const Algorithm plain) {
-      const bool enough = lane->reserve(wanted);
-      if (!enough) { algorithm = plain; }
-      bytes = enough ? wanted : 0;
-      made = true;
-    }
     Algorithm algorithm;
     size_t bytes;
     bool made;
@@ -127,12 +119,9 @@ Plan<Dtype>::Plan(const Convolution& shape)
 template <typename Dtype>
 void Plan<Dtype>::Forward(const Dtype* x, const Dtype* filters, Dtype* y) {
   if (!forward_.made) {
-    forward_.algorithm = cudnn::forward_algorithm(lane_->handle(), x_,
-        filters_, convolution_, y_, cudnn::workspace_limit());
-    size_t bytes;
-    CUDNN_CHECK(cudnnGetConvolutionForwardWorkspaceSize(lane_->handle(), x_,
-        filters_, convolution_, y_, forward_.algorithm, &bytes));
-    forward_.Reserve(lane_, bytes, CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM);
+    forward_.bytes = cudnn::choose_forward(&lane_, 1, x_, filters_,
+        convolution_, y_, &forward_.algorithm);
+    forward_.made = true;
   }
   CUDNN_CHECK(cudnnConvolutionForward(lane_->handle(),
       cudnn::dataType<Dtype>::one, x_, x, filters_, filters, convolution_,
@@ -144,12 +133,9 @@ template <typename Dtype>
 void Plan<Dtype>::BackwardData(const Dtype* dy, const Dtype* filters,
     Dtype* dx) {
   if (!data_.made) {
-    data_.algorithm = cudnn::backward_data_algorithm(lane_->handle(), filters_,
-        y_, convolution_, x_, cudnn::workspace_limit());
-    size_t bytes;
-    CUDNN_CHECK(cudnnGetConvolutionBackwardDataWorkspaceSize(lane_->handle(),
-        filters_, y_, convolution_, x_, data_.algorithm, &bytes));
-    data_.Reserve(lane_, bytes, CUDNN_CONVOLUTION_BWD_DATA_ALGO_0);
+    data_.bytes = cudnn::choose_backward_data(&lane_, 1, filters_, y_,
+        convolution_, x_, &data_.algorithm);
+    data_.made = true;
   }
   CUDNN_CHECK(cudnnConvolutionBackwardData(lane_->handle(),
       cudnn::dataType<Dtype>::one, filters_, filters, y_, dy, convolution_,
@@ -161,12 +147,9 @@ template <typename Dtype>
 void Plan<Dtype>::BackwardFilters(const Dtype* x, const Dtype* dy,
     Dtype* filters_diff) {
   if (!diff_.made) {
-    diff_.algorithm = cudnn::backward_filter_algorithm(lane_->handle(), x_, y_,
-        convolution_, filters_, cudnn::workspace_limit());
-    size_t bytes;
-    CUDNN_CHECK(cudnnGetConvolutionBackwardFilterWorkspaceSize(lane_->handle(),
-        x_, y_, convolution_, filters_, diff_.algorithm, &bytes));
-    diff_.Reserve(lane_, bytes, CUDNN_CONVOLUTION_BWD_FILTER_ALGO_0);
+    diff_.bytes = cudnn::choose_backward_filter(&lane_, 1, x_, y_,
+        convolution_, filters_, &diff_.algorithm);
+    diff_.made = true;
   }
   CUDNN_CHECK(cudnnConvolutionBackwardFilter(lane_->handle(),
       cudnn::dataType<Dtype>::one, x_, x, y_, dy, convolution_,
