@@ -19,6 +19,7 @@ from prototxt_gen.fused import fuse, plain_view
 from prototxt_gen.layers import Net
 from prototxt_gen.models import DEPLOY, TRAIN, build
 from prototxt_gen.onnx_export import to_onnx, write_onnx
+from prototxt_gen.prototxt import fed_by_caller
 
 HERE = Path(__file__).resolve().parent
 PEERS_PYTHON = os.environ.get("PEERS_PYTHON", sys.executable)
@@ -65,13 +66,13 @@ def training(exp: Experiment, side: int) -> tuple[Net, list[Form]]:
     exp = exp.model_copy(update={"solver": exp.solver.model_copy(update={"images_per_pass": 1})})
     net = build(exp, TRAIN)
     weights = random_weights(net)
-    plain = Form("plain", _fed(_message(net)), weights, _bytes(net, "training_bytes"))
+    plain = Form("plain", fed_by_caller(_message(net)), weights, _bytes(net, "training_bytes"))
     return net, [plain, fused_form(build(_fused(exp), TRAIN), weights)]
 
 
 def fused_form(net: Net, weights: Weights) -> Form:
     """Return the form of our fused layers; its blobs' memory, which they share, is not foretold."""
-    return Form("fused", _fed(_message(net)), fuse(weights))
+    return Form("fused", fed_by_caller(_message(net)), fuse(weights))
 
 
 def prediction_rows(folder: Path, forms: Sequence[Form], side: int, threads: int) -> list[Row]:
@@ -140,18 +141,6 @@ def _message(net: Net):
     from google.protobuf import text_format
 
     return text_format.Parse(net_text(net, [net.name]), caffe_pb2().NetParameter())
-
-
-def _fed(net):
-    """Return a train net whose Data layers have become Inputs, so that every row gets the same records."""
-    for layer in net.layer:
-        if layer.type == "Data":
-            crop, batch = layer.transform_param.crop_size, layer.data_param.batch_size
-            layer.type = "Input"
-            layer.ClearField("transform_param")
-            layer.ClearField("data_param")
-            layer.input_param.shape.add().dim.extend((batch, 4, crop, crop))
-    return net
 
 
 def _bytes(net: Net, kind: str) -> float:

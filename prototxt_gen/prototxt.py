@@ -69,3 +69,15 @@ def text_for(net, outputs: Sequence[str]) -> str:
     part.layer.extend(layer for layer in net.layer if layer.type == "Input")
     part.layer.extend(layers_for(net, outputs))
     return text_format.MessageToString(part)
+
+
+def fed_by_caller(net):
+    """Return a train NetParameter, changed in place, whose Data layers have become Inputs of N x 4 x S x S."""
+    for layer in net.layer:
+        if layer.type == "Data":
+            crop, batch = layer.transform_param.crop_size, layer.data_param.batch_size
+            layer.type = "Input"
+            for name in ("transform_param", "data_param", "include"):
+                layer.ClearField(name)
+            layer.input_param.shape.add(dim=(batch, 4, crop, crop))
+    return net

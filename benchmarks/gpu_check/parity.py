@@ -13,6 +13,7 @@ from prototxt_gen.caffe_proto import caffe_pb2
 from prototxt_gen.emit import net_text
 from prototxt_gen.experiment import Experiment
 from prototxt_gen.models import TRAIN, build
+from prototxt_gen.prototxt import fed_by_caller
 from solvers.pycaffe import import_caffe
 
 # Largest distance ||a - b|| / ||b|| of a blob, in float32. One layer rounds its sums once; in a net of 400
@@ -69,7 +70,7 @@ def net_parity(exp: Experiment, device: Device, reference: Device) -> tuple[Dist
 
     Returns the distances of outputs, of gradients, and of all gradients together.
     """
-    text = _without_data(net_text(build(exp, TRAIN), []), exp)
+    text = _without_data(net_text(build(exp, TRAIN), []))
     ours, theirs = (isolated(_run_net, text, exp, where) for where in (device, reference))
     gradients = ours[1], theirs[1]
     return compare(ours[0], theirs[0]), compare(*gradients), compare_whole(*gradients)
@@ -130,19 +131,10 @@ def _parameter_gradients(net) -> Blobs:
     }
 
 
-def _without_data(text: str, exp: Experiment) -> str:
-    """Put an Input in the place of each Data layer."""
+def _without_data(text: str) -> str:
     from google.protobuf import text_format
 
-    net = text_format.Parse(text, caffe_pb2().NetParameter())
-    shape = (exp.solver.images_per_pass, 4, exp.input.crop, exp.input.crop)
-    for layer in net.layer:
-        if layer.type == "Data":
-            for name in ("data_param", "transform_param", "include"):
-                layer.ClearField(name)
-            layer.type = "Input"
-            layer.input_param.shape.add(dim=shape)
-    return text_format.MessageToString(net)
+    return text_format.MessageToString(fed_by_caller(text_format.Parse(text, caffe_pb2().NetParameter())))
 
 
 def _run_net(text: str, exp: Experiment, device: Device) -> tuple[Blobs, Blobs]:
