@@ -72,7 +72,7 @@ def text_for(net, outputs: Sequence[str]) -> str:
 
 
 def fed_by_caller(net):
-    """Return a train NetParameter, changed in place, whose Data layers have become Inputs of N x 4 x S x S."""
+    """Turn the Data layers of a train NetParameter into Inputs of N x 4 x S x S; return it."""
     for layer in net.layer:
         if layer.type == "Data":
             crop, batch = layer.transform_param.crop_size, layer.data_param.batch_size

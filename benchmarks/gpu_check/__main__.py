@@ -6,13 +6,12 @@ import platform
 import sys
 import tempfile
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 from benchmarks.gpu_check.checks import Checks, Row
 from benchmarks.gpu_check.isolation import Died, isolated
 from prototxt_gen.errors import DFCNetError
-from prototxt_gen.files import staged_file
+from prototxt_gen.files import check_writable, write_text
 from solvers.gpus import gpu_names
 
 
@@ -38,10 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 2
     print(f"{len(names)} x {names[0]}" if not args.cpu else "the CPU in a GPU's place", flush=True)
-    with staged_file(args.json) if args.json else nullcontext() as file:  # first: whether it can be written
-        rows = run(0 if args.cpu else len(names), args.quick)
-        if file:
-            file.write_text(json.dumps(report(names, rows), indent=1) + "\n", encoding="utf-8")
+    if args.json:
+        check_writable(args.json)
+    rows = run(0 if args.cpu else len(names), args.quick)
+    if args.json:
+        write_text(args.json, json.dumps(report(names, rows), indent=1) + "\n")
     return 1 if any(row.ok is False for row in rows) else 0
 
 
