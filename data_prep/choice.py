@@ -42,6 +42,8 @@ class Part:
         Raises DataError for a scene that the split does not know, and for a part without scenes.
         """
         scenes = [scene for scene in scenes if scene.id not in self.left_out]
+        if not scenes:
+            raise DataError("--leave-out", "leaves no scene", "leave fewer ids out")
         if self.table is not None:
             return self.table.pick(scenes, self.name, self.split)
         return scenes if self.hold_out is None else hold_out(scenes, self.hold_out, self.name, listed)

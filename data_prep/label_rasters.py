@@ -25,7 +25,7 @@ class LabelRaster:
         kind = np.dtype(self.dataset.dtypes[0])
         if self.dataset.count != 1 or kind.kind not in "iu" or not np.can_cast(kind, np.int64):
             fact = f"has {self.dataset.count} bands of {kind}"
-            raise DataError(self.dataset.name, fact, "give one band of integers, of at most 32 bits")
+            raise DataError(self.dataset.name, fact, "give one band of integers, not of uint64")
 
     def read(
         self,

@@ -30,6 +30,6 @@ def write_leave_out(path: Path, reasons: Iterable[tuple[str, str]], overwrite: b
     ]
     write_text(
         path,
-        "# Scenes to leave out: build_lmdb.py --leave-out reads this list.\n" + "".join(lines),
+        "# Scenes to leave out: the commands take this list by --leave-out.\n" + "".join(lines),
         overwrite,
     )

@@ -15,7 +15,7 @@ from prototxt_gen.errors import DataError
 MANIFEST = "manifest.json"  # inside the database's folder: LMDB looks only for data.mdb and lock.mdb
 DATA = "data.mdb"
 # Whose versions can change a record's bytes.
-LIBRARIES = ("lmdb", "numpy", "opencv-python-headless", "protobuf")
+LIBRARIES = ("lmdb", "numpy", "opencv-python-headless", "protobuf", "rasterio")
 
 
 @dataclass(frozen=True)

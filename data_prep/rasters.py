@@ -72,7 +72,7 @@ def open_raster(
 ) -> Iterator[RasterPixels]:
     """Open a scene of two GeoTIFFs; raise DataError, naming the file, for what cannot be used.
 
-    The image is any that prediction reads too; the mask one band of integers of at most 32 bits. Both
+    The image is any that prediction reads too; the mask one band of integers (but uint64). Both
     have the same size and, where both say it, cover the same place.
     """
     reading = replace(reading, fill=MEAN_BGR)

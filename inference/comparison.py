@@ -1,6 +1,6 @@
 """The scenes of a comparison: which ones, and their image, truth and predictions read and shrunk."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +27,14 @@ class Row:
 
 
 def scenes_to_show(
-    images: Path, truth: Path, predicted: Sequence[Path], ids: Sequence[str] | None, rows: int
+    images: Path,
+    truth: Path,
+    predicted: Sequence[Path],
+    ids: Sequence[str] | None,
+    rows: int,
+    among: Collection[str] | None = None,
 ) -> list[str]:
-    """Return the scenes to show: `ids` if given, else `rows` of those that all folders have.
+    """Return the scenes to show: `ids` if given, else `rows` of those that all folders, and `among`, have.
 
     Raises DataError for an id that a folder lacks, or where no scene is in all of them.
     """
@@ -43,12 +48,14 @@ def scenes_to_show(
     if ids:
         return list(ids)
     common = set.intersection(*(set(masks) for masks in folders.values()))
-    common = sorted(common & _images(images).keys())
+    common &= _images(images).keys()
     if not common:
         raise DataError(
             images, "shares no scene with all folders of masks", "give folders of the same scenes"
         )
-    return list(pick(common, rows))
+    if among is not None and not common & set(among):
+        raise DataError(predicted[0], "holds no map of a scored scene", "give the folder that was scored")
+    return list(pick(sorted(common if among is None else common & set(among)), rows))
 
 
 def choose_images(images: Path, ids: Sequence[str] | None, rows: int) -> dict[str, Path]:

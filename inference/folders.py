@@ -117,15 +117,17 @@ def pair_masks(
         _refuse_unpaired(predicted, true_masks, predictions, "prediction", remedy)
     remedy = "remove the prediction, or add its true mask"
     _refuse_unpaired(truth, predictions, true_masks, "true mask", remedy)
+    if not predictions:
+        raise DataError(predicted, "holds no map of these scenes", "predict them first")
     return [MaskPair(id, true_masks[id], path) for id, path in predictions.items()]
 
 
 def _ids_of(part: Part, folder: Path, masks: dict[str, Path]) -> set[str]:
-    """Return the ids of a part; where images stand beside the masks it is these that are counted."""
+    """Return the ids of a part of the masks in `folder`; images that stand beside them count as well."""
     scenes = [ScenePath(id, path) for id, path in masks.items()]
     if error := part.missing(scenes):
         raise error
-    return {scene.id for scene in part.pick(scenes, image_ids([folder]))}
+    return {scene.id for scene in part.pick(scenes, image_ids([folder]) | masks.keys())}
 
 
 def _refuse_unpaired(folder: Path, wanted: dict, there: dict, what: str, remedy: str) -> None:

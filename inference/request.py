@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from data_prep.choice import Part
 from data_prep.classes import TASKS
+from data_prep.reading import Reading
 from inference.deploy import check_side, read_deploy
 from inference.engine_names import CAFFE, CAFFE_BF16
 from inference.finished import short_checksum
@@ -18,7 +19,6 @@ from inference.loading import load_predictor
 from inference.mapping import Mapper
 from inference.prediction import Done, Plan, make_plan, predict
 from inference.ranks import Ranks, share
-from inference.scene_image import Reading
 from inference.scene_maps import Wanted
 from inference.tiles import default_overlap
 from inference.workplace import workplace

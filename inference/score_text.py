@@ -11,7 +11,7 @@ def table(evaluation: Evaluation) -> str:
     always = f"always {evaluation.commonest}"
     width = max(len(always), len("frequency-weighted IoU"))
     summary = [
-        (name, f"{percent(getattr(measured, score)):>6} %{_between(evaluation.interval(score))}")
+        (name, f"{percent(getattr(measured, score)):>6} %{_in_brackets(evaluation.interval(score))}")
         for name, score in (
             ("mIoU", "miou"),
             ("pixel accuracy", "accuracy"),
@@ -78,7 +78,7 @@ def comparison(evaluations: Mapping[str, Evaluation]) -> str:
             [
                 name,
                 percent(measured.miou),
-                _between(evaluation.interval("miou")).strip() or "-",
+                _in_brackets(evaluation.interval("miou")).strip() or "-",
                 "-" if evaluation is first else _lead(evaluation, first),
                 percent(measured.accuracy),
                 percent(measured.frequency_weighted_iou),
@@ -93,7 +93,7 @@ def comparison(evaluations: Mapping[str, Evaluation]) -> str:
 
 def _lead(evaluation: Evaluation, first: Evaluation) -> str:
     lead, bounds = evaluation.lead(first)
-    return f"{100 * lead:+.2f}{_between(bounds, '+')}"
+    return f"{100 * lead:+.2f}{_in_brackets(bounds, '+')}"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -110,7 +110,7 @@ def between(bounds: tuple[float, float] | None, sign: str = "") -> str:
     return "" if bounds is None else " to ".join(f"{100 * bound:{sign}.2f}" for bound in bounds)
 
 
-def _between(bounds: tuple[float, float] | None, sign: str = "") -> str:
+def _in_brackets(bounds: tuple[float, float] | None, sign: str = "") -> str:
     if bounds is None:
         return ""
     low, high = (f"{100 * bound:{sign}.2f}" for bound in bounds)

@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from prototxt_gen.errors import OutputError
@@ -103,17 +103,19 @@ def staged_folder(path: Path, overwrite: bool = False, known_by: Sequence[str] =
 
 
 def _exchange(staged: Path, path: Path) -> None:
-    """Put the folder `staged` in the place of `path`, and remove what was there; OSError leaves it there."""
+    """Put the folder `staged` in the place of `path`, and remove what was there; an error leaves it there.
+
+    Where that cannot be, since another process has made a folder there meanwhile, it is kept beside it.
+    """
     old = _make_beside(path, folder=True)
     try:
         os.replace(path, old)
-        try:
-            os.replace(staged, path)
-        except OSError:
-            os.replace(old, path)
-            raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
+        os.replace(staged, path)
+    except BaseException:
+        with suppress(OSError):
+            old.rmdir() if path.exists() else os.replace(old, path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _follow_umask(path: Path, mode: int) -> None:

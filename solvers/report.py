@@ -1,5 +1,6 @@
 """What a run says: progress on the console, and one JSON object per display step in its log."""
 
+import io
 import json
 import os
 import sys
@@ -43,10 +44,13 @@ class Report:
 
     def say(self, line: str) -> None:
         """Print a line, above the progress bar where there is one."""
-        if not self.bar.disable:
-            self.bar.write(line)
-        elif not self.quiet:
-            print(line, flush=True)
+        try:
+            if not self.bar.disable:
+                self.bar.write(line)
+            elif not self.quiet:
+                print(line, flush=True)
+        except BrokenPipeError:  # nobody reads, as after `| head`: the training goes on, its log has all
+            sys.stdout = io.StringIO()
 
     def _clear(self) -> None:
         self._sums: dict[str, float] = {}

@@ -32,7 +32,8 @@ class Data(Strict):
     hold_out: Annotated[int, Field(ge=2)] | None = None  # every so many-th land scene, by id, tests; or
     land_train: Count | None = None  # so many train, by a hash of the ids, and the others test
     road_train: Count | None = None  # so many, by a hash of the ids; else all
-    leave_out: str | None = None  # list of ids to leave out, as verify_data.py --fix-list writes it
+    land_leave_out: str | None = None  # list of ids to leave out, as verify_data.py --fix-list writes it
+    road_leave_out: str | None = None
     land_variants: Count  # records per scene
     road_variants: Count
     margin: Annotated[int, Field(ge=0)] = 32  # pixels of a record beyond the crop

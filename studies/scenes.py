@@ -34,9 +34,9 @@ def choose_study_scenes(data: Data, root: Path) -> StudyScenes:
     for folder in (data.land, *data.road):
         if not (root / folder).is_dir():
             raise DataError(root / folder, "is no folder", "say by --data where the data stands")
-    left_out = read_leave_out(data.leave_out and root / data.leave_out)
-    land = find_scenes([root / data.land], left_out)
-    road = find_scenes([root / folder for folder in data.road], left_out)
+    left_out = [path and read_leave_out(root / path) for path in (data.land_leave_out, data.road_leave_out)]
+    land = find_scenes([root / data.land], left_out[0] or ())
+    road = find_scenes([root / folder for folder in data.road], left_out[1] or ())
     if data.hold_out is not None:
         listed = image_ids([root / data.land])
         parts = (hold_out(land, data.hold_out, part, listed) for part in ("train", "test"))

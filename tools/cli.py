@@ -93,15 +93,18 @@ def run(main: Callable[[], None]) -> None:
     # Stopped from outside (docker stop, a batch system): clean up as after an error.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        try:
-            _run(main)
-        finally:
+        _run(main)
+        if sys.stdout is not None:
             sys.stdout.flush()  # else Python does it at the end, and complains by itself
     except BrokenPipeError:
         if not _nobody_reads():
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _say_no_more()
         raise SystemExit(128 + signal.SIGPIPE) from None
+    except BaseException:
+        if _nobody_reads():
+            _say_no_more()
+        raise
 
 
 def _run(main: Callable[[], None]) -> None:
@@ -118,6 +121,15 @@ def _run(main: Callable[[], None]) -> None:
 
 def _nobody_reads() -> bool:
     """Tell whether stdout is a pipe without a reader: a broken pipe elsewhere is a bug of ours."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except (AttributeError, OSError):  # there is no stdout, or a program has put something else in its place
+        return False
     poll = select.poll()
-    poll.register(sys.stdout.fileno(), 0)
+    poll.register(descriptor, 0)
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+
+
+def _say_no_more() -> None:
+    """Let what is still held for stdout go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -18,7 +18,8 @@ def parse() -> argparse.Namespace:
     """Return the arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     masks = "<id>_mask.png in DeepGlobe's colours, or <id>_mask.tif with class numbers"
-    parser.add_argument("--truth", type=Path, required=True, help=f"folder of true {masks}")
+    mapped = "; other numbers with --mapping"
+    parser.add_argument("--truth", type=Path, required=True, help=f"folder of true {masks}{mapped}")
     parser.add_argument("--pred", type=Path, required=True, nargs="+", help="folders of predicted ones")
     add_mapping(parser)
     parser.add_argument("--names", nargs="+", help="a name per --pred folder (default: its own)")

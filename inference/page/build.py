@@ -11,7 +11,7 @@ from data_prep.label_values import read_label_values
 from inference.folders import MaskPair, find_masks
 from inference.page.curves import charts
 from inference.page.deviations import read_deviations
-from inference.page.scenes import pictures
+from inference.page.scenes import Picture, pictures
 from inference.page.scores import ScoreFile, check_maps, class_rows, headlines, matrix_rows, read_scores
 from inference.page.trained import facts, read_run
 from inference.score_text import percent
@@ -73,12 +73,7 @@ def page(folder: Path, scores: Path | None, scenes: Folders | None, count: int) 
         fact = f"has the classes {', '.join(measured.iou)}"
         raise DataError(scores, fact, f"score {task.name} again with this version's evaluate.py")
     drawn = charts(read_log(run.folder))
-    values = read_label_values(scenes.mapping, task) if scenes and scenes.mapping else None
-    shown = pictures(scenes.images, scenes.truth, scenes.predicted, task, count, values) if scenes else []
-    if measured and scenes:
-        true, mapped = find_masks(scenes.truth), find_masks(scenes.predicted)
-        pairs = (MaskPair(each.id, true[each.id], mapped[each.id]) for each in shown)
-        check_maps(measured, scores, pairs, task, values)
+    shown = _pictures(scenes, task, count, measured, scores) if scenes else []
     head, deviations = read_deviations()
     return (
         templates()
@@ -97,6 +92,20 @@ def page(folder: Path, scores: Path | None, scenes: Folders | None, count: int) 
             scores=measured and _score_parts(measured, task),
         )
     )
+
+
+def _pictures(
+    scenes: Folders, task: Task, count: int, measured: ScoreFile | None, path: Path | None
+) -> list[Picture]:
+    """Return the scenes to show: of those scored, if there are scores, which must be these maps'."""
+    values = read_label_values(scenes.mapping, task) if scenes.mapping else None
+    folders = (scenes.images, scenes.truth, scenes.predicted)
+    shown = pictures(*folders, task, count, values, measured and measured.by_scene)
+    if measured:
+        true, mapped = find_masks(scenes.truth), find_masks(scenes.predicted)
+        pairs = (MaskPair(each.id, true[each.id], mapped[each.id]) for each in shown)
+        check_maps(measured, path, pairs, task, values)
+    return shown
 
 
 def _score_parts(scores: ScoreFile, task: Task) -> dict:

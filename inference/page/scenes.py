@@ -1,7 +1,7 @@
 """Scenes for the page: image, map and truth as small pictures inside the HTML."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,16 +30,23 @@ class Picture:
 
 
 def pictures(
-    images: Path, truth: Path, predicted: Path, task: Task, count: int, values: LabelValues | None = None
+    images: Path,
+    truth: Path,
+    predicted: Path,
+    task: Task,
+    count: int,
+    values: LabelValues | None = None,
+    scored: Collection[str] | None = None,
 ) -> list[Picture]:
     """Return `count` scenes spread over those that all three folders have, sides of at most 600 pixels.
 
+    Where `scored` gives ids, they are of these.
     `values` says which class each number in a true GeoTIFF mask is.
     Raises DataError for more than MOST, and as `scenes_to_show` and `read_rows` do.
     """
     if not 1 <= count <= MOST:
         raise DataError("--scenes", f"is {count}", f"give 1 to {MOST}")
-    ids = scenes_to_show(images, truth, [predicted], None, count)
+    ids = scenes_to_show(images, truth, [predicted], None, count, scored)
     found = []
     for row in read_rows(images, truth, [predicted], ids, task, values):
         true, mapped = (_png(colours_from_labels(labels, task)) for labels in row.maps)

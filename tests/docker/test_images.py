@@ -229,7 +229,7 @@ def test_what_the_dockerfile_copies_reaches_the_builder():
         assert source == "." or ((ROOT / source).exists() and not is_ignored(source)), source
 
 
-def test_compose_makes_no_folder_of_its_own_and_names_all_that_it_needs():
+def test_compose_mounts_in_the_long_form_and_names_all_folders_that_it_needs():
     """Docker makes a missing one for root, where the image's user cannot write; not so in this long form."""
     text = (ROOT / "compose.yaml").read_text()
     assert text.split("&folder\n")[1].split("\n\n")[0] == "  type: bind"

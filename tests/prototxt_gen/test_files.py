@@ -237,6 +237,25 @@ def test_what_another_process_has_made_meanwhile_is_kept(tmp_path):
     assert (tmp_path / "a.txt").read_text() == "early"
 
 
+@pytest.mark.parametrize("step", [1, 2])
+def test_an_interrupt_between_two_renames_loses_nothing(tmp_path, monkeypatch, step):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old").write_text("a week of training")
+    rename, calls = os.replace, []
+
+    def interrupted(*paths):
+        calls.append(paths)
+        if len(calls) == step:
+            raise KeyboardInterrupt
+        rename(*paths)
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt), staged_folder(tmp_path / "out", overwrite=True) as staged:
+        (staged / "new").write_text("new")
+    assert names(tmp_path) == ["out"]
+    assert names(tmp_path / "out") == ["old"]
+
+
 def test_a_folder_of_something_else_that_has_come_meanwhile_is_kept(tmp_path):
     stage = staged_folder(tmp_path / "out", overwrite=True, known_by=("b",))
     with pytest.raises(OutputError, match="is a folder of something else"), stage:

@@ -33,8 +33,10 @@ def test_every_third_scene_tests_and_all_roads_train(root):
 
 
 def test_scenes_that_are_left_out_move_no_other(root):
-    (root / "bad.txt").write_text("2\n3\nx\n")
-    scenes = choose_study_scenes(HOLD_OUT.model_copy(update={"leave_out": "bad.txt"}), root)
+    (root / "bad.txt").write_text("2\n3\n")
+    (root / "bad_roads.txt").write_text("x\n")
+    lists = {"land_leave_out": "bad.txt", "road_leave_out": "bad_roads.txt"}
+    scenes = choose_study_scenes(HOLD_OUT.model_copy(update=lists), root)
     assert (ids(scenes.land_train), ids(scenes.land_test)) == (["1", "4", "5"], ["6"])
     assert ids(scenes.road) == ["w", "y", "z"]
 

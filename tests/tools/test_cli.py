@@ -48,8 +48,21 @@ def test_a_mistake_is_told_though_nobody_reads_the_rest():
     done = without_a_reader(
         "-c", TOOL.format(body="print('x'); raise DataError('a.png', 'is odd', 'mend it')")
     )
-    assert done.stderr.endswith("a.png: is odd; mend it\n")
-    assert "Traceback" not in done.stderr
+    assert (done.returncode, done.stderr) == (2, "-c: a.png: is odd; mend it\n")
+
+
+def test_our_own_bug_is_told_though_nobody_reads_the_rest():
+    done = without_a_reader("-c", TOOL.format(body="print('x'); raise RuntimeError('of ours')"))
+    assert done.returncode == 1
+    assert done.stderr.endswith("RuntimeError: of ours\n")
+
+
+def test_a_command_without_any_stdout_does_its_work():
+    words = [sys.executable, "-c", TOOL.format(body="print('x')")]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *words], stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_pipe_that_breaks_elsewhere_is_no_quiet_end():

@@ -92,6 +92,26 @@ def test_maps_of_other_scenes_are_not_scored_and_missing_ones_are_named(data, ca
     refused(evaluate("--hold-out", 5), "maps/09_mask.png", "is missing (prediction)")
 
 
+def test_a_folder_of_masks_alone_has_the_same_parts(data, call):
+    _, predict, evaluate = call
+    assert predict("--hold-out", 5).returncode == 0
+    for image in (data / "scenes").glob("*_sat.png"):
+        image.rename(data / image.name)
+    done = evaluate("--hold-out", 5, "--leave-out", "bad.txt")
+    assert "2 scenes, 3,200 scored pixels" in done.stdout, done.stderr
+
+
+def test_a_part_without_a_map_or_without_a_scene_is_named(data, call):
+    _, predict, evaluate = call
+    assert predict().returncode == 0
+    for id in FIFTH:
+        (data / "maps" / f"{id}_mask.png").unlink()
+    refused(evaluate("--hold-out", 5, "--only-predicted"), "maps: holds no map of these scenes")
+    (data / "bad.txt").write_text("".join(f"{id}\n" for id in IDS))
+    refused(evaluate("--leave-out", "bad.txt"), "--leave-out: leaves no scene")
+    refused(predict("--leave-out", "bad.txt"), "--leave-out: leaves no scene")
+
+
 def test_test_scenes_that_the_inputs_lack_are_told(data, call, run_tool):
     _, predict, evaluate = call
     assert run_tool("split_data.py", "land", "scenes", "--train", 8, "--out", "split.json").returncode == 0

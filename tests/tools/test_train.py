@@ -1,6 +1,8 @@
 """The command trains, or says in one line what to mend."""
 
 import shlex
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 
 from prototxt_gen.model_card import read_card
 from solvers.pycaffe import import_caffe
-from tests.conftest import refused
+from tests.conftest import ROOT, refused
 
 pytestmark = pytest.mark.caffe
 
@@ -82,3 +84,19 @@ def test_help_needs_neither_an_experiment_nor_caffe(run_tool):
     done = run_tool("train.py", "--help")
     assert done.returncode == 0
     assert "--gpus" in done.stdout
+
+
+def test_a_training_goes_on_where_nobody_reads_what_it_says(tiny, tmp_path):
+    """As after `| head`: what is read of the pipe ends at its first line."""
+    command = [sys.executable, ROOT / "tools" / "train.py", tiny, "--cpu", "--run", "run"]
+    words = " ".join(map(str, command))
+    done = subprocess.run(
+        ["bash", "-c", f"{words} | head -n 1; echo ${{PIPESTATUS[0]}}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    first, code = done.stdout.splitlines()
+    assert first.startswith("run: ")
+    assert (code, done.stderr) == ("0", "")
+    assert (tmp_path / "run" / "weights.caffemodel").exists()

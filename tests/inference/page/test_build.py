@@ -142,7 +142,10 @@ def test_scores_of_other_maps_are_refused(run, tmp_path):
     scores = json.loads(run.scores.read_text())
     known = scores["by_scene"].pop("1")
     run.scores.write_text(json.dumps(scores))
-    with pytest.raises(DataError, match=r"score\.json: has no scene 1; score the folders"):
+    assert "mIoU" in page(run.folder, run.scores, folders, 3)  # of a part: the others are not shown
+    assert [p.id for p in pictures(run.scenes, run.scenes, run.maps, LAND, 3, None, ["2", "0"])] == ["0", "2"]
+    run.scores.write_text(json.dumps(scores | {"by_scene": {"9": known}}))
+    with pytest.raises(DataError, match="holds no map of a scored scene; give the folder that was scored"):
         page(run.folder, run.scores, folders, 3)
     run.scores.write_text(json.dumps(scores | {"by_scene": {**scores["by_scene"], "1": known}}))
     labels = read_labels(run.maps / "1_mask.png", LAND)
