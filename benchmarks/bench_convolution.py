@@ -68,6 +68,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9, help="repetitions, of which the median counts")
     rounds = parser.parse_args().rounds
+    if rounds < 1:
+        parser.error(f"--rounds {rounds}: give 1 or more")
     caffe = import_caffe()
     caffe.set_mode_cpu()
     machine = describe_machine()

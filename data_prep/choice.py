@@ -79,6 +79,10 @@ def choose_scenes(folders: Sequence[Path], part: Part) -> list[Scene]:
     Raises DataError as the readers do, and for a scene of the part that neither the folders nor the list
     of those left out have.
     """
+    if part.name == "test" and part.split is None and part.hold_out is None:
+        raise DataError(
+            "--part", "is test, and nothing tells which scenes test", "give --split or --hold-out"
+        )
     scenes = find_scenes(folders, part.left_out)
     if error := part.missing(scenes):
         raise error

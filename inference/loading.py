@@ -55,7 +55,7 @@ def _check_classes(weights: Path, card: ModelCard, task: Task) -> None:
 
 
 def _check_net(weights: Path, card: ModelCard, deploy: Deploy) -> None:
-    remedy = "give the deploy net and the weights of one run"
+    remedy = "give the deploy net and the weights of one run, both from fold_bn.py or neither"
     if deploy.name and deploy.name != card.experiment:
         fact = f"trained as {card.experiment}, but {deploy.path} is the net of {deploy.name}"
         raise WeightsError(card_path(weights), fact, remedy)

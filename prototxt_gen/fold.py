@@ -26,6 +26,8 @@ def fold(net, weights: Weights, where: object, input_scale: float = 1.0):
     the border. Raises NetError for a BatchNorm without Scale, WeightsError for missing weights.
     """
     net, weights = unfuse(net), plain_view(weights)
+    if all(layer.type != "BatchNorm" for layer in net.layer):
+        raise NetError(where, "belongs to a net without BatchNorm", "give the net and weights of a training")
     folded = caffe_pb2().NetParameter()
     folded.CopyFrom(net)
     del folded.layer[:]

@@ -23,7 +23,7 @@ from solvers.origins import weights_begun_with
 from solvers.pycaffe import LOG_START
 from solvers.rank import Task, train_rank
 from solvers.report import Report
-from solvers.run import Run, open_run
+from solvers.run import Run, open_run, scenes_in_both
 
 
 def start(
@@ -66,6 +66,8 @@ def train(run: Run, gpus: Sequence[int] = (), task: Task | None = None, resume: 
     task, place = task or Task(), mpi_place()
     with Report(run, quiet=bool(place and place[0])) as report, _stop_signals() as stop:
         report.say(run.summary())
+        for line in scenes_in_both(run.experiment):
+            report.say(f"warning: {line}")
         if resume:
             task = replace(task, resume=snapshots.newest(run.snapshots, report.say))
             if task.resume is None and not task.weights:  # stopped before its first snapshot

@@ -1,7 +1,7 @@
 """The folder of a training run: runs/<name>/ with its prototxts, log, snapshots and weights."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from data_prep.classes import IGNORE, TASKS
 from data_prep.manifest import read_manifest
 from prototxt_gen.differences import first_difference
 from prototxt_gen.emit import Command, class_weights, header, net_texts, solver_text, write_files
-from prototxt_gen.errors import DataError, DFCNetError, ExperimentError
+from prototxt_gen.errors import DataError, DFCNetError, ExperimentError, OutputError
 from prototxt_gen.experiment import Experiment, Task
 from prototxt_gen.files import staged_folder
 from prototxt_gen.model_card import ModelCard, read_card
@@ -124,6 +124,22 @@ def _check_database(source: Path, task: str, settings: Task, crop: int) -> None:
         raise DataError(source, fact, "correct tasks in the experiment file")
 
 
+def scenes_in_both(exp: Experiment) -> Iterator[str]:
+    """Yield a line for each task whose validation database has scenes that train, known by their images."""
+    for settings in exp.tasks.values():
+        if settings.validation:
+            trained, tested = (_images(Path(db)) for db in (settings.source, settings.validation))
+            both = sorted(id for image, id in tested.items() if image in trained)
+            if both:
+                found = f"{len(both)} scenes that train, as {both[0]}"
+                yield f"{settings.validation} has {found}: its scores will mislead"
+
+
+def _images(source: Path) -> dict[str, str]:
+    """Return the ids of a database's scenes by the SHA-256 of their images."""
+    return {entry["image_sha256"]: entry["id"] for entry in read_manifest(source).get("inputs", [])}
+
+
 def open_run(
     exp: Experiment,
     folder: Path,
@@ -157,6 +173,9 @@ def open_run(
     )
     texts[EXPERIMENT] = json.dumps(_as_json(exp), indent=1) + "\n"
     origins = Origins.of(exp, weights)
+    if run.solver.exists() and not (resume or overwrite):
+        remedy = "give --resume to go on with it, or --overwrite to begin anew"
+        raise OutputError(run.folder, "exists already", remedy)
     other = _other_run(run, origins) if resume and run.solver.exists() else None
     if other and not overwrite:
         raise other

@@ -69,6 +69,11 @@ def test_missing_scenes_of_a_split_are_named_unless_left_out(folder):
         choose_scenes([folder], part)
 
 
+def test_a_test_part_of_nothing_is_refused(folder):
+    with pytest.raises(DataError, match="--part: is test, and nothing tells which scenes test"):
+        choose_scenes([folder], Part("land", "test"))
+
+
 def test_without_a_part_all_scenes_are_meant(folder):
     part = Part("land", leave_out=folder / "bad.txt")
     assert ids(choose_scenes([folder], part)) == [id for id in IDS if id not in ("02", "03")]

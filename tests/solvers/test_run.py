@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,14 +11,14 @@ from prototxt_gen.caffemodel import write_caffemodel
 from prototxt_gen.errors import DataError, ExperimentError, OutputError, RunError, WeightsError
 from prototxt_gen.experiment import read_experiment
 from solvers.origins import weights_begun_with
-from solvers.run import check_data, gpu_numbers, open_run
+from solvers.run import check_data, gpu_numbers, open_run, scenes_in_both
 from tests.conftest import write_lmdb
 
 pytestmark = pytest.mark.caffe
 
 
-def edit_manifest(folder, **changes):
-    path = folder / "land_lmdb" / "manifest.json"
+def edit_manifest(folder, database="land_lmdb", **changes):
+    path = folder / database / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
@@ -68,6 +69,27 @@ def test_each_rank_of_a_gpu_run_takes_its_share_of_the_batch(tiny, tmp_path):
     ):
         open_run(read_experiment(tiny), tmp_path / "other", 3, True)
     assert not (tmp_path / "other").exists()
+
+
+def test_scenes_that_train_and_validate_are_told(tiny, tmp_path):
+    tiny.write_text(tiny.read_text().replace("classes = 6", 'classes = 6\nvalidation = "held_out"'))
+    shutil.copytree(tmp_path / "land_lmdb", tmp_path / "held_out")
+    for name, images in (("land_lmdb", "abc"), ("held_out", "cde")):
+        inputs = [{"id": f"scene {image}", "image_sha256": image} for image in images]
+        edit_manifest(tmp_path, name, inputs=inputs)
+    line = "held_out has 1 scenes that train, as scene c: its scores will mislead"
+    assert list(scenes_in_both(read_experiment(tiny))) == [line]
+    edit_manifest(tmp_path, "held_out", inputs=inputs[1:])
+    assert list(scenes_in_both(read_experiment(tiny))) == []
+
+
+def test_a_run_that_is_there_is_gone_on_with_or_begun_anew_but_only_when_asked(tiny, tmp_path):
+    experiment = read_experiment(tiny)
+    open_run(experiment, tmp_path / "run", 1, False)
+    with pytest.raises(OutputError, match=r"run: exists already; give --resume .* or --overwrite"):
+        open_run(experiment, tmp_path / "run", 1, False)
+    open_run(experiment, tmp_path / "run", 1, False, resume=True)
+    open_run(experiment, tmp_path / "run", 1, False, overwrite=True)
 
 
 def test_an_existing_run_is_kept(tiny, tmp_path):
