@@ -59,17 +59,17 @@ lint: venv
 	$(PY) -m ruff format --check .
 
 caffe: venv
-	@docker/caffe/build.sh
+	@native/build.sh
 
 caffe-cuda: venv
-	@docker/caffe/build.sh --cuda
+	@native/build.sh --cuda
 	$(PY) docker/smoke.py
 
 gpu-check: venv
-	@$(PY) -m benchmarks.gpu_check
+	@$(PY) -m gpu_check
 
 gpu-bundle: venv
-	@PYTHON3=$(PYTHON3) docker/bundle.sh
+	@PYTHON3=$(PYTHON3) gpu_check/bundle.sh
 
 lock:
 	@PYTHON3=$(PYTHON3) docker/lock.sh

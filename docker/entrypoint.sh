@@ -45,7 +45,7 @@ demo)
     exec make --no-print-directory -C "$root" demo
     ;;
 test) cd "$root" && exec "$python" -m pytest "$@" ;;
-gpu-check) cd "$root" && exec "$python" -m benchmarks.gpu_check "$@" ;;
+gpu-check) cd "$root" && exec "$python" -m gpu_check "$@" ;;
 *)
     tool=$root/tools/${command//-/_}.py
     if [[ ! $command =~ ^[a-z_-]+$ || ! -f $tool ]] || ! grep -q __main__ "$tool"; then

@@ -1,4 +1,4 @@
-"""Our fused layers (docker/caffe/layers) in a net: each stands for several plain ones, see `fused`."""
+"""Our fused layers (native/overlay) in a net: each stands for several plain ones, see `fused`."""
 
 from collections.abc import Sequence
 

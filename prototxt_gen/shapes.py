@@ -1,7 +1,7 @@
 """Shapes of Caffe's layers, as their Reshape functions give them, found without Caffe.
 
 A shape is (N, C, H, W); a loss has the shape (). Rules are taken from BVLC Caffe 1.0.0, those of
-Interp from docker/caffe/layers.
+Interp from native/overlay.
 """
 
 from itertools import pairwise

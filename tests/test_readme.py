@@ -30,7 +30,7 @@ OTHERS = {
     "caffe": "tests/solvers/test_committed_nets.py",
     "docker": "build and compose: tests/docker/test_images.py; what docker runs is parsed here",
     "docker/verify.sh": "tests/docker/test_images.py",
-    "dfcnet-gpu/gpu-check": "benchmarks/gpu_check",
+    "dfcnet-gpu/gpu-check": "gpu_check",
     "tar": "unpacks",
     "mkdir": "makes folders",
 }

@@ -224,7 +224,7 @@ def test_what_the_dockerfile_copies_reaches_the_builder():
         for line in re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.M)
         for source in line.split()
     ]
-    assert "docker/caffe" in sources
+    assert "native" in sources
     for source in sources:
         assert source == "." or ((ROOT / source).exists() and not is_ignored(source)), source
 

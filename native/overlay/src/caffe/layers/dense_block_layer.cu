@@ -1,0 +1,22 @@
+#include <vector>
+
+#include "caffe/util/dense_block_device.hpp"
+#include "caffe/util/fused_gpu.hpp"
+
+namespace caffe {
+
+template <typename Dtype>
+void DenseBlockLayer<Dtype>::Forward_gpu(const vector<Blob<Dtype>*>& bottom,
+      const vector<Blob<Dtype>*>& top) {
+  this->template ForwardOn<fused::Gpu>(bottom, top);
+}
+
+template <typename Dtype>
+void DenseBlockLayer<Dtype>::Backward_gpu(const vector<Blob<Dtype>*>& top,
+      const vector<bool>& propagate_down, const vector<Blob<Dtype>*>& bottom) {
+  this->template BackwardOn<fused::Gpu>(top, propagate_down, bottom);
+}
+
+INSTANTIATE_LAYER_GPU_FUNCS(DenseBlockLayer);
+
+}  // namespace caffe

@@ -1,0 +1,165 @@
+#include <map>
+#include <tuple>
+#include <unordered_map>
+#include <utility>
+
+#include "boost/thread/mutex.hpp"
+#include "glog/logging.h"
+
+#include "caffe/util/bf16_product.hpp"
+
+namespace caffe {
+
+namespace {
+
+bool prediction_bf16 = false;
+
+bool HasBf16() {
+#if defined(USE_DNNL) && defined(__x86_64__)
+  return __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
+}
+
+}  // namespace
+
+bool SetPredictionBf16(bool on) {
+  prediction_bf16 = on && HasBf16();
+  return prediction_bf16;
+}
+
+bool PredictionBf16() { return prediction_bf16; }
+
+#ifdef USE_DNNL
+
+using dnnl::memory;
+
+namespace {
+
+const dnnl::engine& Engine() {
+  static const dnnl::engine* engine =
+      new dnnl::engine(dnnl::engine::kind::cpu, 0);
+  return *engine;
+}
+
+memory::desc Matrix(int rows, int columns, memory::data_type type,
+    ptrdiff_t lead) {
+  return memory::desc({rows, columns}, type, memory::dims({lead, 1}));
+}
+
+// Primitives by pixels, channels, outputs and lead; kept for the process.
+typedef std::tuple<int, int, int, ptrdiff_t> Key;
+struct Made {
+  dnnl::matmul::primitive_desc desc;
+  dnnl::matmul product;
+};
+std::map<Key, Made>* made = NULL;
+boost::mutex making;
+
+const Made& Make(int pixels, int channels, int outputs, ptrdiff_t lead) {
+  boost::mutex::scoped_lock lock(making);
+  if (!made) { made = new std::map<Key, Made>; }
+  const Key key(pixels, channels, outputs, lead);
+  const auto found = made->find(key);
+  if (found != made->end()) { return found->second; }
+  const auto bf16 = memory::data_type::bf16;
+  dnnl::primitive_attr attr;
+  attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  dnnl::matmul::primitive_desc desc;
+  if (lead == 0) {
+    dnnl::post_ops relu;
+    relu.append_eltwise(1.f, dnnl::algorithm::eltwise_relu, 0.f, 0.f);
+    attr.set_post_ops(relu);
+    desc = dnnl::matmul::primitive_desc(dnnl::matmul::desc(
+        memory::desc({pixels, channels}, bf16, memory::dims({1, pixels})),
+        memory::desc({channels, outputs}, bf16, memory::format_tag::any),
+        memory::desc({1, outputs}, memory::data_type::f32,
+            memory::format_tag::ab),
+        Matrix(pixels, outputs, bf16, outputs)), attr, Engine());
+  } else {
+    desc = dnnl::matmul::primitive_desc(dnnl::matmul::desc(
+        Matrix(outputs, channels, bf16, channels),
+        Matrix(channels, pixels, bf16, pixels),
+        Matrix(outputs, pixels, memory::data_type::f32, lead)), attr,
+        Engine());
+  }
+  const Made one = {desc, dnnl::matmul(desc)};
+  return made->insert(std::make_pair(key, one)).first->second;
+}
+
+void Run(const Made& one, const void* a, const memory::desc& b_desc,
+    const void* b, const float* bias, void* y) {
+  dnnl::stream stream(Engine());
+  std::unordered_map<int, memory> arguments = {
+      {DNNL_ARG_SRC, memory(one.desc.src_desc(), Engine(),
+          const_cast<void*>(a))},
+      {DNNL_ARG_WEIGHTS, memory(b_desc, Engine(), const_cast<void*>(b))},
+      {DNNL_ARG_DST, memory(one.desc.dst_desc(), Engine(), y)},
+      {DNNL_ARG_SCRATCHPAD, memory(one.desc.scratchpad_desc(), Engine())}};
+  if (bias) {
+    arguments.insert({DNNL_ARG_BIAS, memory(one.desc.bias_desc(), Engine(),
+        const_cast<float*>(bias))});
+  }
+  one.product.execute(stream, arguments);
+  stream.wait();
+}
+
+}  // namespace
+
+Bf16Product::Bf16Product(int channels, int outputs, const float* filters)
+    : channels_(channels), outputs_(outputs),
+      plain_(Matrix(outputs, channels, memory::data_type::bf16, channels),
+          Engine()) {
+  memory given(Matrix(outputs, channels, memory::data_type::f32, channels),
+      Engine(), const_cast<float*>(filters));
+  dnnl::stream stream(Engine());
+  dnnl::reorder(given, plain_).execute(stream, given, plain_);
+  stream.wait();
+}
+
+void Bf16Product::Prepare(int pixels, ptrdiff_t lead) {
+  const Made& one = Make(pixels, channels_, outputs_, lead);
+  if (lead || filters_.count(pixels)) { return; }
+  memory liked(one.desc.weights_desc(), Engine());
+  memory turned(memory::desc({channels_, outputs_}, memory::data_type::bf16,
+      memory::dims({1, channels_})), Engine(), plain_.get_data_handle());
+  dnnl::stream stream(Engine());
+  dnnl::reorder(turned, liked).execute(stream, turned, liked);
+  stream.wait();
+  filters_[pixels] = liked;
+}
+
+void Bf16Product::Rows(int pixels, const Bf16* activation, const float* bias,
+    Bf16* rows) const {
+  const Made& one = Make(pixels, channels_, outputs_, 0);
+  const memory& filters = filters_.at(pixels);
+  Run(one, activation, filters.get_desc(), filters.get_data_handle(), bias,
+      rows);
+}
+
+void Bf16Product::Planes(int pixels, const Bf16* activation, ptrdiff_t lead,
+    float* planes) const {
+  const Made& one = Make(pixels, channels_, outputs_, lead);
+  Run(one, plain_.get_data_handle(), one.desc.weights_desc(), activation,
+      NULL, planes);
+}
+
+#endif  // USE_DNNL
+
+std::shared_ptr<Bf16Product> MakeBf16Product(int channels, int outputs,
+    const float* filters) {
+#ifdef USE_DNNL
+  if (PredictionBf16()) {
+    return std::make_shared<Bf16Product>(channels, outputs, filters);
+  }
+#endif
+  return std::shared_ptr<Bf16Product>();
+}
+
+std::shared_ptr<Bf16Product> MakeBf16Product(int channels, int outputs,
+    const double* filters) {
+  return std::shared_ptr<Bf16Product>();
+}
+
+}  // namespace caffe

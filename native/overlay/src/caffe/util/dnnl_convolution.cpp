@@ -1,0 +1,252 @@
+#ifdef USE_DNNL
+
+#include "caffe/util/dnnl_convolution.hpp"
+
+#include <stdlib.h>
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "caffe/common.hpp"
+#include "caffe/util/dnnl_convolution_plan.hpp"
+
+namespace caffe {
+
+using dnnl::memory;
+
+namespace {
+
+/// A growing buffer of one thread; growing loses what it held.
+class Scratch {
+ public:
+  Scratch() : data_(NULL), size_(0) {}
+  ~Scratch() { free(data_); }
+
+  char* Get(size_t size) {
+    if (size > size_) {
+      free(data_);
+      data_ = NULL;
+      size_ = size;
+      CHECK_EQ(posix_memalign(reinterpret_cast<void**>(&data_), 64, size), 0)
+          << "no memory for " << size << " bytes of a convolution's scratch";
+    }
+    return data_;
+  }
+
+ private:
+  char* data_;
+  size_t size_;
+  DISABLE_COPY_AND_ASSIGN(Scratch);
+};
+
+thread_local Scratch strip_scratch, weights_scratch;
+
+memory Wrap(const memory::desc& desc, const void* data) {
+  return memory(desc, DnnlEngine(), const_cast<void*>(data));
+}
+
+void Pack(const dnnl::reorder& reorder, const memory::desc& from,
+    const void* source, const memory::desc& to, void* target) {
+  dnnl::stream stream(DnnlEngine());
+  memory in = Wrap(from, source), out = Wrap(to, target);
+  reorder.execute(stream, in, out);
+}
+
+/// Copies a strip's rows of `image` (width values each) into the strip, where
+/// the other rows become 0, or out of it.
+void Copy(const DnnlPart& part, bool into, const float* image, int width,
+    const memory::desc& whole, char* packed) {
+  if (into && part.count < whole.dims()[2]) {
+    memset(packed, 0, whole.get_size());  // NOLINT(caffe/alt_fn)
+  }
+  if (part.count == 0) { return; }
+  image += static_cast<size_t>(part.row) * width;
+  packed += part.at * whole.data.format_desc.blocking.strides[2]
+      * sizeof(float);
+  const DnnlRows& rows = *part.rows;
+  if (into) {
+    Pack(rows.copy, rows.plain, image, rows.packed, packed);
+  } else {
+    Pack(rows.copy, rows.packed, packed, rows.plain,
+        const_cast<float*>(image));
+  }
+}
+
+/// Tells changed weights. Pycaffe writes into them without a notice.
+uint64_t Checksum(const float* data, size_t count) {
+  const uint64_t kOdd = 0x9E3779B97F4A7C15ull;
+  uint64_t lanes[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+  for (size_t i = 0; i < count; ++i) {
+    uint32_t bits;
+    memcpy(&bits, data + i, sizeof(bits));  // NOLINT(caffe/alt_fn)
+    uint64_t& lane = lanes[i % 8];
+    lane = (lane ^ bits) * kOdd;
+    lane ^= lane >> 29;
+  }
+  uint64_t sum = count;
+  for (int i = 0; i < 8; ++i) { sum = (sum ^ (sum >> 31) ^ lanes[i]) * kOdd; }
+  return sum;
+}
+
+}  // namespace
+
+DnnlConvolution::DnnlConvolution(Direction direction,
+    const ConvolutionShape& shape, bool bias)
+    : winograd_of_(0) {
+  // Nets repeat shapes; the primitives of a shape are made once.
+  static std::mutex mutex;
+  static std::map<std::vector<int>, std::weak_ptr<const Plan> > plans;
+  std::vector<int> key = {direction, bias, omp_get_max_threads(), shape.num,
+      shape.channels, shape.outputs, shape.group};
+  const int* pairs[] = {shape.in, shape.out, shape.kernel, shape.stride,
+      shape.pad, shape.dilation};
+  for (int i = 0; i < 6; ++i) { key.insert(key.end(), pairs[i], pairs[i] + 2); }
+  const std::lock_guard<std::mutex> lock(mutex);
+  std::weak_ptr<const Plan>& known = plans[key];
+  plan_ = known.lock();
+  if (!plan_) {
+    plan_ = std::make_shared<const Plan>(direction, shape, bias);
+    known = plan_;
+  }
+}
+
+bool DnnlConvolution::Usable() const { return plan_->usable; }
+
+std::string DnnlConvolution::Implementation() const {
+  return plan_->implementation;
+}
+
+size_t DnnlConvolution::ScratchBytes() const { return plan_->scratch_size; }
+
+/// Convolves one strip of an image, of whose bottom and top one is written,
+/// or none. `rest` are the arguments beside these two.
+void DnnlConvolution::Convolve(const DnnlStrip& strip, const float* bottom,
+    const float* top, const Arguments& rest, char* scratch) const {
+  const Plan& plan = *plan_;
+  const int width = plan.shape.in[1], top_width = plan.shape.out[1];
+  char* packed_top = scratch + plan.top_at;
+  if (plan.reads_bottom()) {
+    Copy(strip.bottom, true, bottom, width, plan.packed_bottom, scratch);
+  }
+  if (plan.reads_top()) {
+    Copy(strip.top, true, top, top_width, plan.packed_top, packed_top);
+  }
+  Arguments all = rest;
+  all[plan.reads_bottom() ? DNNL_ARG_SRC : DNNL_ARG_DIFF_SRC] =
+      Wrap(plan.packed_bottom, scratch);
+  all[plan.reads_top() ? DNNL_ARG_DIFF_DST : DNNL_ARG_DST] =
+      Wrap(plan.packed_top, packed_top);
+  all[DNNL_ARG_SCRATCHPAD] = Wrap(plan.scratchpad, scratch + plan.own_at);
+  dnnl::stream stream(DnnlEngine());
+  plan.convolution.execute(stream, all);
+  if (!plan.reads_bottom()) {
+    Copy(strip.bottom, false, bottom, width, plan.packed_bottom, scratch);
+  }
+  if (!plan.reads_top()) {
+    Copy(strip.top, false, top, top_width, plan.packed_top, packed_top);
+  }
+}
+
+/// Convolves all strips of all images; each thread takes the next one.
+void DnnlConvolution::ConvolveAll(const float* bottom, const float* top,
+    const Arguments& rest) const {
+  const Plan& plan = *plan_;
+  const int per_image = plan.strips.size();
+#pragma omp parallel if (plan.is_large)
+  {
+    const DnnlAlone alone;
+    char* scratch = strip_scratch.Get(plan.scratch_size);
+#pragma omp for schedule(dynamic, 1)
+    for (int i = 0; i < plan.shape.num * per_image; ++i) {
+      Convolve(plan.strips[i % per_image],
+          bottom + i / per_image * plan.bottom_size(),
+          top + i / per_image * plan.top_size(), rest, scratch);
+    }
+  }
+}
+
+void DnnlConvolution::Forward(const float* bottom, const float* weights,
+    const float* bias, float* top) {
+  Arguments rest;
+  if (plan_->keeps_weights()) {
+    const size_t size = plan_->packed_weights.get_size() / sizeof(float);
+    const uint64_t sum = Checksum(weights,
+        plan_->plain_weights.get_size() / sizeof(float));
+    if (winograd_.size() != size || winograd_of_ != sum) {
+      winograd_.resize(size);
+      Pack(plan_->weights, plan_->plain_weights, weights,
+          plan_->packed_weights, winograd_.data());
+      winograd_of_ = sum;
+    }
+    rest[DNNL_ARG_WEIGHTS] = Wrap(plan_->packed_weights, winograd_.data());
+  } else {
+    rest[DNNL_ARG_WEIGHTS] = PackedWeights(weights);
+  }
+  if (plan_->bias) { rest[DNNL_ARG_BIAS] = Wrap(plan_->bias_values, bias); }
+  ConvolveAll(bottom, top, rest);
+}
+
+void DnnlConvolution::BackwardData(const float* top_diff, const float* weights,
+    float* bottom_diff) const {
+  Arguments rest;
+  rest[DNNL_ARG_WEIGHTS] = PackedWeights(weights);
+  ConvolveAll(bottom_diff, top_diff, rest);
+}
+
+/// The weights in oneDNN's layout, in the calling thread's scratch.
+dnnl::memory DnnlConvolution::PackedWeights(const float* weights) const {
+  const DnnlAlone alone(!plan_->has_large_weights);
+  char* packed = weights_scratch.Get(plan_->packed_weights.get_size());
+  Pack(plan_->weights, plan_->plain_weights, weights, plan_->packed_weights,
+      packed);
+  return Wrap(plan_->packed_weights, packed);
+}
+
+void DnnlConvolution::BackwardWeights(const float* bottom,
+    const float* top_diff, float* weights_diff) const {
+  const Plan& plan = *plan_;
+  const int per_image = plan.strips.size();
+  const size_t packed = plan.packed_weights.get_size() / sizeof(float);
+  std::vector<float*> sums(omp_get_max_threads());  // NULL: has had no strip
+#pragma omp parallel if (plan.is_large)
+  {
+    const DnnlAlone alone;
+    char* scratch = strip_scratch.Get(plan.scratch_size);
+    float* gradient = reinterpret_cast<float*>(scratch + plan.gradient_at);
+    float*& sum = sums[omp_get_thread_num()];
+#pragma omp for schedule(static)
+    for (int i = 0; i < plan.shape.num * per_image; ++i) {
+      float* to = sum ? gradient : reinterpret_cast<float*>(scratch
+          + plan.sum_at);
+      Arguments rest;
+      rest[DNNL_ARG_DIFF_WEIGHTS] = Wrap(plan.packed_weights, to);
+      Convolve(plan.strips[i % per_image],
+          bottom + i / per_image * plan.bottom_size(),
+          top_diff + i / per_image * plan.top_size(), rest, scratch);
+      if (sum) {
+        for (size_t k = 0; k < packed; ++k) { sum[k] += gradient[k]; }
+      } else {
+        sum = to;
+      }
+    }
+  }
+  for (size_t t = 1; t < sums.size(); ++t) {
+    for (size_t k = 0; sums[t] && k < packed; ++k) { sums[0][k] += sums[t][k]; }
+  }
+  const size_t count = plan.plain_weights.get_size() / sizeof(float);
+  float* plain = reinterpret_cast<float*>(
+      weights_scratch.Get(count * sizeof(float)));
+  const DnnlAlone alone(!plan.has_large_weights);
+  Pack(plan.weights, plan.packed_weights, sums[0], plan.plain_weights, plain);
+  for (size_t k = 0; k < count; ++k) { weights_diff[k] += plain[k]; }
+}
+
+}  // namespace caffe
+
+#endif  // USE_DNNL

@@ -1,0 +1,259 @@
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "caffe/util/fused_math.hpp"
+#include "caffe/util/rows_convolution.hpp"
+
+namespace caffe {
+
+namespace {
+
+const int kTaps = 9;
+
+// One image row's patches, width x (9 channels): row y of `x` (height x width x
+// channels), of which rows outside are zero.
+template <typename Dtype>
+void Patches(const Dtype* x, int height, int width, int channels, int y,
+    Dtype* patches) {
+  const size_t bytes = channels * sizeof(Dtype);
+  for (int column = 0; column < width; ++column) {
+    for (int tap = 0; tap < kTaps; ++tap, patches += channels) {
+      const int from_y = y + tap / 3 - 1, from_x = column + tap % 3 - 1;
+      if (from_y < 0 || from_y >= height || from_x < 0 || from_x >= width) {
+        memset(patches, 0, bytes);
+      } else {
+        memcpy(patches,
+            x + (static_cast<ptrdiff_t>(from_y) * width + from_x) * channels,
+            bytes);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+template <typename Dtype>
+void RowsConvolution<Dtype>::ForwardStrip(int count, const Dtype* x,
+    Dtype* y) {
+  const int depth = kTaps * channels_;
+  Dtype* filters = FusedScratch::Get<Dtype>(FusedScratch::FILTERS,
+      static_cast<size_t>(depth) * outputs_);
+  for (int o = 0; o < outputs_; ++o) {
+    for (int c = 0; c < channels_; ++c) {
+      for (int tap = 0; tap < kTaps; ++tap) {
+        filters[(tap * channels_ + c) * outputs_ + o] =
+            filters_[(o * channels_ + c) * kTaps + tap];
+      }
+    }
+  }
+  const size_t space = static_cast<size_t>(width_) * depth;
+  Dtype* patches = FusedScratch::Get<Dtype>(FusedScratch::COLUMNS,
+      space * FusedThreads());
+#pragma omp parallel for schedule(static)
+  for (int row = 0; row < count; ++row) {
+    Dtype* own = patches + space * FusedThread();
+    Patches(x, count + 2, width_, channels_, row + 1, own);
+    FusedGemm(false, false, width_, outputs_, depth, own, depth, filters,
+        outputs_, Dtype(0), y + static_cast<ptrdiff_t>(row) * width_ * outputs_,
+        outputs_);
+  }
+}
+
+template <typename Dtype>
+void RowsConvolution<Dtype>::BackwardData(const Dtype* dy, Dtype* dx) {
+  // A convolution of dy with the filters turned round.
+  const int depth = kTaps * outputs_;
+  Dtype* filters = FusedScratch::Get<Dtype>(FusedScratch::FILTERS,
+      static_cast<size_t>(depth) * channels_);
+  for (int o = 0; o < outputs_; ++o) {
+    for (int c = 0; c < channels_; ++c) {
+      for (int tap = 0; tap < kTaps; ++tap) {
+        filters[((kTaps - 1 - tap) * outputs_ + o) * channels_ + c] =
+            filters_[(o * channels_ + c) * kTaps + tap];
+      }
+    }
+  }
+  const size_t space = static_cast<size_t>(width_) * depth;
+  Dtype* patches = FusedScratch::Get<Dtype>(FusedScratch::COLUMNS,
+      space * FusedThreads());
+#pragma omp parallel for schedule(static)
+  for (int row = 0; row < num_ * height_; ++row) {
+    Dtype* own = patches + space * FusedThread();
+    const ptrdiff_t first = static_cast<ptrdiff_t>(row / height_) * height_;
+    Patches(dy + first * width_ * outputs_, height_, width_, outputs_,
+        row % height_, own);
+    FusedGemm(false, false, width_, channels_, depth, own, depth, filters,
+        channels_, Dtype(0),
+        dx + static_cast<ptrdiff_t>(row) * width_ * channels_, channels_);
+  }
+}
+
+template <typename Dtype>
+void RowsConvolution<Dtype>::BackwardFilters(const Dtype* x, const Dtype* dy,
+    Dtype* filters_diff) {
+  const int depth = kTaps * channels_;
+  Dtype* patches = FusedScratch::Get<Dtype>(FusedScratch::COLUMNS,
+      static_cast<size_t>(width_) * depth);
+  Dtype* sums = FusedScratch::Get<Dtype>(FusedScratch::FILTERS,
+      static_cast<size_t>(depth) * outputs_);
+  for (int row = 0; row < num_ * height_; ++row) {
+    const ptrdiff_t first = static_cast<ptrdiff_t>(row / height_) * height_;
+    Patches(x + first * width_ * channels_, height_, width_, channels_,
+        row % height_, patches);
+    FusedGemm(true, false, outputs_, depth, width_,
+        dy + static_cast<ptrdiff_t>(row) * width_ * outputs_, outputs_,
+        patches, depth, Dtype(row > 0), sums, depth);
+  }
+  for (int o = 0; o < outputs_; ++o) {
+    for (int c = 0; c < channels_; ++c) {
+      for (int tap = 0; tap < kTaps; ++tap) {
+        filters_diff[(o * channels_ + c) * kTaps + tap] +=
+            sums[o * depth + tap * channels_ + c];
+      }
+    }
+  }
+}
+
+#ifdef USE_DNNL
+
+using dnnl::memory;
+
+RowsConvolution<float>::RowsConvolution(int num, int height, int width,
+    int channels, int outputs)
+    : num_(num), height_(height), width_(width), channels_(channels),
+      outputs_(outputs), filters_(NULL), engine_(dnnl::engine::kind::cpu, 0),
+      stream_(engine_) {}
+
+void RowsConvolution<float>::SetFilters(const float* filters) {
+  filters_ = filters;
+  for (auto& strip : strips_) { strip.second.current = false; }
+  if (data_) { data_->current = false; }
+}
+
+memory::desc RowsConvolution<float>::Rows(int num, int height, int channels,
+    Type type) const {
+  return memory::desc({num, channels, height, width_}, type,
+      memory::format_tag::nhwc);
+}
+
+memory::desc RowsConvolution<float>::Filters(memory::format_tag tag,
+    Type type) const {
+  return memory::desc({outputs_, channels_, 3, 3}, type, tag);
+}
+
+dnnl::convolution_forward::primitive_desc RowsConvolution<float>::Forward(
+    int num, int height, int pad, dnnl::prop_kind kind, Type type) const {
+  const dnnl::convolution_forward::desc desc(kind,
+      dnnl::algorithm::convolution_direct, Rows(num, height + 2 - 2 * pad,
+      channels_, type), Filters(memory::format_tag::any, type),
+      Rows(num, height, outputs_), {1, 1}, {pad, 1}, {pad, 1});
+  return dnnl::convolution_forward::primitive_desc(desc, engine_);
+}
+
+// Brings the filters that were set into the primitive's layout.
+RowsConvolution<float>::Primitive* RowsConvolution<float>::Use(
+    Primitive* primitive) {
+  if (!primitive->current) {
+    memory plain(Filters(memory::format_tag::oihw), engine_,
+        const_cast<float*>(filters_));
+    dnnl::reorder(plain, primitive->filters).execute(stream_, plain,
+        primitive->filters);
+    primitive->current = true;
+  }
+  return primitive;
+}
+
+void RowsConvolution<float>::ForwardStrip(int count, const float* x,
+    float* y) {
+  Strip(count, x, Type::f32, y);
+}
+
+void RowsConvolution<float>::ForwardStrip(int count, const Bf16* x,
+    float* y) {
+  Strip(count, x, Type::bf16, y);
+}
+
+void RowsConvolution<float>::Strip(int count, const void* x, Type type,
+    float* y) {
+  const std::pair<int, Type> key(count, type);
+  auto found = strips_.find(key);
+  if (found == strips_.end()) {
+    const auto desc = Forward(1, count, 0, dnnl::prop_kind::forward_inference,
+        type);
+    const Primitive made = {dnnl::convolution_forward(desc), desc.src_desc(),
+        desc.dst_desc(), memory(desc.weights_desc(), engine_), false};
+    found = strips_.insert(std::make_pair(key, made)).first;
+  }
+  Primitive* strip = Use(&found->second);
+  strip->primitive.execute(stream_, {
+      {DNNL_ARG_SRC, memory(strip->x, engine_, const_cast<void*>(x))},
+      {DNNL_ARG_WEIGHTS, strip->filters},
+      {DNNL_ARG_DST, memory(strip->y, engine_, y)}});
+  stream_.wait();
+}
+
+void RowsConvolution<float>::BackwardData(const float* dy, float* dx) {
+  if (!data_) {
+    const auto forward = Forward(num_, height_, 1,
+        dnnl::prop_kind::forward_training);
+    const dnnl::convolution_backward_data::desc desc(
+        dnnl::algorithm::convolution_direct, Rows(num_, height_, channels_),
+        Filters(memory::format_tag::any), Rows(num_, height_, outputs_),
+        {1, 1}, {1, 1}, {1, 1});
+    const dnnl::convolution_backward_data::primitive_desc data(desc, engine_,
+        forward);
+    data_.reset(new Primitive);
+    data_->primitive = dnnl::convolution_backward_data(data);
+    data_->x = data.diff_src_desc();
+    data_->y = data.diff_dst_desc();
+    data_->filters = memory(data.weights_desc(), engine_);
+    data_->current = false;
+  }
+  Use(data_.get())->primitive.execute(stream_, {
+      {DNNL_ARG_DIFF_DST, memory(data_->y, engine_, const_cast<float*>(dy))},
+      {DNNL_ARG_WEIGHTS, data_->filters},
+      {DNNL_ARG_DIFF_SRC, memory(data_->x, engine_, dx)}});
+  stream_.wait();
+}
+
+void RowsConvolution<float>::BackwardFilters(const float* x, const float* dy,
+    float* filters_diff) {
+  if (!weights_) {
+    const auto forward = Forward(num_, height_, 1,
+        dnnl::prop_kind::forward_training);
+    const dnnl::convolution_backward_weights::desc desc(
+        dnnl::algorithm::convolution_direct, Rows(num_, height_, channels_),
+        Filters(memory::format_tag::any), Rows(num_, height_, outputs_),
+        {1, 1}, {1, 1}, {1, 1});
+    const dnnl::convolution_backward_weights::primitive_desc weights(desc,
+        engine_, forward);
+    weights_.reset(new Primitive);
+    weights_->primitive = dnnl::convolution_backward_weights(weights);
+    weights_->x = weights.src_desc();
+    weights_->y = weights.diff_dst_desc();
+    weights_->filters = memory(weights.diff_weights_desc(), engine_);
+  }
+  weights_->primitive.execute(stream_, {
+      {DNNL_ARG_SRC, memory(weights_->x, engine_, const_cast<float*>(x))},
+      {DNNL_ARG_DIFF_DST, memory(weights_->y, engine_,
+          const_cast<float*>(dy))},
+      {DNNL_ARG_DIFF_WEIGHTS, weights_->filters}});
+  const size_t count = static_cast<size_t>(outputs_) * channels_ * kTaps;
+  float* sums = FusedScratch::Get<float>(FusedScratch::FILTERS, count);
+  memory plain(Filters(memory::format_tag::oihw), engine_, sums);
+  dnnl::reorder(weights_->filters, plain).execute(stream_, weights_->filters,
+      plain);
+  stream_.wait();
+  for (size_t i = 0; i < count; ++i) { filters_diff[i] += sums[i]; }
+}
+
+template class RowsConvolution<double>;
+
+#else
+
+INSTANTIATE_CLASS(RowsConvolution);
+
+#endif  // USE_DNNL
+
+}  // namespace caffe
