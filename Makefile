@@ -112,7 +112,7 @@ runs/%/train/weights.caffemodel: solvers/dfcnet_%.toml runs/%/land_train_lmdb/da
 	$(PY) tools/train.py dfcnet_$* --cpu --run $(@D) --resume --overwrite
 
 # Scores of an older version are made again: the report reads their numbers.
-runs/%/score.txt: runs/%/train/weights.caffemodel inference/score_files.py
+runs/%/score.txt: runs/%/train/weights.caffemodel evaluation/score_files.py
 	@echo "== maps of the held-out scenes"
 	rm -rf runs/$*/maps
 	$(PY) tools/predict.py --deploy runs/$*/train/deploy.prototxt --weights $< --out runs/$*/maps \

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from machine import describe_machine
 
-from solvers.pycaffe import import_caffe
+from training.pycaffe import import_caffe
 
 ENGINES = ("CAFFE", "DEFAULT")
 TIMED = ("forward", "at TEST", "input's gradient", "weights' gradient")

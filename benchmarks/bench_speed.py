@@ -26,10 +26,10 @@ from machine import describe_machine
 from speed_cases import predicting, prediction_rows, training, training_rows
 from speed_measuring import Result, Sgemm, measure
 
+from common.files import write_text
 from prototxt_gen.caffemodel import read_caffemodel
 from prototxt_gen.cost import multiply_adds
 from prototxt_gen.experiment import Experiment, read_experiment
-from prototxt_gen.files import write_text
 from prototxt_gen.layers import Net
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -10,8 +10,8 @@ from peers import SGD, Blobs, runner
 from serving import serve
 
 from prototxt_gen.prototxt import read_net
-from solvers.pycaffe import import_caffe
-from solvers.weights import load_weights
+from training.pycaffe import import_caffe
+from training.weights import load_weights
 
 
 def open_caffe(folder: Path):

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from common.errors import DataError
 from data_prep.decoding import file_checksum
 from data_prep.leave_out import read_leave_out
 from data_prep.scenes import Scene, find_scenes, image_ids
 from data_prep.splits import HasId, Split, T, hold_out, read_split
-from prototxt_gen.errors import DataError
 
 
 @dataclass(frozen=True)

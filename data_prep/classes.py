@@ -6,7 +6,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from prototxt_gen.errors import DataError
+from common.errors import DataError
 
 IGNORE = 255  # label of unknown and padded pixels: no loss, no score
 NO_CLASS = 254  # only inside this module

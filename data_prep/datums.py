@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
+from common.errors import DataError
 from prototxt_gen.caffe_proto import caffe_pb2
-from prototxt_gen.errors import DataError
 
 PNG_OPTIONS = (cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_FILTERED)  # 6 % smaller, as fast
 OVERHEAD = 64  # bytes of a Datum beside its pixels, at most

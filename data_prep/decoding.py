@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from prototxt_gen.errors import DataError
+from common.errors import DataError
 
 MAX_PIXELS = 1 << 28  # 16384 x 16384: more is a broken header or needs a tiled reader
 JPEG_START, PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"

@@ -13,7 +13,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 from rasterio.windows import Window
 
-from prototxt_gen.errors import DataError
+from common.errors import DataError
 
 MAX_SIDE = 1 << 20  # pixels; more is a broken header
 MAX_BLOCK = 1 << 28  # bytes that must be decoded at once

@@ -9,12 +9,12 @@ import lmdb
 import numpy as np
 from tqdm import tqdm
 
+from common.errors import DataError, OutputError
+from common.files import refuse_existing, staged_file
 from data_prep.classes import IGNORE, TASKS, Task, check_labels, colours_from_labels
 from data_prep.datums import from_datum
 from data_prep.decoding import file_checksum
 from data_prep.manifest import DATA, Database, label_names, read_manifest
-from prototxt_gen.errors import DataError, OutputError
-from prototxt_gen.files import refuse_existing, staged_file
 
 NEEDED = ("task", "side", "records", "pixels", "encode", "variants", "data_mdb_sha256", "inputs")
 REMEDY = "build the database again"

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import rasterio
 
+from common.errors import DataError
 from data_prep.classes import IGNORE, Task
 from data_prep.geotiff import read_window, valid_window
 from data_prep.label_values import LabelValues
-from prototxt_gen.errors import DataError
 
 CLASSES_TAG = "classes"  # of rasters whose numbers are the labels themselves
 

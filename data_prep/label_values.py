@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from common.errors import DataError
 from data_prep.classes import IGNORE, Task
 from data_prep.decoding import read_bytes
-from prototxt_gen.errors import DataError
 
 IGNORE_NAME = "ignore"
 TABLE_BITS = 16  # of integers for which a table of all is quicker than a search for each

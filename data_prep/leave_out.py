@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from common.errors import DataError
+from common.files import write_text
 from data_prep.decoding import read_bytes
 from data_prep.scenes import is_id, printable
-from prototxt_gen.errors import DataError
-from prototxt_gen.files import write_text
 
 
 def read_leave_out(path: Path | None) -> frozenset[str]:

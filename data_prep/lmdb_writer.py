@@ -10,6 +10,9 @@ import lmdb
 import numpy as np
 from tqdm import tqdm
 
+from common.build_lock import sole_builder
+from common.errors import OutputError
+from common.files import refuse_existing, staged_folder
 from data_prep.classes import TASKS, check_labels
 from data_prep.datums import OVERHEAD, largest_datum, to_datum
 from data_prep.growing_lmdb import GrowingLMDB, file_size
@@ -19,11 +22,8 @@ from data_prep.reading import AS_IT_IS, Reading
 from data_prep.records import Recipe, make_record
 from data_prep.road_masks import refuse_road_masks
 from data_prep.scenes import Scene, open_scene
-from data_prep.sole_builder import sole_builder
 from data_prep.workers import check_workers, ordered
 from prototxt_gen.caffe_proto import caffe_pb2
-from prototxt_gen.errors import OutputError
-from prototxt_gen.files import refuse_existing, staged_folder
 
 __all__ = ["Database", "read_manifest", "write_database"]
 

@@ -7,10 +7,10 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+from common.errors import DataError
 from data_prep.classes import TASKS
 from data_prep.decoding import file_checksum
 from data_prep.records import Recipe
-from prototxt_gen.errors import DataError
 
 MANIFEST = "manifest.json"  # inside the database's folder: LMDB looks only for data.mdb and lock.mdb
 DATA = "data.mdb"

@@ -7,9 +7,9 @@ import numpy as np
 import rasterio
 from rasterio.enums import ColorInterp, MaskFlags
 
+from common.errors import DataError
 from data_prep.geotiff import read_window, valid_window
 from data_prep.reading import WHOLE
-from prototxt_gen.errors import DataError
 
 RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 
+from common.errors import DataError
 from data_prep.decoding import file_checksum
 from data_prep.geotiff import SETTINGS, open_geotiff
 from data_prep.label_rasters import LabelRaster
@@ -17,7 +18,6 @@ from data_prep.reading import AS_IT_IS, Reading
 from data_prep.records import MEAN_BGR
 from data_prep.scene_image import SceneImage, image_in
 from data_prep.scenes import size_mismatch
-from prototxt_gen.errors import DataError
 
 SAME_PLACE = 0.5  # pixels by which two rasters of one place may differ
 

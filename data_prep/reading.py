@@ -7,8 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
+from common.errors import DataError
 from data_prep.stretch import Stretch
-from prototxt_gen.errors import DataError
 
 WHOLE = slice(None)
 SAMPLED = 1024  # pixels a side that a stretch is estimated from

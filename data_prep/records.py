@@ -11,8 +11,8 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from common.errors import DataError
 from data_prep.classes import IGNORE, TASKS
-from prototxt_gen.errors import DataError
 from prototxt_gen.sides import is_side, neighbours
 
 MEAN_BGR = (104, 117, 124)  # 103.94, 116.78, 123.68 rounded: padding is zero once the net subtracts the mean

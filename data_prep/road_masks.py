@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from common.errors import DataError
 from data_prep.classes import IGNORE, Task, labels_from_mask
 from data_prep.decoding import decode, read_bytes
 from data_prep.scenes import Scene
-from prototxt_gen.errors import DataError
 
 
 def refuse_road_masks(scenes: Sequence[Scene], task: Task) -> None:

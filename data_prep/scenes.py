@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from common.errors import DataError
 from data_prep.classes import Task, labels_from_mask
 from data_prep.decoding import decode, read_bytes
 from data_prep.label_values import LabelValues
 from data_prep.reading import AS_IT_IS, Reading
-from prototxt_gen.errors import DataError
 
 MASK_ENDING, LABELS_ENDING = "_mask.png", "_mask.tif"
 RASTER_ENDINGS = ("_sat.tif", "_sat.tiff")  # GeoTIFF

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from common.errors import DataError
 from data_prep.classes import Task
 from data_prep.label_values import LabelValues
 from data_prep.reading import AS_IT_IS, Reading
 from data_prep.scenes import Scene, open_scene
-from prototxt_gen.errors import DataError
 
 
 def shuffle_masks(

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from common.errors import DataError
+from common.files import write_text
 from data_prep.decoding import read_bytes
-from prototxt_gen.errors import DataError
-from prototxt_gen.files import write_text
 
 PARTS = ("train", "test")
 PAPER_TRAIN = {"land": 600, "road": 5000}  # section 3.2: 600 of 803 land scenes, 5,000 of 6,226 road scenes

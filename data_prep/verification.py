@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from common.errors import DataError
 from data_prep.classes import TASKS, Task, check_labels
 from data_prep.label_values import LabelValues
 from data_prep.manifest import class_shares, label_names
 from data_prep.reading import AS_IT_IS, Reading
 from data_prep.scenes import Scene, open_scene, survey
 from data_prep.workers import check_workers, ordered
-from prototxt_gen.errors import DataError
 
 WINDOW = 4096  # pixels a side that are read at once
 

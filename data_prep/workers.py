@@ -18,7 +18,7 @@ from typing import Any
 
 import cv2
 
-from prototxt_gen.errors import DataError, DFCNetError
+from common.errors import DataError, DFCNetError
 
 AHEAD = 3  # jobs a worker has or waits for, so that one slow job does not stop the others
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h

@@ -8,11 +8,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from common.errors import DFCNetError
+from common.files import check_writable, write_text
 from gpu_check.checks import Checks, Row
 from gpu_check.isolation import Died, isolated
-from prototxt_gen.errors import DFCNetError
-from prototxt_gen.files import check_writable, write_text
-from solvers.gpus import gpu_names
+from training.gpus import gpu_names
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,7 +13,7 @@ from gpu_check.devices import Device
 from gpu_check.isolation import Died, isolated
 from prototxt_gen.experiment import read_experiment
 from prototxt_gen.models import DEPLOY, FOLDED
-from solvers.gpus import out_of_memory
+from training.gpus import out_of_memory
 
 SOLVERS = training.ROOT / "solvers"
 MODELS = ("baseline", "classmate", "dfcnet")

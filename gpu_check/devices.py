@@ -4,7 +4,7 @@ import ctypes
 from dataclasses import dataclass
 from pathlib import Path
 
-from solvers.gpus import cudart
+from training.gpus import cudart
 
 
 @dataclass(frozen=True)

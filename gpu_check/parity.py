@@ -14,7 +14,7 @@ from prototxt_gen.emit import net_text
 from prototxt_gen.experiment import Experiment
 from prototxt_gen.models import TRAIN, build
 from prototxt_gen.prototxt import fed_by_caller
-from solvers.pycaffe import import_caffe
+from training.pycaffe import import_caffe
 
 # Largest distance ||a - b|| / ||b|| of a blob, in float32. One layer rounds its sums once; in a net of 400
 # layers with BatchNorm roundings add up, and a ReLU whose input is next to zero flips now and then. On one

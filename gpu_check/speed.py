@@ -14,7 +14,7 @@ from inference.deploy import read_deploy
 from prototxt_gen.emit import net_text, net_texts, solver_text
 from prototxt_gen.experiment import Experiment, read_experiment
 from prototxt_gen.models import build
-from solvers.pycaffe import import_caffe
+from training.pycaffe import import_caffe
 
 WARM_UP = 2
 ROUNDS = 5

@@ -19,8 +19,8 @@ from prototxt_gen.caffemodel import read_caffemodel
 from prototxt_gen.emit import net_texts, solver_text
 from prototxt_gen.experiment import Experiment, read_experiment
 from prototxt_gen.fused import plain_view
-from solvers.engines import join_nccl
-from solvers.pycaffe import import_caffe
+from training.communicators import join_nccl
+from training.pycaffe import import_caffe
 
 ROOT = Path(__file__).resolve().parents[2]
 ITERATIONS = 20

@@ -8,9 +8,9 @@ from tempfile import NamedTemporaryFile
 
 import numpy as np
 
+from common.errors import NetError
 from inference.deploy import INPUT, Deploy, check_side
 from inference.memory import check_room, forward_bytes
-from prototxt_gen.errors import NetError
 from prototxt_gen.prototxt import read_net, text_for
 
 
@@ -38,9 +38,9 @@ class CaffeNet:
         self.output = deploy.output_for(task)
         self.side = deploy.side if side is None else check_side("tile", side)
 
-        from solvers.gpus import check_gpus
-        from solvers.pycaffe import import_caffe
-        from solvers.weights import load_weights
+        from training.gpus import check_gpus
+        from training.pycaffe import import_caffe
+        from training.weights import load_weights
 
         caffe = import_caffe()
         unknown = sorted(deploy.layer_types - set(caffe.layer_type_list()))
@@ -81,7 +81,7 @@ class CaffeNet:
 
     def twin(self, weights: Path) -> "CaffeNet":
         """Return a net with other weights in the same memory, which the two use in turns."""
-        from solvers.weights import load_weights
+        from training.weights import load_weights
 
         self._enter()
         if self._parameters is None:

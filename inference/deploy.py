@@ -7,7 +7,7 @@ line with the file's name.
 from dataclasses import dataclass
 from pathlib import Path
 
-from prototxt_gen.errors import NetError
+from common.errors import NetError
 from prototxt_gen.input_comment import read_input_comment
 from prototxt_gen.prototxt import net_inputs, net_outputs, read_net
 from prototxt_gen.sides import is_side, neighbours

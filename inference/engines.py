@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from common.errors import NetError
 from inference.caffe_net import CaffeNet
 from inference.deploy import Deploy
 from inference.engine_names import CAFFE, CAFFE_BF16, ONNXRUNTIME, OPENVINO
 from inference.onnx_net import OnnxRuntimeNet, OpenVinoNet
-from prototxt_gen.errors import NetError
 
 OTHERS: dict[str, type[OnnxRuntimeNet | OpenVinoNet]] = {ONNXRUNTIME: OnnxRuntimeNet, OPENVINO: OpenVinoNet}
 

@@ -5,8 +5,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from common.errors import OutputError
 from data_prep.decoding import file_checksum
-from prototxt_gen.errors import OutputError
 
 RECORDS = "records"  # folder in the folder of maps
 SHORT = 16  # hexadecimal digits of a SHA-256 that settings show

@@ -5,9 +5,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.errors import DataError
 from data_prep.choice import Part
 from data_prep.scenes import IMAGE_ENDINGS, MASK_ENDING, MASK_ENDINGS, image_ids, is_id, printable
-from prototxt_gen.errors import DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 

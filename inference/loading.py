@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from common.errors import NetError, WeightsError
 from data_prep.classes import Task
 from inference.deploy import Deploy, read_deploy
 from inference.engine_names import CAFFE
 from inference.engines import open_nets
 from inference.predictor import FedNet, Predictor, TileNet
-from prototxt_gen.errors import NetError, WeightsError
 from prototxt_gen.model_card import ModelCard, card_path, read_card
 
 DENSENET_MEAN = (103.94, 116.78, 123.68)  # B, G, R of the public DenseNet-121 for Caffe

@@ -14,8 +14,8 @@ from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
+from common.errors import OutputError
 from data_prep.geotiff import Place, one_line
-from prototxt_gen.errors import OutputError
 
 BLOCK = 512  # pixels a side; a multiple of 16
 PROFILE = {

@@ -7,6 +7,7 @@ from time import perf_counter
 
 import rasterio
 
+from common.errors import DataError, OutputError
 from data_prep.classes import Task
 from data_prep.geotiff import SETTINGS
 from inference.finished import publish, short_checksum
@@ -14,7 +15,6 @@ from inference.folders import ScenePath
 from inference.predictor import Predictor
 from inference.scene_image import Reading, SceneImage, open_image
 from inference.scene_maps import SceneMaps, Wanted
-from prototxt_gen.errors import DataError, OutputError
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from common.errors import OutputError
+from common.files import staged_file
 from data_prep.classes import Task, colours_from_labels, labels_from_mask
 from data_prep.decoding import decode, read_bytes
-from prototxt_gen.errors import OutputError
-from prototxt_gen.files import staged_file
 
 
 def read_image(path: Path) -> np.ndarray:

@@ -3,7 +3,7 @@
 import resource
 from pathlib import Path
 
-from prototxt_gen.errors import NetError
+from common.errors import NetError
 
 FLOAT = 4  # bytes
 CGROUP = Path("/sys/fs/cgroup")

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from common.optional import optional
 from inference.caffe_net import CaffeNet
 from inference.deploy import INPUT, read_deploy
 from prototxt_gen.model_card import ModelCard
-from prototxt_gen.optional import optional
 from prototxt_gen.sides import SMALLEST
 
 TOLERANCE = 1e-4  # of probabilities

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from common.errors import NetError
+from common.optional import optional
 from inference.deploy import INPUT, Deploy, check_side
 from prototxt_gen.caffemodel import read_caffemodel
-from prototxt_gen.errors import NetError
 from prototxt_gen.onnx_export import to_onnx
-from prototxt_gen.optional import optional
 from prototxt_gen.prototxt import read_net
 
 

@@ -9,6 +9,7 @@ from time import perf_counter
 import rasterio
 from rasterio.errors import RasterioError
 
+from common.errors import DFCNetError, OutputError
 from data_prep.geotiff import SETTINGS
 from inference.finished import is_finished
 from inference.folders import ScenePath
@@ -16,7 +17,6 @@ from inference.mapping import Mapper
 from inference.ranks import Ranks, share
 from inference.scene_image import TIFF, driver_of
 from inference.scene_maps import Wanted
-from prototxt_gen.errors import DFCNetError, OutputError
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from common.errors import DFCNetError
 from inference.tiles import averaged_strips, cut_tile, default_overlap, stitched_strips
-from prototxt_gen.errors import DFCNetError
 
 SCALES = (0.1, 10.0)  # beyond, nothing of the image or nothing but it is left
 

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from prototxt_gen.errors import DFCNetError
-from solvers.engines import mpi_place, share_of_cores
+from common.errors import DFCNetError
+from training.communicators import mpi_place, share_of_cores
 
 T = TypeVar("T")
 

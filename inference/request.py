@@ -8,6 +8,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from common.errors import DFCNetError, WeightsError
+from common.staging import workplace
 from data_prep.choice import Part
 from data_prep.classes import TASKS
 from data_prep.reading import Reading
@@ -21,8 +23,6 @@ from inference.prediction import Done, Plan, make_plan, predict
 from inference.ranks import Ranks, share
 from inference.scene_maps import Wanted
 from inference.tiles import default_overlap
-from inference.workplace import workplace
-from prototxt_gen.errors import DFCNetError, WeightsError
 
 
 @dataclass(frozen=True)

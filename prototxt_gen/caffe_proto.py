@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-from prototxt_gen.errors import DFCNetError
+from common.errors import DFCNetError
 
 MODULE = "caffe.proto.caffe_pb2"
 

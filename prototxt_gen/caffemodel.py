@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from common.errors import WeightsError
+from common.files import staged_file
 from prototxt_gen.caffe_proto import caffe_pb2
-from prototxt_gen.errors import WeightsError
-from prototxt_gen.files import staged_file
 
 Weights = dict[str, list[np.ndarray]]  # layer name -> its learnt blobs, float32
 

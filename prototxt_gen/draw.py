@@ -8,10 +8,10 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
+from common.errors import OutputError
+from common.files import staged_file
 from prototxt_gen.canvas import INCH, STYLE, WIDTH, Box, Canvas
 from prototxt_gen.diagram import BLOCK, CONCAT, IMAGE, OUTPUT, SLICE, STEM, SUM, Diagram, Node, read_diagram
-from prototxt_gen.errors import OutputError
-from prototxt_gen.files import staged_file
 from prototxt_gen.layers import Net
 
 # Undated: the same net gives the same bytes.

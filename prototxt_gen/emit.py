@@ -7,14 +7,14 @@ from pathlib import Path
 
 import jinja2
 
+from common.errors import ExperimentError, NetError
+from common.files import staged_file, staged_folder
 from prototxt_gen.caffe_proto import caffe_pb2, find_caffe_pb2
-from prototxt_gen.errors import ExperimentError, NetError
 from prototxt_gen.experiment import Experiment
-from prototxt_gen.files import staged_file, staged_folder
 from prototxt_gen.layers import Net, literal, quoted
 from prototxt_gen.models import DEPLOY, FOLDED, TRAIN, build, class_weights_file
 
-TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
+TEMPLATES = Path(__file__).resolve().parent.parent / "templates" / "prototxt"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from prototxt_gen.errors import ExperimentError
+from common.errors import ExperimentError
 from prototxt_gen.sides import is_side, neighbours
 
 TASKS = ("land", "road")  # order on the batch axis

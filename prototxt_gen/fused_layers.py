@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from common.errors import NetError
 from prototxt_gen import shapes
-from prototxt_gen.errors import NetError
 from prototxt_gen.experiment import DenseNet
 from prototxt_gen.fused import block_name
 from prototxt_gen.layers import MSRA, Blob, Net, batch_norm_param, message, statistics

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
+from common.errors import NetError
 from prototxt_gen import shapes
-from prototxt_gen.errors import NetError
 from prototxt_gen.fused import parts, plain_view
 from prototxt_gen.shapes import Shape, count
 

@@ -5,8 +5,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from prototxt_gen.errors import WeightsError
-from prototxt_gen.files import write_text
+from common.errors import WeightsError
+from common.files import write_text
 from prototxt_gen.sides import is_side, neighbours
 
 

@@ -6,6 +6,7 @@ r_i is the resolution after i halvings of the crop S = 32k+1: r_1 = (S + 1) / 2,
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 
+from common.errors import NetError
 from prototxt_gen.blocks import (
     DenseFusion,
     classmate_concat,
@@ -17,7 +18,6 @@ from prototxt_gen.blocks import (
     transition_down,
     transition_up,
 )
-from prototxt_gen.errors import NetError
 from prototxt_gen.experiment import Experiment
 from prototxt_gen.input_comment import input_comment
 from prototxt_gen.layers import Blob, Net

@@ -8,15 +8,15 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from common.errors import NetError
+from common.files import staged_file
+from common.optional import optional
 from prototxt_gen.caffemodel import Weights
-from prototxt_gen.errors import NetError
-from prototxt_gen.files import staged_file
 from prototxt_gen.fused import plain_view
 from prototxt_gen.model_card import ModelCard
 from prototxt_gen.onnx_graph import Graph
 from prototxt_gen.onnx_layers import CONVERTERS
 from prototxt_gen.onnx_learnt import batch_norm
-from prototxt_gen.optional import optional
 from prototxt_gen.prototxt import layers_for, net_inputs, net_outputs
 from prototxt_gen.unfuse import unfuse
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from common.errors import NetError, WeightsError
+from common.optional import optional
 from prototxt_gen.caffemodel import Weights
-from prototxt_gen.errors import NetError, WeightsError
-from prototxt_gen.optional import optional
 from prototxt_gen.shapes import Shape, count
 
 

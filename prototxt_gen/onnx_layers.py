@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from prototxt_gen.errors import NetError
+from common.errors import NetError
 from prototxt_gen.onnx_graph import Graph
 from prototxt_gen.onnx_learnt import batch_norm, convolution, scale
 from prototxt_gen.windows import pooling_window

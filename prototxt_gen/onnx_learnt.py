@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from prototxt_gen.errors import NetError
+from common.errors import NetError
 from prototxt_gen.onnx_graph import Graph
 from prototxt_gen.windows import convolution_window
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from common.errors import NetError
 from prototxt_gen.caffe_proto import caffe_pb2
-from prototxt_gen.errors import NetError
 from prototxt_gen.shapes import Shape
 
 

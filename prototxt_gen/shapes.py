@@ -7,7 +7,7 @@ Interp from native/overlay.
 from itertools import pairwise
 from math import prod
 
-from prototxt_gen.errors import NetError
+from common.errors import NetError
 
 Shape = tuple[int, ...]
 

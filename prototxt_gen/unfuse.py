@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from common.errors import NetError
 from prototxt_gen.caffe_proto import caffe_pb2
-from prototxt_gen.errors import NetError
 from prototxt_gen.fused import BLOCK, activated_name
 
 

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from prototxt_gen.errors import NetError
+from common.errors import NetError
 
 Pair = tuple[int, int]  # vertical, horizontal
 

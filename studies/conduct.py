@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from common.errors import ExperimentError, RunError
 from data_prep.classes import TASKS
 from data_prep.lmdb_writer import write_database
 from data_prep.manifest import MANIFEST
@@ -16,17 +17,16 @@ from data_prep.shuffling import shuffle_masks
 from inference.ranks import Ranks
 from inference.request import Request
 from prototxt_gen.emit import Command
-from prototxt_gen.errors import ExperimentError, RunError
 from prototxt_gen.experiment import Experiment
-from solvers import driver
-from solvers.engines import mpi_place
-from solvers.gpus import check_gpus
-from solvers.rank import Task
-from solvers.run import Run
 from studies.arms import ARMS, LAND_DB, SHUFFLED_DB
-from studies.memory import remember
 from studies.plan import Study, experiment_of
+from studies.provenance import remember
 from studies.scenes import StudyScenes, choose_study_scenes
+from training import driver
+from training.communicators import mpi_place
+from training.gpus import check_gpus
+from training.rank import Task
+from training.run import Run
 
 LOG = "log.jsonl"  # a line per step: what, when it ended, seconds
 ONE_SCALE, SCALES, ENSEMBLE = "one_scale", "scales", "ensemble"

@@ -5,8 +5,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from common.errors import DFCNetError, ExperimentError
 from inference.predictor import check_scales
-from prototxt_gen.errors import DFCNetError, ExperimentError
 from prototxt_gen.experiment import (
     Count,
     Experiment,

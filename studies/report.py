@@ -9,17 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
+from common.files import write_text
 from data_prep.classes import TASKS
-from inference.comparison import choose_images, read_rows, scenes_to_show
-from inference.feature_figure import draw_models
-from inference.figures import compare
-from inference.page.build import style, templates
-from prototxt_gen.files import write_text
-from solvers.curves import Curve, draw, read_log
+from evaluation.comparison import choose_images, read_rows, scenes_to_show
+from evaluation.feature_figure import draw_models
+from evaluation.figures import compare
+from evaluation.page.build import style, templates
 from studies.arms import ARMS
 from studies.conduct import LOG, ONE_SCALE, Conduct
 from studies.results import Results
 from studies.tables import tables
+from training.curves import Curve, draw, read_log
 
 SCORES, TABLES, PAGE = "scores.json", "tables.md", "report.html"
 FEATURE_ROWS, MAP_ROWS = 3, 5  # scenes of Figures 3 and 4

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from common.errors import DataError
 from data_prep.classes import TASKS
-from inference.bootstrap import Resampling
-from inference.evaluation import Evaluation, evaluate
+from evaluation.evaluation import Evaluation, evaluate
+from evaluation.intervals import Resampling
 from inference.folders import MaskPair, find_masks
-from prototxt_gen.errors import DataError
 from prototxt_gen.models import TRAIN, build
 from studies.arms import CONTRASTS
 from studies.conduct import ENSEMBLE, ONE_SCALE, Conduct

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.errors import DataError
 from data_prep.decoding import read_bytes
 from data_prep.leave_out import read_leave_out
 from data_prep.scenes import Scene, find_scenes, image_ids
 from data_prep.splits import hold_out, make_split
-from prototxt_gen.errors import DataError
 from studies.plan import Data
 
 

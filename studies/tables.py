@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from inference.score_text import between, percent
+from evaluation.score_text import between, percent
 from studies.arms import ARMS
 from studies.conduct import ENSEMBLE, ONE_SCALE, SCALES
 from studies.plan import Study

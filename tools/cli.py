@@ -57,7 +57,7 @@ def named_file(folder: str, name: str) -> Path:
 
 def read_experiment(args):
     """Return the experiment that the arguments name, with their --set."""
-    from prototxt_gen.errors import ExperimentError
+    from common.errors import ExperimentError
     from prototxt_gen.experiment import read_experiment
 
     if (args.experiment is None) == (args.named is None):
@@ -108,7 +108,7 @@ def run(main: Callable[[], None]) -> None:
 
 
 def _run(main: Callable[[], None]) -> None:
-    from prototxt_gen.errors import DFCNetError
+    from common.errors import DFCNetError
 
     try:
         main()

@@ -15,8 +15,8 @@ def main() -> None:
     cli.add_overwrite(parser)
     args = parser.parse_args()
 
+    from common.files import refuse_existing
     from prototxt_gen.caffemodel import read_caffemodel, write_caffemodel
-    from prototxt_gen.files import refuse_existing
     from prototxt_gen.fused import fuse, plain_view
     from prototxt_gen.model_card import card_path, read_card, write_card
 

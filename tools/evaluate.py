@@ -46,15 +46,15 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Print the scores; write them where asked."""
     arguments = parse()
+    from common.files import refuse_existing, write_text
     from data_prep.choice import Part
     from data_prep.classes import TASKS
     from data_prep.label_values import read_label_values
-    from inference import score_files, score_text
-    from inference.bootstrap import Resampling
-    from inference.evaluation import evaluate, pair_folders
-    from inference.figures import check_output, different_names
-    from inference.matrix_figure import draw_matrices
-    from prototxt_gen.files import refuse_existing, write_text
+    from evaluation import score_files, score_text
+    from evaluation.evaluation import evaluate, pair_folders
+    from evaluation.figures import check_output, different_names
+    from evaluation.intervals import Resampling
+    from evaluation.matrix_figure import draw_matrices
 
     for path in filter(None, (arguments.json, arguments.csv)):
         refuse_existing(path, arguments.overwrite)

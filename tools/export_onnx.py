@@ -29,12 +29,12 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Write the model; with --check, print the differences from Caffe and judge the largest."""
     args = parse()
+    from common.files import refuse_existing
+    from common.optional import optional
     from inference.deploy import check_side, read_deploy
     from prototxt_gen.caffemodel import read_caffemodel
-    from prototxt_gen.files import refuse_existing
     from prototxt_gen.model_card import read_card
     from prototxt_gen.onnx_export import to_onnx, write_onnx
-    from prototxt_gen.optional import optional
     from prototxt_gen.prototxt import read_net
 
     deploy, card = read_deploy(args.deploy), read_card(args.weights)

@@ -47,7 +47,7 @@ def draw_comparison(arguments: argparse.Namespace) -> list[str]:
     """Draw Figure 4; return the scenes shown."""
     from data_prep.classes import TASKS
     from data_prep.label_values import read_label_values
-    from inference import comparison, figures
+    from evaluation import comparison, figures
 
     folders = (arguments.images, arguments.truth, arguments.pred)
     task = TASKS[arguments.task]
@@ -62,8 +62,8 @@ def draw_comparison(arguments: argparse.Namespace) -> list[str]:
 def draw_feature_maps(arguments: argparse.Namespace) -> list[str]:
     """Draw Figure 3; return the scenes shown."""
     from data_prep.classes import TASKS
-    from inference import comparison, figures
-    from inference.feature_figure import draw_models
+    from evaluation import comparison, figures
+    from evaluation.feature_figure import draw_models
 
     folders = [weights.parent for weights in arguments.weights]
     names = figures.different_names(folders, arguments.names, "--weights")
@@ -88,7 +88,7 @@ def draw_feature_maps(arguments: argparse.Namespace) -> list[str]:
 def main() -> None:
     """Draw the figure asked for."""
     arguments = parse()
-    from inference.figures import check_output
+    from evaluation.figures import check_output
 
     check_output(arguments.out, arguments.overwrite)
     draw = {"compare": draw_comparison, "features": draw_feature_maps}[arguments.command]

@@ -17,8 +17,8 @@ def main() -> None:
 
     from google.protobuf import text_format
 
+    from common.files import staged_folder
     from prototxt_gen.caffemodel import read_caffemodel, write_caffemodel
-    from prototxt_gen.files import staged_folder
     from prototxt_gen.fold import fold
     from prototxt_gen.input_comment import input_comment
     from prototxt_gen.model_card import read_card, write_card

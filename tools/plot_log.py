@@ -17,8 +17,8 @@ def main() -> None:
     cli.add_overwrite(parser)
     args = parser.parse_args()
 
-    from prototxt_gen.errors import DFCNetError
-    from solvers.curves import draw, read_log
+    from common.errors import DFCNetError
+    from training.curves import draw, read_log
 
     names = args.names or [run.parent.name if run.suffix == ".jsonl" else run.name for run in args.runs]
     if len(set(names)) != len(args.runs):

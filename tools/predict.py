@@ -85,10 +85,10 @@ def main() -> None:
     from inference.ranks import Ranks, set_threads
 
     set_threads(arguments.threads)
+    from common.errors import DFCNetError
     from inference.prediction import in_all
     from inference.request import Request
     from inference.scene_maps import Wanted
-    from prototxt_gen.errors import DFCNetError
 
     options = vars(arguments)
     del options["threads"]

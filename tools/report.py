@@ -28,9 +28,9 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Write the page and print where it is."""
     arguments = parse()
-    from inference.page.build import Folders, write_report
-    from prototxt_gen.errors import DataError
-    from prototxt_gen.files import refuse_existing
+    from common.errors import DataError
+    from common.files import refuse_existing
+    from evaluation.page.build import Folders, write_report
 
     folders = (arguments.images, arguments.truth, arguments.pred)
     if any(folders) and not all(folders):

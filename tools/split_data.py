@@ -32,10 +32,10 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Split, write, and print how many scenes are where."""
     args = parse_arguments()
+    from common.errors import DataError
     from data_prep.leave_out import read_leave_out
     from data_prep.scenes import find_scenes
     from data_prep.splits import PAPER_TRAIN, make_split, read_split, write_split
-    from prototxt_gen.errors import DataError
 
     ids = [scene.id for scene in find_scenes(args.folders, read_leave_out(args.leave_out))]
     if args.extend is None:

@@ -31,11 +31,11 @@ def main() -> None:
 
     from tqdm import tqdm
 
-    from solvers.run import gpu_numbers
     from studies.conduct import Conduct
     from studies.plan import read_study
     from studies.report import TABLES, draw_figures, write_page, write_tables
     from studies.results import measure
+    from training.run import gpu_numbers
 
     study, base = read_study(cli.named_file("studies", args.study))
     gpus = [] if args.cpu else gpu_numbers(args.gpus)

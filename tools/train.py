@@ -6,11 +6,11 @@ from pathlib import Path
 
 import cli
 
-from inference.validation import Validation
-from solvers import driver
-from solvers.rank import Task
-from solvers.run import gpu_numbers
-from solvers.weights import Fit
+from evaluation.validation import Validation
+from training import driver
+from training.rank import Task
+from training.run import gpu_numbers
+from training.weights import Fit
 
 
 def main() -> None:

@@ -30,12 +30,12 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Check, write the two files, and print the table."""
     args = parse_arguments()
+    from common.files import refuse_existing, write_text
     from data_prep.classes import TASKS
     from data_prep.label_values import read_label_values
     from data_prep.leave_out import read_leave_out, write_leave_out
     from data_prep.reading import Reading
     from data_prep.verification import verify
-    from prototxt_gen.files import refuse_existing, write_text
 
     for path in (args.json, args.fix_list):
         if path is not None:

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from common.errors import DataError, OutputError
+from common.files import staged_folder
 from data_prep.synthetic.scene import make_scene
-from prototxt_gen.errors import DataError, OutputError
-from prototxt_gen.files import staged_folder
 
 SMALLEST, LARGEST = 64, 8192
 JPEG_QUALITY = 95

@@ -20,7 +20,7 @@ def bench(monkeypatch):
 
 @pytest.mark.parametrize("kind", ["forward", "at TEST", "input's gradient", "weights' gradient"])
 def test_each_pass_computes_what_it_is_named_for(bench, kind):
-    from solvers.pycaffe import import_caffe
+    from training.pycaffe import import_caffe
 
     shape = bench.Convolution(3, 2, 2, 3, 9)
     for engine, run in bench._passes(import_caffe(), shape, kind):

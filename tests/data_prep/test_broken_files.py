@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 import rasterio
 
+from common.errors import DataError
 from data_prep.classes import TASKS
 from data_prep.decoding import decode
 from data_prep.label_values import read_label_values
 from data_prep.rasters import open_raster
-from prototxt_gen.errors import DataError
 
 FLIPS = 500
 CUTS = (0.1, 0.5, 0.9)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import DataError
 from data_prep.choice import Part, choose_scenes
 from data_prep.scenes import Scene
 from data_prep.splits import make_split, write_split
-from prototxt_gen.errors import DataError
 
 IDS = [f"{number:02}" for number in range(11)]
 

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
+from common.errors import DataError
 from data_prep.classes import IGNORE, TASKS, check_labels, colours_from_labels, labels_from_mask
-from prototxt_gen.errors import DataError
 
 LAND, ROAD = TASKS["land"], TASKS["road"]
 # From the data set's description, independent of the module's tables.

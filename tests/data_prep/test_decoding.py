@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
+from common.errors import DataError
 from data_prep.decoding import decode
-from prototxt_gen.errors import DataError
 
 PICTURE = cv2.GaussianBlur(np.random.default_rng(3).integers(0, 256, (90, 120, 3), np.uint8), (0, 0), 2)
 

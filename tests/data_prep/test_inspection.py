@@ -8,12 +8,12 @@ import lmdb
 import numpy as np
 import pytest
 
+from common.errors import DataError
 from data_prep.inspection import check_database, contact_sheet
 from data_prep.lmdb_writer import write_database
 from data_prep.records import Recipe
 from data_prep.scenes import find_scenes
 from prototxt_gen.caffe_proto import caffe_pb2
-from prototxt_gen.errors import DataError
 
 pytestmark = pytest.mark.caffe
 SIDE = 41

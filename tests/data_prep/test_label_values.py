@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from common.errors import DataError
 from data_prep.classes import TASKS
 from data_prep.label_values import read_label_values
-from prototxt_gen.errors import DataError
 
 LAND = TASKS["land"]
 

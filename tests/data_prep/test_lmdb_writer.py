@@ -10,12 +10,12 @@ import lmdb
 import numpy as np
 import pytest
 
+from common.errors import DataError, OutputError
 from data_prep import growing_lmdb, lmdb_writer
 from data_prep.lmdb_writer import read_manifest, write_database
 from data_prep.records import Recipe, make_record
 from data_prep.scenes import ScenePixels, find_scenes
 from prototxt_gen.caffe_proto import caffe_pb2
-from prototxt_gen.errors import DataError, OutputError
 
 pytestmark = pytest.mark.caffe
 RECIPE = Recipe("road", crop=33, margin=7, variants=3, seed=4)

@@ -7,11 +7,11 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
+from common.errors import DataError
 from data_prep.classes import TASKS
 from data_prep.label_values import read_label_values
 from data_prep.records import Recipe, make_record
 from data_prep.scenes import ScenePixels, find_scenes, open_scene
-from prototxt_gen.errors import DataError
 
 LAND = TASKS["land"]
 HEIGHT, WIDTH = 150, 210

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.errors import DataError
 from data_prep.records import MEAN_BGR, Recipe, make_record, record_rng
 from data_prep.scenes import ScenePixels
-from prototxt_gen.errors import DataError
 from prototxt_gen.experiment import read_experiment
 
 RNG = np.random.default_rng(0)

@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
+from common.errors import DataError
 from data_prep.classes import TASKS
 from data_prep.road_masks import refuse_road_masks
 from data_prep.scenes import find_scenes
-from prototxt_gen.errors import DataError
 
 LAND, ROAD = TASKS["land"], TASKS["road"]
 BLACK, WHITE, BLUE = (0, 0, 0), (255, 255, 255), (255, 0, 0)  # BGR

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
+from common.errors import DataError
 from data_prep.classes import TASKS
 from data_prep.scenes import Scene, find_scenes, is_id, read_scene, survey
-from prototxt_gen.errors import DataError
 
 ROAD = TASKS["road"]
 

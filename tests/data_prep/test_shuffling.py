@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
+from common.errors import DataError
 from data_prep.classes import TASKS
 from data_prep.scenes import find_scenes
 from data_prep.shuffling import shuffle_masks
-from prototxt_gen.errors import DataError
 from tests.conftest import refused
 
 ROAD = TASKS["road"]

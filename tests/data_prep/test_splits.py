@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import DataError
 from data_prep.scenes import Scene
 from data_prep.splits import hash_id, hold_out, make_split, read_split, write_split
-from prototxt_gen.errors import DataError
 
 
 def scenes_of(ids: list[str]) -> list[Scene]:

@@ -5,12 +5,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from common.errors import DataError
 from data_prep.classes import LAND_PALETTE, TASKS, labels_from_mask
 from data_prep.synthetic.folders import write_scenes
 from data_prep.synthetic.layout import GUESTS
 from data_prep.synthetic.noise import Lines, grain, smooth
 from data_prep.synthetic.scene import make_scene
-from prototxt_gen.errors import DataError
 
 SIZE = 256
 

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
+from common.errors import DataError
 from data_prep.leave_out import read_leave_out, write_leave_out
 from data_prep.verification import verify
-from prototxt_gen.errors import DataError
 
 SIDE = 50
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import DataError
 from data_prep.workers import check_workers, ordered
-from prototxt_gen.errors import DataError
 from tests.conftest import HEED_CTRL_C
 
 ROOT = Path(__file__).parents[2]

@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.errors import OutputError
 from gpu_check import own_tests, parity, speed, training
 from gpu_check.cases import CASES, Case
 from gpu_check.checks import Checks, Row
 from gpu_check.devices import Device
 from gpu_check.isolation import Died, isolated
 from prototxt_gen.emit import solver_text
-from prototxt_gen.errors import OutputError
 from prototxt_gen.experiment import read_experiment
-from tests.solvers.test_mpi import mpirun
+from tests.training.test_mpi import mpirun
 
 ROOT = Path(__file__).parents[2]
 CPU = Device()

@@ -22,7 +22,7 @@ def write_deploy(path: Path, side: int, **classes: int) -> Path:
 
 def make_pixel_net(folder: Path) -> tuple[Path, Path, dict[str, list[np.ndarray]]]:
     """Write a deploy net (land and road, tiles of 33) and weights; return both paths and the parameters."""
-    from solvers.pycaffe import import_caffe
+    from training.pycaffe import import_caffe
 
     caffe = import_caffe()
     deploy = write_deploy(folder / "deploy.prototxt", 33, land=6, road=2)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from common.errors import NetError, WeightsError
 from inference.caffe_net import CaffeNet
 from inference.deploy import read_deploy
-from prototxt_gen.errors import NetError, WeightsError
 from tests.inference.pixel_net import by_hand, make_pixel_net, write_deploy
 
 pytestmark = pytest.mark.caffe

@@ -2,9 +2,9 @@
 
 import pytest
 
+from common.errors import NetError
 from inference.deploy import check_side, read_deploy
 from prototxt_gen.caffe_proto import find_caffe_pb2
-from prototxt_gen.errors import NetError
 
 caffe_messages = pytest.mark.skipif(find_caffe_pb2() is None, reason="Caffe is not built")
 

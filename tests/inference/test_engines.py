@@ -9,9 +9,9 @@ from inference.engines import open_nets
 from prototxt_gen.emit import net_text
 from prototxt_gen.experiment import read_experiment
 from prototxt_gen.models import DEPLOY, build
-from solvers.pycaffe import import_caffe
-from solvers.weights import load_weights
 from tests.prototxt_gen.random_net import write_random_net
+from training.pycaffe import import_caffe
+from training.weights import load_weights
 
 pytestmark = pytest.mark.caffe
 WIDE = ["densenet.growth_rate=8", "densenet.up_channels=16", "fusion_channels=16", "head_channels=16"]

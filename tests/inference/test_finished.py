@@ -4,8 +4,8 @@ import hashlib
 
 import pytest
 
+from common.errors import OutputError
 from inference.finished import is_finished, publish
-from prototxt_gen.errors import OutputError
 
 SETTINGS = {"tile": 33, "scales": [0.5, 1.0], "stretch": None}
 NAMES = ["7_mask.png", "7_confidence.tif"]

@@ -2,8 +2,8 @@
 
 import pytest
 
+from common.errors import DataError
 from inference.folders import find_images, find_masks, pair_masks, pick, scene_id
-from prototxt_gen.errors import DataError
 
 
 def touch(folder, *names):

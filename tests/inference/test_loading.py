@@ -2,9 +2,9 @@
 
 import pytest
 
+from common.errors import DFCNetError, NetError, WeightsError
 from data_prep.classes import TASKS
 from inference.loading import input_scaling, load_predictor
-from prototxt_gen.errors import DFCNetError, NetError, WeightsError
 from prototxt_gen.model_card import ModelCard, write_card
 from tests.inference.pixel_net import make_pixel_net, write_deploy
 
@@ -59,7 +59,7 @@ def test_the_predictor_feeds_the_net_as_the_card_says(tmp_path):
 
 @pytest.mark.caffe
 def test_a_net_of_other_classes_is_refused(tmp_path):
-    from solvers.pycaffe import import_caffe
+    from training.pycaffe import import_caffe
 
     caffe = import_caffe()
     deploy = write_deploy(tmp_path / "deploy.prototxt", 33, land=5)

@@ -11,15 +11,15 @@ import rasterio.shutil
 from rasterio.control import GroundControlPoint
 from rasterio.transform import from_origin
 
+from common.errors import DataError, OutputError
 from data_prep.classes import LAND_PALETTE, TASKS
+from evaluation.label_files import open_labels
 from inference.folders import ScenePath, scene_id
-from inference.label_files import open_labels
 from inference.mapping import Mapper
 from inference.masks import read_labels
 from inference.predictor import Predictor
 from inference.scene_image import Reading
 from inference.scene_maps import Wanted
-from prototxt_gen.errors import DataError, OutputError
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 LAND = TASKS["land"]

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
+from common.errors import DataError, OutputError
 from data_prep.classes import TASKS
 from inference.masks import read_image, read_labels, write_map
-from prototxt_gen.errors import DataError, OutputError
 
 
 @pytest.mark.parametrize("name, labels", [("land", [0, 1, 2, 3, 4, 5, 255]), ("road", [0, 1])])

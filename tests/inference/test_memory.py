@@ -9,11 +9,11 @@ import pytest
 import rasterio
 from rasterio.windows import Window
 
+from common.errors import NetError
 from inference import memory
 from inference.caffe_net import CaffeNet
 from inference.deploy import read_deploy
 from prototxt_gen.emit import net_text
-from prototxt_gen.errors import NetError
 from prototxt_gen.experiment import read_experiment
 from prototxt_gen.models import DEPLOY, FOLDED, build
 from tests.inference.pixel_net import make_pixel_net
@@ -31,7 +31,7 @@ from inference.mapping import Mapper
 from inference.predictor import Predictor
 from inference.scene_image import Reading
 from inference.scene_maps import Wanted
-from inference.workplace import workplace
+from common.staging import workplace
 
 class Net:
     side = 129
@@ -86,7 +86,7 @@ def test_what_a_forward_pass_takes_at_least_is_foretold(tiny, tmp_path, phase):
     script = """
 import re, sys
 from inference.memory import forward_bytes
-from solvers.pycaffe import import_caffe
+from training.pycaffe import import_caffe
 caffe = import_caffe()
 net = caffe.Net(sys.argv[1], caffe.TEST)
 net.blobs["data"].reshape(2, 3, 1281, 1281)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from prototxt_gen.errors import WeightsError
+from common.errors import WeightsError
 from prototxt_gen.model_card import ModelCard, card_path, read_card, write_card
 
 CARD = {

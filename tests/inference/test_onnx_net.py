@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
+from common.errors import DFCNetError, NetError, WeightsError
 from inference.caffe_net import CaffeNet
 from inference.deploy import read_deploy
 from inference.engines import OTHERS, open_nets
 from inference.onnx_net import exported
 from inference.predictor import Predictor
 from prototxt_gen.caffemodel import write_caffemodel
-from prototxt_gen.errors import DFCNetError, NetError, WeightsError
 from prototxt_gen.experiment import read_experiment
 from tests.inference.pixel_net import by_hand, make_pixel_net, write_deploy
 from tests.inference.whole_maps import probabilities
@@ -94,7 +94,7 @@ def test_a_process_exports_the_same_files_once_and_new_ones_again(pixel_net):
 
 
 def test_an_engine_that_is_not_installed_is_named_with_the_command(pixel_net, monkeypatch):
-    from prototxt_gen import optional
+    from common import optional
 
     deploy, weights, _ = pixel_net
     exported(deploy, weights, "land_prob")

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from common.errors import DFCNetError
 from inference.predictor import Predictor, preprocess
-from prototxt_gen.errors import DFCNetError
 from tests.inference.whole_maps import probabilities
 
 

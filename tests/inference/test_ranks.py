@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from common.errors import DataError, DFCNetError
 from inference.prediction import Done, in_all
 from inference.ranks import Ranks, set_threads, share
-from prototxt_gen.errors import DataError, DFCNetError
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 7])

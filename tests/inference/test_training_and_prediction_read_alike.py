@@ -5,13 +5,13 @@ import pytest
 import rasterio
 from rasterio.enums import ColorInterp
 
+from common.errors import DataError
 from data_prep.classes import TASKS
 from data_prep.label_values import LabelValues
 from data_prep.reading import Reading
 from data_prep.scenes import find_scenes, open_scene
 from inference.folders import find_images
 from inference.scene_image import open_image
-from prototxt_gen.errors import DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 LAND = TASKS["land"]

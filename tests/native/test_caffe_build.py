@@ -107,7 +107,7 @@ def test_caffe_is_imported_without_any_variable():
 
 @pytest.mark.caffe
 def test_pycaffes_arrays_and_datums_work_with_numpy_2():
-    from solvers.pycaffe import import_caffe
+    from training.pycaffe import import_caffe
 
     caffe = import_caffe()
     array = np.arange(24, dtype=np.uint8).reshape(4, 2, 3)
@@ -139,7 +139,10 @@ def test_a_list_of_packages_that_is_not_there_is_an_error():
 def test_packages_of_other_architectures_are_passed_over(tmp_path):
     (tmp_path / "packages.txt").write_text("no-such-package [mips hurd-i386]  # why\nbash  # [all] have it\n")
     done = subprocess.run(
-        [CAFFE.parent / "docker" / "packages.sh", tmp_path / "packages.txt"], capture_output=True, text=True, check=False
+        [CAFFE.parent / "docker" / "packages.sh", tmp_path / "packages.txt"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -148,7 +151,7 @@ def test_packages_of_other_architectures_are_passed_over(tmp_path):
 @pytest.mark.parametrize("images", [1, 2])
 def test_the_gradient_of_scale_adds_up_over_passes(tmp_path, images):
     """With one image BVLC 1.0.0 forgot all passes of iter_size but the last."""
-    from solvers.pycaffe import import_caffe
+    from training.pycaffe import import_caffe
 
     (tmp_path / "net.prototxt").write_text(
         f"""force_backward: true

@@ -107,7 +107,9 @@ def choose(tmp_path_factory):
     (folder / "caffe" / "util").mkdir(parents=True)
     shutil.copy(HERE / "fake_cudnn.hpp", folder / "caffe" / "util" / "cudnn.hpp")
     shutil.copy(OVERLAY / "include" / "caffe" / "util" / "cudnn_lanes.hpp", folder / "caffe" / "util")
-    program = compiled(folder, CHOICE, "-DUSE_CUDNN", "-I", folder, OVERLAY / "src" / "caffe" / "util" / "cudnn_lanes.cpp")
+    program = compiled(
+        folder, CHOICE, "-DUSE_CUDNN", "-I", folder, OVERLAY / "src" / "caffe" / "util" / "cudnn_lanes.cpp"
+    )
 
     def run(direction: str, listed: str, free: int = 1000, plain: int = 0, limit: int = 256) -> str:
         environment = os.environ | {"CAFFE_CUDNN_WORKSPACE_MB": str(limit)}
@@ -152,7 +154,7 @@ def test_deconvolutions_pass_over_the_one_that_bvlc_found_wrong(choose):
 
 COMPILE = """
 import ctypes, sys
-from solvers.pycaffe import import_caffe
+from training.pycaffe import import_caffe
 import_caffe()
 nvrtc, program = ctypes.CDLL(sys.argv[1]), ctypes.c_void_p()
 source = b"__global__ void f(float* x) { *x = 1; }"

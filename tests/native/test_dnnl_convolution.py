@@ -16,7 +16,7 @@ pytestmark = pytest.mark.caffe
 ROOT = Path(__file__).parents[2]
 THREADS = """
 import ctypes
-from solvers.pycaffe import import_caffe
+from training.pycaffe import import_caffe
 import_caffe()
 print(ctypes.CDLL("libgomp.so.1").omp_get_max_threads())
 """
@@ -24,7 +24,7 @@ print(ctypes.CDLL("libgomp.so.1").omp_get_max_threads())
 
 @pytest.fixture
 def caffe():
-    from solvers.pycaffe import import_caffe
+    from training.pycaffe import import_caffe
 
     caffe = import_caffe()
     caffe.set_mode_cpu()
@@ -153,7 +153,7 @@ def test_caffe_takes_as_many_threads_as_the_environment_says(variables, expected
 def test_one_openblas_is_loaded_and_it_is_that_of_openmp():
     """Two pools of threads would spin against each other."""
     code = """
-from solvers.pycaffe import import_caffe
+from training.pycaffe import import_caffe
 import_caffe()
 lines = open("/proc/self/maps").read().splitlines()
 paths = {line.split()[-1] for line in lines if "/libopenblas" in line}

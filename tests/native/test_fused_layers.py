@@ -38,7 +38,7 @@ class Form:
 
 
 def form(tmp_path: Path, net: Net, train: bool) -> Form:
-    from solvers.pycaffe import import_caffe
+    from training.pycaffe import import_caffe
 
     caffe = import_caffe()
     path = tmp_path / f"{'fused' if net.fused else 'plain'}.prototxt"
@@ -202,7 +202,7 @@ def test_whole_nets_predict_alike_in_both_forms(tmp_path, model):
 
 def test_bfloat16_rounds_no_more_than_its_8_bits(tmp_path):
     """Relative to the largest value; a 1x1 and a 3x3 convolution with inputs rounded to 2^-9 each."""
-    from solvers.pycaffe import import_caffe
+    from training.pycaffe import import_caffe
 
     caffe = import_caffe()
     make = dense_block(2, architecture(16, 4))
@@ -225,7 +225,7 @@ def test_50_iterations_of_training_give_the_same_losses_in_both_forms(tiny, run_
     Rounding grows as training goes on: at the paper's rate of 0.001 weights that differ by 1e-7 make a loss
     of the plain net differ by 1e-3 after 10 iterations, by 3e-2 after 30. At a tenth of it, by 8e-5 after 50.
     """
-    from solvers.pycaffe import import_caffe
+    from training.pycaffe import import_caffe
 
     caffe = import_caffe()
     (tiny.parent / "runs").mkdir()

@@ -36,7 +36,7 @@ def brute_force(x: np.ndarray, height: int, width: int, beg: int, end: int) -> t
 
 
 def make_net(tmp_path: Path, shape: tuple, param: str):
-    from solvers.pycaffe import import_caffe
+    from training.pycaffe import import_caffe
 
     dims = " ".join(f"dim: {n}" for n in shape)
     path = tmp_path / "net.prototxt"
@@ -87,7 +87,7 @@ def test_values_sizes_and_gradients_are_those_of_brute_force(tmp_path, shape, pa
 @pytest.mark.parametrize("in_place", [True, False])
 @pytest.mark.parametrize("zoom", [1, 2, 3, 4, 16])
 def test_a_second_input_is_added_and_gets_the_whole_gradient(tmp_path, zoom, in_place):
-    from solvers.pycaffe import import_caffe
+    from training.pycaffe import import_caffe
 
     shape, large = (2, 3, 4, 5), (2, 3, 3 * zoom + 1, 4 * zoom + 1)
     inputs = " ".join(
@@ -123,7 +123,7 @@ def test_a_second_input_is_added_and_gets_the_whole_gradient(tmp_path, zoom, in_
 def test_a_second_input_of_another_size_ends_in_a_message_with_both(tmp_path):
     code = """
 import sys
-from solvers.pycaffe import import_caffe
+from training.pycaffe import import_caffe
 caffe = import_caffe()
 caffe.Net(sys.argv[1], caffe.TEST)
 """

@@ -17,7 +17,7 @@ SHARING = ("Split", "Flatten", "Reshape")  # layers whose tops have the data of 
 
 @pytest.fixture
 def caffe():
-    from solvers.pycaffe import import_caffe
+    from training.pycaffe import import_caffe
 
     caffe = import_caffe()
     caffe.set_mode_cpu()
@@ -184,7 +184,7 @@ def test_a_net_that_has_run_already_gives_its_memory_back(tmp_path, caffe):
         f'layer {{ name: "data" type: "Input" top: "data" input_param {{ shape {{ {shape} }} }} }}\n{chain}'
     )
     code = f"""
-from solvers.pycaffe import import_caffe
+from training.pycaffe import import_caffe
 caffe = import_caffe()
 net = caffe.Net({str(tmp_path / "net.prototxt")!r}, caffe.TEST)
 net.forward()

@@ -32,8 +32,8 @@ def random_weights(net) -> dict[str, list[np.ndarray]]:
 
 
 def answer(tmp_path: Path, text: str, weights: dict, image: np.ndarray) -> dict[str, np.ndarray]:
-    from solvers.pycaffe import import_caffe
-    from solvers.weights import load_weights
+    from training.pycaffe import import_caffe
+    from training.weights import load_weights
 
     caffe = import_caffe()
     caffe.set_mode_cpu()

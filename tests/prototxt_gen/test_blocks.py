@@ -189,7 +189,7 @@ STEPS = {2: [33], 3: [17, 33], 4: [17, 33], 5: [5, 17, 33], 6: [9, 33], 7: [33],
 @pytest.mark.caffe
 @pytest.mark.parametrize("block", SIZES)
 def test_in_caffe_a_blocks_share_of_the_fused_map_is_its_projection_enlarged(net, tmp_path, block):
-    from solvers.pycaffe import import_caffe
+    from training.pycaffe import import_caffe
 
     fuse(net)
     (tmp_path / "net.prototxt").write_text(net_text(net, ["fusion alone"]))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import DFCNetError
 from prototxt_gen.caffe_proto import caffe_pb2, find_caffe_pb2
-from prototxt_gen.errors import DFCNetError
 
 ROOT = Path(__file__).parents[2]
 

@@ -14,7 +14,7 @@ WEIGHTS = [0.5, 1.0, 2.0, 4.0, 0.25, 8.0]
 
 
 def train_net(tmp_path: Path, *settings: str):
-    from solvers.pycaffe import import_caffe
+    from training.pycaffe import import_caffe
 
     for task, classes in (("land", 6), ("road", 2)):
         write_lmdb(tmp_path / task, task, classes)

@@ -95,7 +95,7 @@ def test_memory_is_that_of_caffes_process(tmp_path, phase, form):
     net = build(exp, TRAIN if phase == "TRAIN" else DEPLOY, crop=None if phase == "TRAIN" else deploy)
     (tmp_path / "net.prototxt").write_text(net_text(net, ["x"]))
     code = f"""
-from solvers.pycaffe import import_caffe
+from training.pycaffe import import_caffe
 from pathlib import Path
 caffe = import_caffe()
 resident = lambda: int(Path("/proc/self/statm").read_text().split()[1]) * 4096

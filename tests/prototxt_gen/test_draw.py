@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.transforms import Bbox
 
+from common.errors import OutputError
 from prototxt_gen.draw import COLOURS, draw, figure
-from prototxt_gen.errors import OutputError
 from prototxt_gen.experiment import read_experiment
 from prototxt_gen.layers import Net
 from prototxt_gen.models import DEPLOY, TRAIN, build

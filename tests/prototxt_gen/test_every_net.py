@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from prototxt_gen.errors import NetError
+from common.errors import NetError
 from prototxt_gen.models import DEPLOY, TRAIN, build
 from tests.prototxt_gen.nets import NAMES, experiment, net
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from prototxt_gen.errors import ExperimentError
+from common.errors import ExperimentError
 from prototxt_gen.experiment import read_experiment
 
 SOLVERS = Path(__file__).parents[2] / "solvers"

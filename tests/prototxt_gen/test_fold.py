@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.errors import NetError, WeightsError
 from prototxt_gen.caffe_proto import caffe_pb2
 from prototxt_gen.caffemodel import read_caffemodel, write_caffemodel
 from prototxt_gen.emit import net_text
-from prototxt_gen.errors import NetError, WeightsError
 from prototxt_gen.experiment import read_experiment
 from prototxt_gen.fold import fold
 from prototxt_gen.models import DEPLOY, FOLDED, build

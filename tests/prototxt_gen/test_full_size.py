@@ -24,7 +24,7 @@ def databases(tmp_path_factory):
 
 def in_caffe(path: Path, text: str, phase: str):
     """Build a net in Caffe; nothing is computed, so its blobs take no memory."""
-    from solvers.pycaffe import import_caffe
+    from training.pycaffe import import_caffe
 
     caffe = import_caffe()
     caffe.set_mode_cpu()

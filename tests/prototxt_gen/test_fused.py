@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.errors import NetError
 from prototxt_gen import blocks
 from prototxt_gen.cost import layer_costs, shared_scratch
 from prototxt_gen.diagram import read_diagram
 from prototxt_gen.draw import draw
-from prototxt_gen.errors import NetError
 from prototxt_gen.experiment import read_experiment
 from prototxt_gen.fused import fuse, plain_view
 from prototxt_gen.layers import Blob, Net

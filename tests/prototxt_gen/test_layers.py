@@ -2,7 +2,7 @@
 
 import pytest
 
-from prototxt_gen.errors import NetError
+from common.errors import NetError
 from prototxt_gen.layers import Blob, Net, literal, message, quoted
 
 

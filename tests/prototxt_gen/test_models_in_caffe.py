@@ -33,7 +33,7 @@ def in_caffe(net: Net, folder: Path, plain: bool = True, testing: bool = False):
     from google.protobuf import text_format
 
     from prototxt_gen.caffe_proto import caffe_pb2
-    from solvers.pycaffe import import_caffe
+    from training.pycaffe import import_caffe
 
     caffe = import_caffe()
     caffe.set_mode_cpu()

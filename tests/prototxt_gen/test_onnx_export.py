@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.errors import DFCNetError, NetError
 from prototxt_gen.caffe_proto import caffe_pb2
 from prototxt_gen.emit import net_text
-from prototxt_gen.errors import DFCNetError, NetError
 from prototxt_gen.experiment import read_experiment
 from prototxt_gen.fold import fold
 from prototxt_gen.fused import fuse
@@ -126,7 +126,7 @@ def test_one_output_alone_leaves_the_other_tasks_layers_out(small):
 
 
 def test_without_onnx_the_command_that_installs_it_is_named(small, monkeypatch):
-    from prototxt_gen import optional
+    from common import optional
 
     def missing(name):
         raise ModuleNotFoundError(f"No module named {name!r}", name=name.partition(".")[0])

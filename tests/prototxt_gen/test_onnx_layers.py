@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from common.errors import NetError, WeightsError
 from prototxt_gen.caffe_proto import caffe_pb2
-from prototxt_gen.errors import NetError, WeightsError
 from prototxt_gen.onnx_export import to_onnx
 from tests.prototxt_gen.random_net import answer
 
@@ -46,7 +46,7 @@ def both(tmp_path, text: str, x: np.ndarray, weights=None):
 
 def caffes(tmp_path, text: str, x: np.ndarray) -> dict[str, np.ndarray]:
     """Return all blobs of a net without weights; inputs beside `data` hold other values."""
-    from solvers.pycaffe import import_caffe
+    from training.pycaffe import import_caffe
 
     caffe = import_caffe()
     caffe.set_mode_cpu()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from prototxt_gen.errors import ExperimentError, NetError
+from common.errors import ExperimentError, NetError
 from prototxt_gen.experiment import read_experiment
 from prototxt_gen.models import DEPLOY, TRAIN, build
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from common.errors import NetError
 from prototxt_gen import shapes
-from prototxt_gen.errors import NetError
 
 
 def count_windows(size: int, kernel: int, pad: int, stride: int) -> int:

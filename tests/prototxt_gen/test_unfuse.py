@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import NetError
 from prototxt_gen.caffe_proto import caffe_pb2
 from prototxt_gen.emit import net_text
-from prototxt_gen.errors import NetError
 from prototxt_gen.experiment import read_experiment
 from prototxt_gen.models import DEPLOY, TRAIN, build
 from prototxt_gen.unfuse import unfuse

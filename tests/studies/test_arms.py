@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from prototxt_gen.errors import ExperimentError
+from common.errors import ExperimentError
 from prototxt_gen.experiment import read_experiment
 from studies.arms import ARMS, derive, land_samples
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from prototxt_gen.errors import ExperimentError
+from common.errors import ExperimentError
 from studies.arms import ARMS
 from studies.plan import experiment_of, land_crops_seen, read_study
 

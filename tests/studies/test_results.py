@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from data_prep.classes import TASKS
-from inference.bootstrap import Resampling
-from inference.evaluation import Evaluation
-from inference.metrics import constant_scores, scores
+from evaluation.evaluation import Evaluation
+from evaluation.intervals import Resampling
+from evaluation.metrics import constant_scores, scores
 from studies.results import _mean_of_drawn_seeds, difference, row_of
 
 LAND = TASKS["land"]

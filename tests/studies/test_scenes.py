@@ -2,9 +2,9 @@
 
 import pytest
 
+from common.errors import DataError
 from data_prep.scenes import find_scenes
 from data_prep.splits import make_split
-from prototxt_gen.errors import DataError
 from studies.plan import Data
 from studies.scenes import choose_study_scenes
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from inference.score_text import between
+from evaluation.score_text import between
 from studies.arms import CONTRASTS
 from studies.conduct import ENSEMBLE, ONE_SCALE, SCALES
 from studies.plan import read_study

@@ -10,7 +10,7 @@ TOOL = """
 import sys
 sys.path.insert(0, "tools")
 import cli
-from prototxt_gen.errors import DataError
+from common.errors import DataError
 
 def main():
     {body}

@@ -8,7 +8,7 @@ import rasterio
 
 from data_prep.classes import TASKS
 from tests.conftest import refused
-from tests.inference.page.finished_run import make_finished_run
+from tests.evaluation.page.finished_run import make_finished_run
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 LAND = TASKS["land"]

@@ -5,9 +5,9 @@ import json
 import cv2
 import pytest
 
-from prototxt_gen.errors import DataError
-from solvers.curves import read_log
+from common.errors import DataError
 from tests.conftest import refused
+from training.curves import read_log
 
 LINES = [
     {"start": 0, "seed": 1, "experiment": "tiny"},

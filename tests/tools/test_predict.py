@@ -57,7 +57,7 @@ def test_the_maps_equal_numpys(work, run_tool, task):
 
 
 def test_a_gpu_that_is_not_there_is_refused(work, run_tool):
-    from solvers.pycaffe import import_caffe
+    from training.pycaffe import import_caffe
 
     cuda = import_caffe().has_nccl()
     done = run_tool("predict.py", *work[1], "--gpu", 99)

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.conftest import refused
-from tests.inference.page.finished_run import make_finished_run
+from tests.evaluation.page.finished_run import make_finished_run
 
 
 @pytest.fixture

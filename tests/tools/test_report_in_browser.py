@@ -10,8 +10,8 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from inference.page.build import Folders, write_report
-from tests.inference.page.finished_run import make_finished_run
+from evaluation.page.build import Folders, write_report
+from tests.evaluation.page.finished_run import make_finished_run
 
 OPTIONS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
 

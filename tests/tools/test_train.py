@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from prototxt_gen.model_card import read_card
-from solvers.pycaffe import import_caffe
 from tests.conftest import ROOT, refused
+from training.pycaffe import import_caffe
 
 pytestmark = pytest.mark.caffe
 

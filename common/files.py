@@ -1,0 +1,131 @@
+"""Outputs appear whole or not at all: written beside their target, then renamed."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from common.errors import OutputError
+
+
+def refuse_existing(path: Path, overwrite: bool, known_by: Sequence[str] = ()) -> None:
+    """Raise OutputError if `path` exists and may not be replaced.
+
+    A folder that holds something is replaced only if one of the names `known_by` is in it: then it is
+    an older output of the same kind, and not somebody's home.
+    """
+    if path.exists() and not overwrite:
+        raise OutputError(path, "exists already", "give --overwrite to replace it, or another name")
+    own = not known_by or any((path / name).exists() for name in known_by)
+    if path.is_dir() and not own and any(path.iterdir()):
+        fact = f"is a folder of something else (no {' or '.join(known_by)} in it)"
+        raise OutputError(path, fact, "choose another name, or empty it yourself")
+
+
+def _make_beside(path: Path, folder: bool) -> Path:
+    """Create the parent folder of `path`, and in it an empty file or folder of a temporary name; return that.
+
+    A file's name ends like the target, so that writers which go by the extension work.
+    """
+    prefix = f".{path.name}."
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if folder:
+            return Path(tempfile.mkdtemp(dir=path.parent, prefix=prefix))
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=path.suffix)
+    except OSError as error:
+        raise OutputError(
+            path.parent, f"cannot be written ({error.strerror})", "choose another place"
+        ) from error
+    os.close(handle)
+    return Path(name)
+
+
+def check_writable(path: Path) -> None:
+    """Raise OutputError where no file can be made in the folder of `path`: before work whose end it is."""
+    _make_beside(Path(path), folder=False).unlink()
+
+
+@contextmanager
+def _one_line(path: Path) -> Iterator[None]:
+    """Turn a disk that is full, and whatever else the system refuses, into an OutputError of `path`."""
+    try:
+        yield
+    except OSError as error:
+        fact = f"cannot be written ({error.strerror or error})"
+        raise OutputError(path, fact, "check the disk's free space and the folder's rights") from error
+
+
+@contextmanager
+def staged_file(path: Path, overwrite: bool = True) -> Iterator[Path]:
+    """Yield a temporary file beside `path`; rename it to `path` if the block ends without an error.
+
+    Raises OutputError where `path` may not be replaced, has come meanwhile, or cannot be written.
+    """
+    path = Path(path)
+    refuse_existing(path, overwrite)
+    if path.is_dir():
+        raise OutputError(path, "is a folder", "give the name of a file")
+    staged = _make_beside(path, folder=False)
+    try:
+        with _one_line(path):
+            yield staged
+            _follow_umask(staged, 0o666)
+            refuse_existing(path, overwrite)
+            os.replace(staged, path)
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+@contextmanager
+def staged_folder(path: Path, overwrite: bool = False, known_by: Sequence[str] = ()) -> Iterator[Path]:
+    """Yield an empty folder beside `path`; rename it to `path` if the block ends without an error.
+
+    `known_by` as in `refuse_existing`. A symbolic link stays one: what it points to is replaced.
+    Raises OutputError as `staged_file` does.
+    """
+    path = Path(path).resolve()
+    refuse_existing(path, overwrite, known_by)
+    staged = _make_beside(path, folder=True)
+    try:
+        with _one_line(path):
+            yield staged
+            _follow_umask(staged, 0o777)
+            refuse_existing(path, overwrite, known_by)  # another process may have made it meanwhile
+            if overwrite and path.exists():
+                _exchange(staged, path)
+            else:
+                os.replace(staged, path)  # the system refuses to replace a folder that holds something
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def _exchange(staged: Path, path: Path) -> None:
+    """Put the folder `staged` in the place of `path`, and remove what was there; an error leaves it there.
+
+    Where that cannot be, since another process has made a folder there meanwhile, it is kept beside it.
+    """
+    old = _make_beside(path, folder=True)
+    try:
+        os.replace(path, old)
+        os.replace(staged, path)
+    except BaseException:
+        with suppress(OSError):
+            old.rmdir() if path.exists() else os.replace(old, path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _follow_umask(path: Path, mode: int) -> None:
+    """Give a temporary file or folder the rights that a new one would have."""
+    umask = os.umask(0)
+    os.umask(umask)
+    path.chmod(mode & ~umask)
+
+
+def write_text(path: Path, text: str, overwrite: bool = True) -> None:
+    """Write `text` (UTF-8) to `path` in one step."""
+    with staged_file(path, overwrite) as staged:
+        staged.write_text(text, encoding="utf-8")

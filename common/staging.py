@@ -1,0 +1,67 @@
+"""Unfinished files stand apart, in a folder that goes when the work ends or its owner is dead."""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from common.errors import OutputError
+
+PREFIX = ".unfinished."
+LOCK = "lock"  # held by the owner; the system frees it when the owner ends, however it ends
+
+
+@contextmanager
+def workplace(out: Path) -> Iterator[Path]:
+    """Yield an empty folder in `out` for unfinished files; it is removed at the end.
+
+    Those that killed processes have left in `out` are removed at the beginning. Raises OutputError where
+    `out` cannot be written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        sweep(out)
+        folder, handle = _make(out)
+    except OSError as error:
+        raise OutputError(out, f"cannot be written ({error.strerror})", "choose another --out") from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)
+
+
+def _make(out: Path) -> tuple[Path, int]:
+    while True:
+        folder = Path(tempfile.mkdtemp(dir=out, prefix=PREFIX))
+        try:
+            handle = _lock(folder, os.O_CREAT)
+        except FileNotFoundError:  # another process has just swept it away
+            continue
+        if (folder / LOCK).exists():
+            return folder, handle
+        os.close(handle)
+
+
+def _lock(folder: Path, flags: int) -> int:
+    handle = os.open(folder / LOCK, os.O_RDWR | os.O_CLOEXEC | flags, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+def sweep(out: Path) -> None:
+    """Remove the workplaces in `out` whose owner has ended."""
+    for folder in out.glob(f"{PREFIX}*"):
+        try:
+            handle = _lock(folder, 0)
+        except OSError:  # at work, or about to be
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)

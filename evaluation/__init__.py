@@ -1,0 +1,1 @@
+"""Maps and their truth -> scores with intervals, figures, and the report page."""

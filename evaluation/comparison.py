@@ -1,0 +1,105 @@
+"""The scenes of a comparison: which ones, and their image, truth and predictions read and shrunk."""
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import DataError
+from data_prep.classes import Task
+from data_prep.label_values import LabelValues
+from evaluation.label_files import Labels, open_labels, open_truth
+from evaluation.overview import read_overview
+from inference.folders import find_images, find_masks, pick
+
+LONGEST = 600  # pixels of a side kept: more than a cell of the figure shows
+
+
+@dataclass(frozen=True)
+class Row:
+    """One scene of the grid: `image` (H, W, 3) RGB uint8, `maps` of labels (H, W), the truth first."""
+
+    id: str
+    image: np.ndarray
+    maps: list[np.ndarray]
+
+
+def scenes_to_show(
+    images: Path,
+    truth: Path,
+    predicted: Sequence[Path],
+    ids: Sequence[str] | None,
+    rows: int,
+    among: Collection[str] | None = None,
+) -> list[str]:
+    """Return the scenes to show: `ids` if given, else `rows` of those that all folders, and `among`, have.
+
+    Raises DataError for an id that a folder lacks, or where no scene is in all of them.
+    """
+    if rows < 1:
+        raise DataError("--rows", f"is {rows}", "give 1 or more")
+    folders = {Path(folder): find_masks(folder) for folder in (truth, *predicted)}
+    for id in ids or []:
+        for folder, masks in folders.items():
+            if id not in masks:
+                raise DataError(folder, f"has no mask of scene {id}", "choose other --scenes")
+    if ids:
+        return list(ids)
+    common = set.intersection(*(set(masks) for masks in folders.values()))
+    common &= _images(images).keys()
+    if not common:
+        raise DataError(
+            images, "shares no scene with all folders of masks", "give folders of the same scenes"
+        )
+    if among is not None and not common & set(among):
+        raise DataError(predicted[0], "holds no map of a scored scene", "give the folder that was scored")
+    return list(pick(sorted(common if among is None else common & set(among)), rows))
+
+
+def choose_images(images: Path, ids: Sequence[str] | None, rows: int) -> dict[str, Path]:
+    """Return the images of scenes by id: `ids` if given, else `rows` spread over the folder's."""
+    if rows < 1:
+        raise DataError("--rows", f"is {rows}", "give 1 or more")
+    found = _images(images)
+    return {id: _image_of(images, found, id) for id in ids or pick(sorted(found), rows)}
+
+
+def read_rows(
+    images: Path,
+    truth: Path,
+    predicted: Sequence[Path],
+    ids: Sequence[str],
+    task: Task,
+    values: LabelValues | None = None,
+) -> Iterator[Row]:
+    """Yield the scenes `ids`, shrunk to what a figure shows; DataError for a missing or broken file.
+
+    `values` says which class each number in a true GeoTIFF mask is.
+    """
+    pictures = _images(images)
+    true_masks, *folders = [find_masks(folder) for folder in (truth, *predicted)]
+    for id in ids:
+        image, shape = read_overview(_image_of(images, pictures, id), LONGEST)
+        opened = [open_truth(true_masks[id], task, values)]
+        opened += [open_labels(masks[id], task) for masks in folders]
+        yield Row(id, image, [_read_map(labels, shape) for labels in opened])
+
+
+def _read_map(opened: AbstractContextManager[Labels], shape: tuple[int, int]) -> np.ndarray:
+    with opened as labels:
+        if labels.shape != shape:
+            sizes = "{1}x{0}, its image {3}x{2}".format(*labels.shape, *shape)
+            raise DataError(labels.path, f"is {sizes}", "give masks of these images")
+        return labels.shrunk(LONGEST)
+
+
+def _images(folder: Path) -> dict[str, Path]:
+    return {scene.id: scene.path for scene in find_images([folder])}
+
+
+def _image_of(folder: Path, images: dict[str, Path], id: str) -> Path:
+    if id not in images:
+        raise DataError(folder, f"has no image of scene {id}", "choose other --scenes")
+    return images[id]

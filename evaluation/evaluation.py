@@ -1,0 +1,124 @@
+"""Folders of masks to scores: of one set of maps, or of several over the same scenes."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import DataError
+from data_prep.choice import Part
+from data_prep.classes import Task
+from data_prep.label_values import LabelValues
+from evaluation.intervals import Resampling
+from evaluation.label_files import Labels, check_same_place, open_labels, open_truth
+from evaluation.metrics import Scores, confusion, constant_scores, scores
+from inference.finished import made_with
+from inference.folders import MaskPair, pair_masks
+
+WINDOW = 2048  # pixels of a side compared at once
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of a set of maps; `matrices` keeps each scene's confusion matrix by id."""
+
+    task: Task
+    matrices: dict[str, np.ndarray]
+    measured: Scores
+    constant: Scores
+    resampling: Resampling = field(default_factory=Resampling)
+
+    @property
+    def commonest(self) -> str:
+        """Name of the truth's commonest class."""
+        return self.task.classes[self.measured.commonest]
+
+    @property
+    def ratio(self) -> float:
+        """MIoU divided by that of always predicting the commonest class."""
+        return self.measured.miou / self.constant.miou
+
+    @cached_property
+    def resampled(self) -> Scores | None:
+        """The scores of the bootstrap's draws, or None for a single scene."""
+        return self.resampling.scores(np.stack(list(self.matrices.values())))
+
+    def interval(self, score: str, label: int | None = None) -> tuple[float, float] | None:
+        """Return the bounds of a score by its name in Scores, of class `label` if it has classes.
+
+        None for a single scene.
+        """
+        if self.resampled is None:
+            return None
+        values = getattr(self.resampled, score)
+        return self.resampling.interval(values if label is None else values[:, label])
+
+    def lead(self, other: "Evaluation") -> tuple[float, tuple[float, float] | None]:
+        """Return by how much the mIoU exceeds that of `other` on the same scenes, and the bounds of that.
+
+        Both are resampled alike: what makes a scene hard for both maps drops out.
+        """
+        lead = self.measured.miou - other.measured.miou
+        if self.resampled is None or other.resampled is None:
+            return lead, None
+        return lead, self.resampling.interval(self.resampled.miou - other.resampled.miou)
+
+
+def evaluate(
+    pairs: Sequence[MaskPair],
+    task: Task,
+    progress: Callable[[Iterable[MaskPair]], Iterable[MaskPair]] = iter,
+    resampling: Resampling | None = None,
+    values: LabelValues | None = None,
+) -> Evaluation:
+    """Compare the masks of `pairs`: one confusion matrix over all pixels of all scenes.
+
+    `values` says which class each number in a true GeoTIFF mask is.
+    Raises DataError for a mask that cannot be read, a prediction of another size, place or (by its record)
+    task than its truth, and where no pixel at all is scored.
+    """
+    matrices = {pair.id: confusion_of(pair, task, values) for pair in progress(pairs)}
+    measured = scores(sum(matrices.values()))
+    if not measured.pixels:
+        raise DataError(pairs[0].truth.parent, "has unknown pixels only", "give truth with a class in it")
+    return Evaluation(task, matrices, measured, constant_scores(measured), resampling or Resampling())
+
+
+def pair_folders(
+    truth: Path, folders: Sequence[Path], only_predicted: bool = False, part: Part | None = None
+) -> list[list[MaskPair]]:
+    """Pair each folder of predictions with the truth; DataError where they are not of the same scenes."""
+    paired = [pair_masks(truth, folder, only_predicted, part) for folder in folders]
+    first = {pair.id for pair in paired[0]}
+    for folder, pairs in zip(folders[1:], paired[1:], strict=True):
+        different = sorted(first ^ {pair.id for pair in pairs})
+        if different:
+            lacking = folder if different[0] in first else folders[0]
+            remedy = "compare predictions of the same scenes"
+            raise DataError(lacking, f"has no prediction of scene {different[0]}", remedy)
+    return paired
+
+
+def confusion_of(pair: MaskPair, task: Task, values: LabelValues | None = None) -> np.ndarray:
+    """Return the confusion matrix of one scene; `values` and DataError as `evaluate`."""
+    made_for = made_with(pair.predicted, pair.id).get("task", task.name)
+    if made_for != task.name:
+        remedy = f"give --task {made_for} and true {made_for} masks"
+        raise DataError(pair.predicted, f"is a {made_for} map, scored as {task.name}", remedy)
+    with open_truth(pair.truth, task, values) as truth, open_labels(pair.predicted, task) as predicted:
+        if truth.shape != predicted.shape:
+            sizes = "{1}x{0}, the truth {3}x{2}".format(*predicted.shape, *truth.shape)
+            raise DataError(pair.predicted, f"is {sizes}", "predict the image that belongs to the truth")
+        check_same_place(truth, predicted)
+        windows = _windows(truth)
+        return sum(confusion(truth.read(*w), predicted.read(*w), len(task.classes)) for w in windows)
+
+
+def _windows(labels: Labels) -> Iterator[tuple[slice, slice]]:
+    """Yield (rows, columns) of windows that cover the labels once."""
+    height, width = labels.shape
+    for top in range(0, height, WINDOW):
+        for left in range(0, width, WINDOW):
+            yield slice(top, min(top + WINDOW, height)), slice(left, min(left + WINDOW, width))

@@ -1,0 +1,106 @@
+"""Figures of the paper, drawn: image, truth and maps side by side (Figure 4)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from common.errors import DataError, OutputError
+from common.files import refuse_existing, staged_file
+from data_prep.classes import IGNORE, Task, colours_from_labels
+from evaluation.comparison import Row
+
+CELL = 1.9  # inches a picture is wide
+DOTS = 200  # per inch
+STYLE = {"font.family": "DejaVu Sans", "font.size": 8.5}
+FORMATS = (".png", ".pdf", ".svg")
+
+
+def column_names(
+    folders: Sequence[Path],
+    names: Sequence[str] | None,
+    what: str = "--pred folders",
+    option: str = "--names",
+) -> list[str]:
+    """Return a title per folder, `names` or the folders' own; DataError for another count of names."""
+    if names is None:
+        return [Path(folder).resolve().name for folder in folders]
+    if len(names) != len(folders):
+        raise DataError(option, f"{len(names)} for {len(folders)} {what}", "give one for each")
+    return list(names)
+
+
+def different_names(
+    folders: Sequence[Path], names: Sequence[str] | None, what: str = "--pred folders"
+) -> list[str]:
+    """Return a name per folder as `column_names`; DataError where two are the same."""
+    found = column_names(folders, names, what)
+    twice = next((name for name in found if found.count(name) > 1), None)
+    if twice is not None:
+        raise DataError("--names", f"{twice} twice for the {what}", "give each its own name")
+    return found
+
+
+def check_output(path: Path, overwrite: bool) -> None:
+    """Raise OutputError if `path` exists and may not be replaced, or is of no known format."""
+    if path.suffix.lower() not in FORMATS:
+        raise OutputError(path, f"has the extension {path.suffix!r}", f"use one of {', '.join(FORMATS)}")
+    refuse_existing(path, overwrite)
+
+
+def compare(
+    rows: Sequence[Row], names: Sequence[str], task: Task, out: Path, overwrite: bool = False
+) -> None:
+    """Draw the grid image / truth / one column per name, with a legend, into the file `out`.
+
+    The extension of `out` chooses the format (.png, .pdf, .svg).
+    """
+    titles = ["Image", "Ground truth", *names]
+    tallest = [row.image.shape[0] / row.image.shape[1] for row in rows]
+    legend = 0.34
+    size = (CELL * len(titles), CELL * sum(tallest) + legend + 0.22)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=size)
+        grid = figure.subplots(len(rows), len(titles), squeeze=False, gridspec_kw={"height_ratios": tallest})
+        for row, axes in zip(rows, grid, strict=True):
+            _draw_row(row, axes, task)
+        for axis, title in zip(grid[0], titles, strict=True):
+            axis.set_title(title, fontsize=9, pad=4)
+        edges = {"left": 0.004, "right": 0.996, "top": 1 - 0.22 / size[1], "bottom": legend / size[1]}
+        figure.subplots_adjust(**edges, wspace=0.025, hspace=0.025)
+        _draw_legend(figure, rows, task)
+        with staged_file(out, overwrite) as staged:
+            figure.savefig(staged, dpi=DOTS)
+
+
+def _draw_row(row: Row, axes: Sequence, task: Task) -> None:
+    pictures = [row.image, *(colours_from_labels(labels, task) for labels in row.maps)]
+    for axis, picture in zip(axes, pictures, strict=True):
+        axis.imshow(picture, interpolation="nearest" if picture is not row.image else "antialiased")
+        axis.set(xticks=[], yticks=[])
+        for spine in axis.spines.values():
+            spine.set(linewidth=0.4, color="0.35")
+
+
+def _draw_legend(figure, rows: Sequence[Row], task: Task) -> None:
+    entries = list(zip(task.classes, task.palette, strict=True))
+    if task.unknown is not None and any((labels == IGNORE).any() for row in rows for labels in row.maps):
+        entries.append(("unknown", task.unknown))
+    patches = [
+        Patch(facecolor=np.array(colour) / 255, edgecolor="0.35", linewidth=0.5, label=name)
+        for name, colour in entries
+    ]
+    figure.legend(
+        handles=patches,
+        loc="lower center",
+        ncols=len(patches),
+        frameon=False,
+        handlelength=1.2,
+        handleheight=1.0,
+        handletextpad=0.5,
+        columnspacing=1.0,
+        borderaxespad=0.3,
+    )

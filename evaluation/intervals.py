@@ -1,0 +1,57 @@
+"""How far scores depend on which scenes were tested: intervals by resampling scenes with replacement.
+
+The percentile bootstrap (Efron, 1979), with the scene as the unit: pixels of one scene are no
+independent observations. With few scenes the intervals are too narrow.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from common.errors import DFCNetError
+from evaluation.metrics import Scores, scores
+
+LEVEL = 0.95
+SEED = 0
+LEAST_SCENES = 2  # one scene says nothing about others
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """`resamples` draws of as many scenes as there are; each interval holds `level` of their scores.
+
+    The same seed and number of scenes give the same draws, so that two sets of maps of the same
+    scenes can be compared draw by draw.
+    """
+
+    resamples: int = 1000
+    level: float = LEVEL
+    seed: int = SEED
+
+    def __post_init__(self) -> None:
+        """Refuse fewer than 0 draws (0: no intervals) with DFCNetError."""
+        if self.resamples < 0:
+            raise DFCNetError("resamples", f"is {self.resamples}", "give 0 or more")
+        if self.seed < 0:
+            raise DFCNetError("seed", f"is {self.seed}", "give 0 or more")
+
+    def scores(self, matrices: np.ndarray) -> Scores | None:
+        """Return the scores of each draw, with a leading axis of `resamples`, or None for a single scene.
+
+        `matrices` holds one confusion matrix per scene, (scenes, classes, classes + 1).
+        """
+        scenes = len(matrices)
+        if scenes < LEAST_SCENES or not self.resamples:
+            return None
+        random = np.random.default_rng(self.seed)
+        times = random.multinomial(scenes, np.full(scenes, 1 / scenes), self.resamples)
+        return scores(np.tensordot(times, matrices, 1))
+
+    def interval(self, values: np.ndarray) -> tuple[float, float]:
+        """Return the bounds of one score's draws; NaN among them do not count, NaN alone give NaN."""
+        known = values[~np.isnan(values)]
+        if not known.size:
+            return float("nan"), float("nan")
+        tail = (1 - self.level) / 2
+        low, high = np.quantile(known, (tail, 1 - tail))
+        return float(low), float(high)

@@ -1,0 +1,87 @@
+"""Curves as the geometry of small charts: points, ticks and names, for an SVG in the page's colours."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from matplotlib.ticker import MaxNLocator
+
+from training.curves import Curve
+
+WIDTH, HEIGHT = 380, 160
+LEFT, RIGHT, TOP, BOTTOM = 44, 18, 10, 26
+MOST_POINTS = 380  # of a curve: more than the pixels tell apart
+KINDS = {"loss": "Loss", "mIoU": "Validation mIoU", "lr": "Learning rate"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A curve: its name, points as SVG takes them, and last value as text."""
+
+    name: str
+    points: str
+    last: str
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A mark of an axis: where, in SVG units, and its text."""
+
+    at: float
+    text: str
+
+
+@dataclass
+class Chart:
+    """One chart, WIDTH x HEIGHT SVG units."""
+
+    title: str
+    lines: list[Line] = field(default_factory=list)
+    across: list[Tick] = field(default_factory=list)
+    up: list[Tick] = field(default_factory=list)
+
+    width, height, left, top = WIDTH, HEIGHT, LEFT, TOP
+    right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
+
+
+def charts(curves: Mapping[str, Curve]) -> list[Chart]:
+    """Return a chart per kind of curve: losses of the tasks together, mIoUs together, learning rate."""
+    drawn = []
+    for kind, title in KINDS.items():
+        some = {
+            name.removesuffix(kind).strip() or kind: c for name, c in curves.items() if name.endswith(kind)
+        }
+        if some:
+            drawn.append(_chart(title, some))
+    return drawn
+
+
+def _chart(title: str, curves: Mapping[str, Curve]) -> Chart:
+    last = max(max(curve) for curve in curves.values())
+    across, up = _ticks(last), _ticks(max(max(curve.values()) for curve in curves.values()))
+    chart = Chart(title)
+    wide, high = across[-1] or 1, up[-1] or 1
+
+    def x(iteration: float) -> float:
+        return round(LEFT + (WIDTH - LEFT - RIGHT) * iteration / wide, 1)
+
+    def y(value: float) -> float:
+        return round(HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / high, 1)
+
+    chart.across = [Tick(x(value), f"{value:,.10g}") for value in across]
+    chart.up = [Tick(y(value), f"{value:.10g}") for value in up]
+    for name, curve in curves.items():
+        points = " ".join(f"{x(at)},{y(value)}" for at, value in _thinned(sorted(curve.items())))
+        chart.lines.append(Line(name, points, f"{curve[max(curve)]:.4g}"))
+    return chart
+
+
+def _ticks(most: float) -> list[float]:
+    """Return round numbers from 0 to at least `most`."""
+    return [float(f"{value:.10g}") for value in MaxNLocator(5).tick_values(0, most or 1)]
+
+
+def _thinned(points: list) -> list:
+    """Return at most MOST_POINTS of the points, the first and the last among them."""
+    if len(points) <= MOST_POINTS:
+        return points
+    return [points[i * (len(points) - 1) // (MOST_POINTS - 1)] for i in range(MOST_POINTS)]

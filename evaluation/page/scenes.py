@@ -1,0 +1,68 @@
+"""Scenes for the page: image, map and truth as small pictures inside the HTML."""
+
+import base64
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from common.errors import DataError
+from data_prep.classes import Task, colours_from_labels
+from data_prep.label_values import LabelValues
+from evaluation.comparison import read_rows, scenes_to_show
+
+MOST = 24  # scenes of a page
+QUALITY = 82  # of the JPEGs
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a page shows of a scene: data URIs of image, map and truth, and their size in pixels."""
+
+    id: str
+    width: int
+    height: int
+    image: str
+    map: str
+    truth: str
+
+
+def pictures(
+    images: Path,
+    truth: Path,
+    predicted: Path,
+    task: Task,
+    count: int,
+    values: LabelValues | None = None,
+    scored: Collection[str] | None = None,
+) -> list[Picture]:
+    """Return `count` scenes spread over those that all three folders have, sides of at most 600 pixels.
+
+    Where `scored` gives ids, they are of these.
+    `values` says which class each number in a true GeoTIFF mask is.
+    Raises DataError for more than MOST, and as `scenes_to_show` and `read_rows` do.
+    """
+    if not 1 <= count <= MOST:
+        raise DataError("--scenes", f"is {count}", f"give 1 to {MOST}")
+    ids = scenes_to_show(images, truth, [predicted], None, count, scored)
+    found = []
+    for row in read_rows(images, truth, [predicted], ids, task, values):
+        true, mapped = (_png(colours_from_labels(labels, task)) for labels in row.maps)
+        height, width = row.image.shape[:2]
+        found.append(Picture(row.id, width, height, _jpeg(row.image), mapped, true))
+    return found
+
+
+def _jpeg(image: np.ndarray) -> str:
+    return _encoded(image, ".jpg", "jpeg", (cv2.IMWRITE_JPEG_QUALITY, QUALITY))
+
+
+def _png(image: np.ndarray) -> str:
+    return _encoded(image, ".png", "png", (cv2.IMWRITE_PNG_COMPRESSION, 9))
+
+
+def _encoded(image: np.ndarray, ending: str, kind: str, options: Sequence[int]) -> str:
+    _, data = cv2.imencode(ending, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

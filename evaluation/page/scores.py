@@ -1,0 +1,166 @@
+"""The numbers that evaluate.py wrote, checked and made ready for tables."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+from common.errors import DataError
+from data_prep.classes import Task
+from data_prep.label_values import LabelValues
+from evaluation.evaluation import confusion_of
+from evaluation.score_files import scene_numbers
+from evaluation.score_text import between, percent
+from inference.folders import MaskPair
+
+WHITE_FROM = 0.745  # the cell's colour (--cell in report.css) is so dark there that white reads better
+Bounds = tuple[float, float] | None
+ByClass = dict[str, float | None]
+
+
+class Intervals(BaseModel):
+    """Bounds of the scores, and how they were drawn."""
+
+    level: float
+    resamples: int
+    seed: int
+    miou: Bounds
+    accuracy: Bounds
+    frequency_weighted_iou: Bounds
+    iou: dict[str, Bounds]
+
+
+class Confusion(BaseModel):
+    """Pixels by true and predicted class."""
+
+    rows_truth: list[str]
+    columns_predicted: list[str]
+    pixels: list[list[int]]
+
+
+class Scene(BaseModel):
+    """A scene's own scores."""
+
+    scored_pixels: int
+    miou: float | None
+    accuracy: float | None
+
+
+class ScoreFile(BaseModel):
+    """A JSON of evaluate.py for one folder of predictions; shares from 0 to 1."""
+
+    task: str
+    scenes: list[str]
+    scored_pixels: int
+    miou: float | None
+    accuracy: float | None
+    frequency_weighted_iou: float | None
+    iou: ByClass
+    precision: ByClass
+    recall: ByClass
+    f1: ByClass
+    truth_share: dict[str, float]
+    absent: list[str]
+    intervals: Intervals | None
+    always_commonest: dict[str, str | float | None]
+    confusion: Confusion
+    by_scene: dict[str, Scene]
+
+
+def read_scores(path: Path) -> ScoreFile:
+    """Read a score file; DataError where it is missing, broken, of several predictions or too old."""
+    try:
+        return ScoreFile.model_validate_json(Path(path).read_bytes())
+    except OSError as error:
+        raise DataError(
+            path, f"cannot be read ({error.strerror})", "write it with evaluate.py --json"
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or "the file"
+        several = isinstance(first["input"], dict) and "maps" in first["input"]
+        fact = "holds scores of several folders" if several else f"holds no scores: {key}: {first['msg']}"
+        remedy = "write it again with evaluate.py --json, with one --pred folder"
+        raise DataError(path, fact, remedy) from error
+
+
+def check_maps(
+    scores: ScoreFile, path: Path, pairs: Iterable[MaskPair], task: Task, values: LabelValues | None = None
+) -> None:
+    """Raise DataError where the scores in the file `path` are not those of the maps in `pairs`."""
+    for pair in pairs:
+        remedy = "score the folders of --truth and --pred again with evaluate.py"
+        if scores.by_scene[pair.id] != Scene(**scene_numbers(confusion_of(pair, task, values))):
+            raise DataError(path, f"holds other scores than those of {pair.predicted}", remedy)
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A score over all classes, in percent."""
+
+    name: str
+    value: str
+    interval: str
+
+
+def headlines(scores: ScoreFile) -> list[Headline]:
+    """Return the scores over all classes."""
+    names = {
+        "mIoU": "miou",
+        "Pixel accuracy": "accuracy",
+        "Frequency-weighted IoU": "frequency_weighted_iou",
+    }
+    bounds = scores.intervals
+    return [
+        Headline(name, percent(getattr(scores, key)), between(getattr(bounds, key) if bounds else None))
+        for name, key in names.items()
+    ]
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """A class's scores in percent; `share` is its IoU from 0 to 1, for a bar."""
+
+    name: str
+    colour: str
+    iou: str
+    interval: str
+    others: list[str]
+    share: float
+
+
+def class_rows(scores: ScoreFile, colours: dict[str, str]) -> list[ClassRow]:
+    """Return a row per class: IoU, interval, precision, recall, F1, share of the truth."""
+    rows = []
+    for name, iou in scores.iou.items():
+        others = [part[name] for part in (scores.precision, scores.recall, scores.f1, scores.truth_share)]
+        bounds = scores.intervals.iou[name] if scores.intervals else None
+        shown = "absent" if name in scores.absent else percent(iou)
+        rows.append(
+            ClassRow(name, colours[name], shown, between(bounds), [percent(v) for v in others], iou or 0.0)
+        )
+    return rows
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A share of a true class given to one class: text in percent, the share, whether its cell is dark."""
+
+    text: str
+    share: float
+    dark: bool
+
+
+def matrix_rows(scores: ScoreFile) -> tuple[list[str], list[tuple[str, str, list[Cell]]]]:
+    """Return the predicted classes, and for each true one its name, its pixels and its cells."""
+    confusion = scores.confusion
+    unknown = any(row[-1] for row in confusion.pixels)
+    columns = confusion.columns_predicted if unknown else confusion.columns_predicted[:-1]
+    rows = []
+    for name, pixels in zip(confusion.rows_truth, confusion.pixels, strict=True):
+        total = sum(pixels)
+        shares = [count / total if total else None for count in pixels[: len(columns)]]
+        cells = [Cell(percent(share), share or 0.0, (share or 0.0) >= WHITE_FROM) for share in shares]
+        rows.append((name, f"{total:,}", cells))
+    return columns, rows

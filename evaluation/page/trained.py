@@ -1,0 +1,98 @@
+"""What a run trained, from its folder: experiment, log and weights, as lines of a table."""
+
+import json
+from pathlib import Path
+from statistics import median
+
+from pydantic import ValidationError
+
+from common.errors import DataError
+from data_prep.decoding import file_checksum
+from data_prep.manifest import DATA, read_manifest
+from prototxt_gen.experiment import Experiment
+from prototxt_gen.models import TRAIN, build
+from training.provenance import in_words, read_origins
+from training.run import EXPERIMENT, Run
+
+GIB = 2**30
+
+
+def read_run(folder: Path) -> Run:
+    """Return the run that tools/train.py wrote into `folder`; DataError where it is none."""
+    path = Path(folder) / EXPERIMENT
+    try:
+        return Run(Experiment.model_validate_json(path.read_bytes()), Path(folder))
+    except OSError as error:
+        remedy = "give a folder that tools/train.py wrote"
+        raise DataError(path, f"cannot be read ({error.strerror})", remedy) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or "the file"
+        remedy = "give a run of this version"
+        raise DataError(path, f"is no experiment: {key}: {first['msg']}", remedy) from error
+
+
+def facts(run: Run) -> list[tuple[str, str]]:
+    """Return what was trained, on what and how: (name, value) of each line."""
+    exp = run.experiment
+    solver, net = exp.solver, build(exp, TRAIN)
+    steps = _steps(run.log)
+    done = f"{steps[-1]['iteration']:,}" if steps else "fewer than display"
+    lines = [
+        ("Net", f"{exp.model}, {len(net.layers)} layers, {net.parameters():,} parameters"),
+        *((f"Records of {task}", _records(Path(exp.tasks[task].source))) for task in exp.task_names()),
+        ("Started from", _start(run)),
+        ("Crop", f"{exp.input.crop} x {exp.input.crop} pixels"),
+        ("Batch", f"{solver.batch_size} crops an iteration"),
+        ("Solver", _solver(exp)),
+        ("Iterations", f"{done} of {solver.max_iter:,}"),
+        ("Seed", str(solver.random_seed)),
+    ]
+    speeds = [step["images_per_second"] for step in steps if "images_per_second" in step]
+    if speeds:
+        lines.append(("Speed", f"{median(speeds):.1f} images a second (median)"))
+    memory = [step["memory"] for step in steps if step.get("memory")]
+    if memory:
+        lines.append(("Memory", f"{max(memory) / GIB:.2f} GiB at most in the first process"))
+    if run.weights.exists():
+        lines.append(("Weights", f"{run.weights.name}, SHA-256 {file_checksum(run.weights)[:16]}…"))
+    return lines
+
+
+def _start(run: Run) -> str:
+    """Say from which weights; a folder that an older version made does not tell."""
+    begun = read_origins(run.folder)
+    return "not noted" if begun is None else in_words(begun.weights)
+
+
+def _solver(exp: Experiment) -> str:
+    solver = exp.solver
+    power = f", power {solver.power:g}" if solver.lr_policy == "poly" and solver.power is not None else ""
+    return (
+        f"{solver.type}, learning rate {solver.base_lr:g} ({solver.lr_policy}{power}), "
+        f"momentum {solver.momentum:g}, weight decay {solver.weight_decay:g}"
+    )
+
+
+def _records(source: Path) -> str:
+    """Say how many records of how many scenes a database holds, where it still stands."""
+    if not (source / DATA).is_file():
+        return str(source)
+    manifest = read_manifest(source)
+    records, inputs = manifest.get("records"), manifest.get("inputs")
+    if records is None or inputs is None:
+        return str(source)
+    return f"{records:,} from {len(inputs):,} scenes ({source})"
+
+
+def _steps(log: Path) -> list[dict]:
+    """Return the log's display steps; training.curves.read_log has checked that it is one."""
+    steps = []
+    for line in log.read_text(encoding="utf-8").splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue  # cut off at the end
+        if "loss" in entry:
+            steps.append(entry)
+    return steps

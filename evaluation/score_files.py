@@ -1,0 +1,108 @@
+"""Scores as files: plain numbers for JSON, rows for CSV. Shares from 0 to 1, nothing where undefined."""
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from evaluation.evaluation import Evaluation
+from evaluation.metrics import scores
+
+OVERALL = ("miou", "accuracy", "frequency_weighted_iou")
+BY_CLASS = ("iou", "precision", "recall", "f1")
+CSV_COLUMNS = ("maps", "score", "class", "value", "low", "high")
+
+
+def as_numbers(evaluation: Evaluation) -> dict:
+    """Return all scores as plain numbers for JSON: None for what is undefined."""
+    measured, classes = evaluation.measured, evaluation.task.classes
+    return {
+        "task": evaluation.task.name,
+        "scenes": list(evaluation.matrices),
+        "scored_pixels": measured.pixels,
+        **{score: _number(getattr(measured, score)) for score in OVERALL},
+        **{score: _by_class(classes, getattr(measured, score)) for score in BY_CLASS},
+        "truth_share": _by_class(classes, measured.truth_share),
+        "absent": [name for name, gone in zip(classes, measured.absent, strict=True) if gone],
+        "intervals": _intervals(evaluation),
+        "always_commonest": {
+            "class": evaluation.commonest,
+            "miou": _number(evaluation.constant.miou),
+            "accuracy": _number(evaluation.constant.accuracy),
+            "ratio": _number(evaluation.ratio),
+        },
+        "confusion": {
+            "rows_truth": list(classes),
+            "columns_predicted": [*classes, "unknown"],
+            "pixels": measured.matrix.tolist(),
+        },
+        "by_scene": {id: scene_numbers(matrix) for id, matrix in evaluation.matrices.items()},
+    }
+
+
+def _intervals(evaluation: Evaluation) -> dict | None:
+    """Return each score's bounds and how they were drawn; None for a single scene."""
+    if evaluation.resampled is None:
+        return None
+    resampling, classes = evaluation.resampling, evaluation.task.classes
+    bounds = {score: _bounds(evaluation.interval(score)) for score in OVERALL}
+    for score in BY_CLASS:
+        bounds[score] = {
+            name: _bounds(evaluation.interval(score, label)) for label, name in enumerate(classes)
+        }
+    drawn = {"level": resampling.level, "resamples": resampling.resamples, "seed": resampling.seed}
+    return {"method": "percentile bootstrap over scenes", **drawn, **bounds}
+
+
+def scene_numbers(matrix: np.ndarray) -> dict:
+    """Return what a file of scores says of one scene, from its confusion matrix."""
+    measured = scores(matrix)
+    numbers = {score: _number(getattr(measured, score)) for score in ("miou", "accuracy")}
+    return {"scored_pixels": measured.pixels, **numbers}
+
+
+def as_comparison(evaluations: Mapping[str, Evaluation]) -> dict:
+    """Return the numbers of several sets of maps by name, each with its mIoU's lead over the first."""
+    first = next(iter(evaluations.values()))
+    maps = {}
+    for name, evaluation in evaluations.items():
+        lead, bounds = evaluation.lead(first)
+        maps[name] = as_numbers(evaluation) | {"lead": {"miou": lead, "interval": _bounds(bounds)}}
+    return {"first": next(iter(evaluations)), "maps": maps}
+
+
+def as_csv(evaluations: Mapping[str, Evaluation]) -> str:
+    """Return one line per set of maps, score and class: value and bounds, empty where undefined."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for name, evaluation in evaluations.items():
+        writer.writerows((name, *row) for row in _rows(evaluation))
+    return text.getvalue()
+
+
+def _rows(evaluation: Evaluation) -> Iterator[tuple]:
+    measured, classes = evaluation.measured, evaluation.task.classes
+    for score in OVERALL:
+        value = _number(getattr(measured, score))
+        yield score, "", value, *(_bounds(evaluation.interval(score)) or (None, None))
+    for score in BY_CLASS:
+        for label, name in enumerate(classes):
+            value = _number(getattr(measured, score)[label])
+            yield score, name, value, *(_bounds(evaluation.interval(score, label)) or (None, None))
+    for name, share in zip(classes, measured.truth_share, strict=True):
+        yield "truth_share", name, _number(share), None, None
+
+
+def _by_class(classes: tuple[str, ...], values) -> dict[str, float | None]:
+    return dict(zip(classes, map(_number, values), strict=True))
+
+
+def _bounds(bounds: tuple[float, float] | None) -> list[float] | None:
+    return None if bounds is None or math.isnan(bounds[0]) else [float(bound) for bound in bounds]
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)

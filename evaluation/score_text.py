@@ -1,0 +1,126 @@
+"""Scores as text for a reader, in percent: one set of maps by class, or several in a table."""
+
+from collections.abc import Mapping, Sequence
+
+from evaluation.evaluation import Evaluation
+
+
+def table(evaluation: Evaluation) -> str:
+    """Return the scores as lines of text; an absent class has no IoU and says so."""
+    measured, constant = evaluation.measured, evaluation.constant
+    always = f"always {evaluation.commonest}"
+    width = max(len(always), len("frequency-weighted IoU"))
+    summary = [
+        (name, f"{percent(getattr(measured, score)):>6} %{_in_brackets(evaluation.interval(score))}")
+        for name, score in (
+            ("mIoU", "miou"),
+            ("pixel accuracy", "accuracy"),
+            ("frequency-weighted IoU", "frequency_weighted_iou"),
+        )
+    ]
+    summary += [
+        (always, f"{percent(constant.miou):>6} % mIoU, {percent(constant.accuracy)} % accuracy"),
+        ("ratio", f"{evaluation.ratio:>6.2f} times the mIoU of always {evaluation.commonest}"),
+    ]
+    return "\n".join(
+        [
+            f"{_scenes(len(evaluation.matrices))}, {measured.pixels:,} scored pixels, {evaluation.task.name}",
+            "",
+            *_class_lines(evaluation),
+            "",
+            *(f"{name:<{width}}  {text}" for name, text in summary),
+            *notes(evaluation),
+        ]
+    )
+
+
+def _class_lines(evaluation: Evaluation) -> list[str]:
+    measured = evaluation.measured
+    columns = (measured.iou, measured.precision, measured.recall, measured.f1, measured.truth_share)
+    lines = [f"{'class':<12}  {'IoU %':>7}  {'prec. %':>7}  {'rec. %':>7}  {'F1 %':>7}  {'truth %':>7}"]
+    for label, name in enumerate(evaluation.task.classes):
+        values = [percent(column[label]) for column in columns]
+        if measured.absent[label]:
+            values[0] = "absent"
+        lines.append(f"{name:<12}  " + "  ".join(f"{value:>7}" for value in values))
+    return lines
+
+
+def notes(evaluation: Evaluation) -> list[str]:
+    """Return what must be said beside the numbers: absent classes, and what the intervals are."""
+    measured, resampling = evaluation.measured, evaluation.resampling
+    gone = [name for name, absent in zip(evaluation.task.classes, measured.absent, strict=True) if absent]
+    lines = []
+    if gone:
+        lines.append(f"left out of the mean: {', '.join(gone)} (neither in truth nor predicted)")
+    if evaluation.resampled is not None:
+        level = f"{100 * resampling.level:g} %"
+        lines.append(
+            f"in brackets: {level} interval over scenes, {resampling.resamples} bootstrap resamples, "
+            f"seed {resampling.seed}"
+        )
+    elif resampling.resamples:
+        lines.append("no intervals: one scene says nothing about others")
+    return ["", *lines] if lines else []
+
+
+def comparison(evaluations: Mapping[str, Evaluation]) -> str:
+    """Return one row per set of maps: mIoU with its interval, other scores, IoU by class, all in percent."""
+    first = next(iter(evaluations.values()))
+    header = ["maps", "mIoU", "interval", "lead", "accuracy", "fw IoU", *first.task.classes]
+    rows = [header]
+    for name, evaluation in evaluations.items():
+        measured = evaluation.measured
+        iou = [
+            "absent" if gone else percent(v) for v, gone in zip(measured.iou, measured.absent, strict=True)
+        ]
+        rows.append(
+            [
+                name,
+                percent(measured.miou),
+                _in_brackets(evaluation.interval("miou")).strip() or "-",
+                "-" if evaluation is first else _lead(evaluation, first),
+                percent(measured.accuracy),
+                percent(measured.frequency_weighted_iou),
+                *iou,
+            ]
+        )
+    scenes = _scenes(len(first.matrices))
+    title = f"{scenes}, {first.measured.pixels:,} scored pixels, {first.task.name}; all in percent"
+    lines = [title, "", *_aligned(rows), *notes(first)]
+    return "\n".join([*lines, f"lead: mIoU above {next(iter(evaluations))}, on the same resamples"])
+
+
+def _lead(evaluation: Evaluation, first: Evaluation) -> str:
+    lead, bounds = evaluation.lead(first)
+    return f"{100 * lead:+.2f}{_in_brackets(bounds, '+')}"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows as lines of columns: the first to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(f"{cell:{'<' if at == 0 else '>'}{widths[at]}}" for at, cell in enumerate(row)).rstrip()
+        for row in rows
+    ]
+
+
+def between(bounds: tuple[float, float] | None, sign: str = "") -> str:
+    """Return an interval as "10.00 to 20.00", in percent, nothing where there is none."""
+    return "" if bounds is None else " to ".join(f"{100 * bound:{sign}.2f}" for bound in bounds)
+
+
+def _in_brackets(bounds: tuple[float, float] | None, sign: str = "") -> str:
+    if bounds is None:
+        return ""
+    low, high = (f"{100 * bound:{sign}.2f}" for bound in bounds)
+    return f" [{low}, {high}]"
+
+
+def _scenes(count: int) -> str:
+    return "1 scene" if count == 1 else f"{count} scenes"
+
+
+def percent(share: float | None) -> str:
+    """Return a share in percent with two digits; `nan` where it is no number, a dash where there is none."""
+    return "-" if share is None else f"{100 * share:.2f}"

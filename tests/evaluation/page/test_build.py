@@ -1,0 +1,167 @@
+"""The page as a file: whole, safe and bounded; what is missing is said."""
+
+import base64
+import json
+import re
+
+import cv2
+import numpy as np
+import pytest
+
+from common.errors import DataError
+from data_prep.classes import TASKS
+from evaluation.evaluation import evaluate
+from evaluation.page.build import Folders, page
+from evaluation.page.scenes import pictures
+from evaluation.page.scores import WHITE_FROM
+from evaluation.page.trained import facts, read_run
+from evaluation.score_files import as_numbers
+from inference.folders import pair_masks
+from inference.masks import read_labels, write_map
+from tests.evaluation.page.finished_run import LAND, make_finished_run
+
+
+@pytest.fixture
+def run(tmp_path):
+    return make_finished_run(tmp_path)
+
+
+def test_facts_come_from_experiment_log_and_weights(run):
+    found = dict(facts(read_run(run.folder)))
+    assert found["Net"].startswith("dfcnet, ")
+    assert found["Iterations"] == "6 of 6"
+    assert found["Speed"] == "14.0 images a second (median)"
+    assert found["Memory"] == "1.50 GiB at most in the first process"
+    assert "9a129038d9a00aed" in found["Weights"]  # sha256sum
+    assert found["Records of land"] == "land_lmdb"
+
+
+@pytest.mark.parametrize(
+    ("noted", "said"),
+    [
+        (None, "not noted"),  # by an older version
+        ([], "scratch"),
+        ([{"name": "a.caffemodel", "sha256": "ab" * 32}], "a.caffemodel (SHA-256 abababababababab)"),
+    ],
+)
+def test_a_page_tells_what_the_training_started_from(run, noted, said):
+    if noted is not None:
+        (run.folder / "origins.json").write_text(json.dumps({"weights": noted, "databases": {}}))
+    assert dict(facts(read_run(run.folder)))["Started from"] == said
+    assert f">{said}</" in page(run.folder, None, None, 1)
+
+
+def test_records_are_counted_where_the_database_stands(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "land_lmdb").mkdir()
+    (tmp_path / "land_lmdb" / "data.mdb").touch()
+    (tmp_path / "land_lmdb" / "manifest.json").write_text(
+        '{"task": "land", "side": 37, "classes": [], "records": 1200, "inputs": [1, 2, 3]}'
+    )
+    assert dict(facts(read_run(run.folder)))["Records of land"] == "1,200 from 3 scenes (land_lmdb)"
+
+
+def test_pictures_hold_the_files_pixels(run):
+    found = pictures(run.scenes, run.scenes, run.maps, LAND, 2)
+    assert len(found) == 2
+    for picture in found:
+        for uri, folder in ((picture.map, run.maps), (picture.truth, run.scenes)):
+            data = np.frombuffer(base64.b64decode(uri.partition(",")[2]), np.uint8)
+            np.testing.assert_array_equal(
+                cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.imread(str(folder / f"{picture.id}_mask.png"))
+            )
+        assert picture.image.startswith("data:image/jpeg;base64,")
+        assert (picture.width, picture.height) == (90, 60)
+
+
+def test_large_scenes_are_shrunk_so_that_the_page_stays_small(tmp_path):
+    """Noise is the worst that a JPEG can get."""
+    noise = np.random.default_rng(0).integers(0, 256, (1000, 1500, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "1_sat.png"), noise)
+    colours = np.array(LAND.palette, np.uint8)[noise[..., 0] % 6]
+    cv2.imwrite(str(tmp_path / "1_mask.png"), colours[..., ::-1])
+    [picture] = pictures(tmp_path, tmp_path, tmp_path, LAND, 1)
+    assert (picture.width, picture.height) == (600, 400)
+    assert len(picture.image) + len(picture.map) + len(picture.truth) < 1.2e6
+
+
+def test_names_from_outside_are_escaped_and_nothing_is_loaded(run):
+    for folder in (run.scenes, run.maps):
+        for path in folder.glob("0_*"):
+            path.rename(path.with_name(path.name.replace("0_", "<b>&_", 1)))
+    run.scores.write_text(run.scores.read_text().replace('"0"', '"<b>&"'))
+    text = page(run.folder, run.scores, Folders(run.scenes, run.scenes, run.maps), 3)
+    assert "&lt;b&gt;&amp;" in text
+    assert "<b>&" not in text
+    assert not re.findall(r"""(?:src|href)\s*=\s*["'](?!data:|#)""", text)
+    assert not re.findall(r"url\(|@import|https?:", text)
+
+
+def test_without_scores_and_scenes_the_page_says_how_to_make_them(run):
+    text = page(run.folder, None, None, 6)
+    assert "tools/evaluate.py --json" in text
+    assert "tools/predict.py" in text
+    assert "<table" in text  # the deviations
+
+
+def test_dark_cells_are_those_where_white_reads_better():
+    """Contrast by WCAG 2: relative luminance of the colour that report.css mixes, against black and white."""
+
+    def luminance(share):
+        channels = (255 + share * (value - 255) for value in (0x12, 0x49, 0x8F))
+        linear = [
+            c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in channels)
+        ]
+        return np.dot(linear, (0.2126, 0.7152, 0.0722))
+
+    for share in np.linspace(0, 1, 101):
+        ink = 1.05 / (luminance(share) + 0.05) if share >= WHITE_FROM else (luminance(share) + 0.05) / 0.05
+        assert ink >= 4.5, share
+
+
+def test_mistakes_are_named(run, tmp_path):
+    with pytest.raises(DataError, match=r"experiment\.json: cannot be read .*train\.py"):
+        page(tmp_path, None, None, 1)
+    with pytest.raises(DataError, match=r"none\.json: cannot be read"):
+        page(run.folder, tmp_path / "none.json", None, 1)
+    run.scores.write_text("{}")
+    with pytest.raises(DataError, match=r"score\.json: holds no scores: task"):
+        page(run.folder, run.scores, None, 1)
+    run.scores.write_text('{"first": "a", "maps": {}}')
+    with pytest.raises(DataError, match=r"score\.json: holds scores of several folders"):
+        page(run.folder, run.scores, None, 1)
+    with pytest.raises(DataError, match="--scenes: is 25"):
+        page(run.folder, None, Folders(run.scenes, run.scenes, run.maps), 25)
+    (run.folder / "experiment.json").write_text('{"name": "x"}')
+    with pytest.raises(DataError, match=r"experiment\.json: is no experiment"):
+        page(run.folder, None, None, 1)
+
+
+def test_scores_of_other_maps_are_refused(run, tmp_path):
+    folders = Folders(run.scenes, run.scenes, run.maps)
+    scores = json.loads(run.scores.read_text())
+    known = scores["by_scene"].pop("1")
+    run.scores.write_text(json.dumps(scores))
+    assert "mIoU" in page(run.folder, run.scores, folders, 3)  # of a part: the others are not shown
+    assert [p.id for p in pictures(run.scenes, run.scenes, run.maps, LAND, 3, None, ["2", "0"])] == ["0", "2"]
+    run.scores.write_text(json.dumps(scores | {"by_scene": {"9": known}}))
+    with pytest.raises(DataError, match="holds no map of a scored scene; give the folder that was scored"):
+        page(run.folder, run.scores, folders, 3)
+    run.scores.write_text(json.dumps(scores | {"by_scene": {**scores["by_scene"], "1": known}}))
+    labels = read_labels(run.maps / "1_mask.png", LAND)
+    labels[30, 40] = (labels[30, 40] + 1) % 5
+    write_map(run.maps / "1_mask.png", labels, LAND, overwrite=True)
+    with pytest.raises(DataError, match=r"holds other scores than those of .*maps/1_mask\.png"):
+        page(run.folder, run.scores, folders, 3)
+    assert page(run.folder, run.scores, None, 3)
+
+
+def test_roads_are_reported_too(run, tmp_path):
+    for folder, labels in (("truth", [[0, 1, 1, 0]]), ("maps", [[0, 0, 1, 0]])):
+        write_map(tmp_path / "road" / folder / "1_mask.png", np.array(labels, np.uint8), TASKS["road"])
+    pairs = pair_masks(tmp_path / "road" / "truth", tmp_path / "road" / "maps")
+    run.scores.write_text(json.dumps(as_numbers(evaluate(pairs, TASKS["road"]))))
+    text = page(run.folder, run.scores, None, 1)
+    assert "road, 1 scene, 4 scored pixels" in text
+    assert "No intervals" in text
+    assert re.search(r'<th scope="row"><i class="swatch" style="background: #ffffff"></i>road</th>', text)

@@ -1,0 +1,265 @@
+"""A run is refused before its folder is made where Caffe would end the process later."""
+
+import hashlib
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from common.errors import DataError, ExperimentError, OutputError, RunError, WeightsError
+from prototxt_gen.caffemodel import write_caffemodel
+from prototxt_gen.experiment import read_experiment
+from tests.conftest import write_lmdb
+from training.provenance import weights_begun_with
+from training.run import check_data, gpu_numbers, open_run, scenes_in_both
+
+pytestmark = pytest.mark.caffe
+
+
+def edit_manifest(folder, database="land_lmdb", **changes):
+    path = folder / database / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"task": "road"}, "land_lmdb: holds road records; give a land database"),
+        ({"side": 30}, "land_lmdb: holds records of 30 pixels, the crop is 33; build it with --crop 33"),
+        ({"classes": ["a", "b"]}, "land_lmdb: has 2 classes, the experiment 6"),
+    ],
+)
+def test_a_database_that_does_not_fit_is_refused(tiny, tmp_path, changes, words):
+    edit_manifest(tmp_path, **changes)
+    with pytest.raises(DataError, match=words):
+        check_data(read_experiment(tiny))
+
+
+def test_a_missing_database_is_refused_with_the_command_that_makes_it(tiny, tmp_path):
+    (tmp_path / "road_lmdb" / "data.mdb").unlink()
+    with pytest.raises(DataError, match=r"road_lmdb: is no LMDB; build it with tools/build_lmdb.py road"):
+        check_data(read_experiment(tiny))
+
+
+def test_a_run_folder_holds_what_trains(tiny, tmp_path):
+    open_run(read_experiment(tiny), tmp_path / "run", ranks=1, gpu=False)
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "deploy.prototxt",
+        "deploy_folded.prototxt",
+        "experiment.json",
+        "origins.json",
+        "snapshots",
+        "solver.prototxt",
+        "train.prototxt",
+    ]
+    solver = (tmp_path / "run" / "solver.prototxt").read_text()
+    assert f'net: "{tmp_path}/run/train.prototxt"' in solver
+    assert "solver_mode: CPU" in solver
+
+
+def test_each_rank_of_a_gpu_run_takes_its_share_of_the_batch(tiny, tmp_path):
+    text = tiny.read_text().replace("batch_size = 4", "batch_size = 16")
+    tiny.write_text(text)
+    run = open_run(read_experiment(tiny), tmp_path / "run", ranks=2, gpu=True)
+    assert "iter_size: 2" in run.solver.read_text()  # 16 = 2 ranks x 2 passes x 2 tasks x 2 images
+    assert "solver_mode: GPU" in run.solver.read_text()
+    with pytest.raises(
+        ExperimentError, match=r"batch_size 16 is no multiple of 3 ranks x 2 tasks x 2 .* = 12"
+    ):
+        open_run(read_experiment(tiny), tmp_path / "other", 3, True)
+    assert not (tmp_path / "other").exists()
+
+
+def test_scenes_that_train_and_validate_are_told(tiny, tmp_path):
+    tiny.write_text(tiny.read_text().replace("classes = 6", 'classes = 6\nvalidation = "held_out"'))
+    shutil.copytree(tmp_path / "land_lmdb", tmp_path / "held_out")
+    for name, images in (("land_lmdb", "abc"), ("held_out", "cde")):
+        inputs = [{"id": f"scene {image}", "image_sha256": image} for image in images]
+        edit_manifest(tmp_path, name, inputs=inputs)
+    line = "held_out has 1 scenes that train, as scene c: its scores will mislead"
+    assert list(scenes_in_both(read_experiment(tiny))) == [line]
+    edit_manifest(tmp_path, "held_out", inputs=inputs[1:])
+    assert list(scenes_in_both(read_experiment(tiny))) == []
+
+
+def test_a_run_that_is_there_is_gone_on_with_or_begun_anew_but_only_when_asked(tiny, tmp_path):
+    experiment = read_experiment(tiny)
+    open_run(experiment, tmp_path / "run", 1, False)
+    with pytest.raises(OutputError, match=r"run: exists already; give --resume .* or --overwrite"):
+        open_run(experiment, tmp_path / "run", 1, False)
+    open_run(experiment, tmp_path / "run", 1, False, resume=True)
+    open_run(experiment, tmp_path / "run", 1, False, overwrite=True)
+
+
+def test_an_existing_run_is_kept(tiny, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "weights.caffemodel").write_text("a week of training")
+    with pytest.raises(OutputError, match="exists already; give --overwrite"):
+        open_run(read_experiment(tiny), tmp_path / "run", 1, False)
+    assert (tmp_path / "run" / "weights.caffemodel").read_text() == "a week of training"
+
+
+def test_weights_that_do_not_fit_leave_no_folder(tiny, tmp_path):
+    from prototxt_gen.caffe_proto import caffe_pb2
+
+    net = caffe_pb2().NetParameter()
+    net.layer.add(name="conv1").blobs.add(data=[0.0] * 9408).shape.dim.extend((64, 3, 7, 7))
+    (tmp_path / "other.caffemodel").write_bytes(net.SerializeToString())
+    with pytest.raises(WeightsError, match="layer conv1 has the shapes 64x3x7x7, the net 4x3x7x7"):
+        open_run(read_experiment(tiny), tmp_path / "run", 1, False, [tmp_path / "other.caffemodel"])
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"), [("0", [0]), ("0-7", list(range(8))), ("0,2,5-6", [0, 2, 5, 6]), ("3,1", [3, 1])]
+)
+def test_gpu_lists_are_read(text, numbers):
+    assert gpu_numbers(text) == numbers
+
+
+@pytest.mark.parametrize("text", ["", "a", "1-2-3", "0,0", "3-1", "0-2,1", "-1"])
+def test_other_gpu_lists_are_refused(text):
+    with pytest.raises(ExperimentError, match=r"--gpus: cannot read .*; write 0-7, or 0,2,3"):
+        gpu_numbers(text)
+
+
+def test_an_ignored_label_that_records_do_not_hold_is_refused(tiny):
+    exp = read_experiment(tiny, ["tasks.land.ignore_label=254"])
+    with pytest.raises(
+        DataError, match=r"ignore_label is 254, records hold 255; set tasks.land.ignore_label to 255"
+    ):
+        check_data(exp)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("{", "cannot be read"), ('{"task": "land"}', "lacks classes, side"), (None, "cannot be read")],
+)
+def test_a_broken_manifest_is_refused(tiny, tmp_path, text, words):
+    manifest = tmp_path / "land_lmdb" / "manifest.json"
+    manifest.unlink() if text is None else manifest.write_text(text)
+    with pytest.raises(DataError, match=f"manifest.json: {words}"):
+        check_data(read_experiment(tiny))
+
+
+def first_weights(folder, name="first.caffemodel", value=0.5):
+    """Write weights that fit the tiny net in part; return their path and SHA-256."""
+    path = folder / name
+    write_caffemodel(path, "tiny", {"conv1": [np.full((4, 3, 7, 7), value, np.float32)]}, overwrite=True)
+    return path, hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def open_again(tiny, folder, *weights, overwrite=False):
+    return open_run(
+        read_experiment(tiny), folder / "run", 1, False, weights, overwrite=overwrite, resume=True
+    )
+
+
+def test_a_run_notes_the_weights_and_the_databases_that_it_is_begun_with(tiny, tmp_path):
+    edit_manifest(tmp_path, data_mdb_sha256="ab" * 32)
+    path, checksum = first_weights(tmp_path)
+    run = open_run(read_experiment(tiny), tmp_path / "run", 1, False, [path])
+    assert json.loads((tmp_path / "run" / "origins.json").read_text()) == {
+        "weights": [{"name": str(path), "sha256": checksum}],
+        "databases": {"land_lmdb": "ab" * 32, "road_lmdb": None},
+    }
+    assert [(each.name, each.sha256) for each in run.card(6).started_from] == [(str(path), checksum)]
+    scratch = open_run(read_experiment(tiny), tmp_path / "scratch", 1, False)
+    assert scratch.card(6).started_from == ()
+
+
+def test_other_first_weights_are_not_resumed_with(tiny, tmp_path):
+    path, checksum = first_weights(tmp_path)
+    other, other_checksum = first_weights(tmp_path, "other.caffemodel", 0.25)
+    open_run(read_experiment(tiny), tmp_path / "run", 1, False, [path])
+    with pytest.raises(ExperimentError) as caught:
+        open_again(tiny, tmp_path, other)
+    for words in (f"{path} (SHA-256 {checksum[:16]})", f"{other} (SHA-256 {other_checksum[:16]})", "--run"):
+        assert words in str(caught.value)
+    with pytest.raises(ExperimentError, match="was begun from"):
+        open_again(tiny, tmp_path, path, other)
+    open_again(tiny, tmp_path, other, overwrite=True)
+    assert weights_begun_with(tmp_path / "run") == (other,)
+
+
+def test_weights_for_a_run_begun_from_scratch_are_refused(tiny, tmp_path):
+    path, _ = first_weights(tmp_path)
+    open_again(tiny, tmp_path)
+    with pytest.raises(
+        ExperimentError, match=r"was begun from scratch, now --weights names .*first\.caffemodel"
+    ):
+        open_again(tiny, tmp_path, path)
+
+
+def test_the_same_weights_under_another_name_and_none_named_mean_as_begun(tiny, tmp_path):
+    path, _ = first_weights(tmp_path)
+    open_run(read_experiment(tiny), tmp_path / "run", 1, False, [path])
+    copy, _ = first_weights(tmp_path, "copy.caffemodel")
+    for weights in ((path,), (copy,), ()):
+        open_again(tiny, tmp_path, *weights)
+        assert weights_begun_with(tmp_path / "run") == (path,)
+
+
+def test_another_database_at_the_same_path_is_not_resumed_with(tiny, tmp_path):
+    edit_manifest(tmp_path, data_mdb_sha256="ab" * 32)
+    open_again(tiny, tmp_path)
+    edit_manifest(tmp_path, data_mdb_sha256="cd" * 32)
+    words = (
+        "was begun with land_lmdb of SHA-256 abababababababab, now it is cdcdcdcdcdcdcdcd; build the database"
+    )
+    with pytest.raises(ExperimentError, match=words):
+        open_again(tiny, tmp_path)
+    open_again(tiny, tmp_path, overwrite=True)
+    open_again(tiny, tmp_path)
+
+
+def test_another_validation_database_is_not_resumed_with(tiny, tmp_path):
+    """Its scores could not be compared with those that there are."""
+    write_lmdb(tmp_path / "held_out", "land", 6)
+    text = tiny.read_text().replace("classes = 6", 'classes = 6\nvalidation = "held_out"')
+    tiny.write_text(text.replace("snapshot = 4", "snapshot = 4\nvalidate_every = 4"))
+    path = tmp_path / "held_out" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps(manifest | {"data_mdb_sha256": "ab" * 32}))
+    open_again(tiny, tmp_path)
+    path.write_text(json.dumps(manifest | {"data_mdb_sha256": "cd" * 32}))
+    with pytest.raises(ExperimentError, match="was begun with held_out of SHA-256"):
+        open_again(tiny, tmp_path)
+
+
+def test_a_manifest_without_a_checksum_refuses_nothing(tiny, tmp_path):
+    open_again(tiny, tmp_path)
+    edit_manifest(tmp_path, data_mdb_sha256="ab" * 32)
+    open_again(tiny, tmp_path)
+
+
+def test_a_run_of_before_origins_were_noted_is_gone_on_with(tiny, tmp_path):
+    path, _ = first_weights(tmp_path)
+    run = open_again(tiny, tmp_path)
+    (tmp_path / "run" / "origins.json").unlink()
+    edit_manifest(tmp_path, data_mdb_sha256="ab" * 32)
+    open_again(tiny, tmp_path, path)
+    assert not (tmp_path / "run" / "origins.json").exists()  # nobody knows what it was begun with
+    assert run.card(6).started_from is None
+
+
+def test_broken_origins_are_named_with_the_remedy(tiny, tmp_path):
+    open_again(tiny, tmp_path)
+    (tmp_path / "run" / "origins.json").write_text('{"weights": [], "dat')
+    with pytest.raises(RunError, match=r"run/origins.json: cannot be read \(.*; start anew with --overwrite"):
+        open_again(tiny, tmp_path)
+    open_again(tiny, tmp_path, overwrite=True)
+
+
+def test_first_weights_that_have_changed_are_not_loaded_in_silence(tiny, tmp_path):
+    path, checksum = first_weights(tmp_path)
+    open_run(read_experiment(tiny), tmp_path / "run", 1, False, [path])
+    first_weights(tmp_path, path.name, 0.75)
+    with pytest.raises(
+        ExperimentError, match=rf"begun from {path} \(SHA-256 {checksum[:16]}\), which is not"
+    ):
+        weights_begun_with(tmp_path / "run")
+    path.unlink()
+    with pytest.raises(ExperimentError, match="which is not there any more; name them by --weights"):
+        weights_begun_with(tmp_path / "run")

@@ -1,0 +1,119 @@
+"""Weights that do not fit are told apart before Caffe, which would end the process, sees them."""
+
+from math import prod
+
+import pytest
+
+from common.errors import WeightsError
+from prototxt_gen.caffe_proto import caffe_pb2
+from prototxt_gen.caffemodel import read_caffemodel
+from training.weights import Fit, match
+
+pytestmark = pytest.mark.caffe
+NET = {"conv1": [(4, 3, 7, 7)], "conv1/bn": [(4,), (4,), (1,)], "land/score": [(6, 4, 1, 1), (6,)]}
+
+
+def write(path, shapes):
+    net = caffe_pb2().NetParameter()
+    for name, blobs in shapes.items():
+        layer = net.layer.add(name=name)
+        for shape in blobs:
+            layer.blobs.add(data=[0.5] * prod(shape)).shape.dim.extend(shape)
+    path.write_bytes(net.SerializeToString())
+    return path
+
+
+def test_equal_layers_match(tmp_path):
+    found = match(NET, write(tmp_path / "w.caffemodel", NET), Fit.WHOLE)
+    assert (found.loaded, found.left, found.unused) == (list(NET), [], [])
+
+
+def test_a_part_of_a_net_is_loaded_only_where_that_is_meant(tmp_path):
+    path = write(tmp_path / "w.caffemodel", {"conv1": NET["conv1"], "fc6": [(1000, 1024)]})
+    found = match(NET, path, Fit.PART)
+    assert (found.loaded, found.left, found.unused) == (["conv1"], ["conv1/bn", "land/score"], ["fc6"])
+    with pytest.raises(WeightsError, match=r"has no layer conv1/bn \(2 of the net's 3 layers are missing\)"):
+        match(NET, path, Fit.WHOLE)
+
+
+@pytest.mark.parametrize("fit", [Fit.WHOLE, Fit.PART])
+def test_another_shape_is_an_error_that_names_layer_and_both_shapes(tmp_path, fit):
+    path = write(tmp_path / "w.caffemodel", NET | {"land/score": [(7, 4, 1, 1), (7,)]})
+    with pytest.raises(WeightsError, match="layer land/score has the shapes 7x4x1x1, 7, the net 6x4x1x1, 6"):
+        match(NET, path, fit)
+
+
+def test_weights_that_share_no_layer_are_an_error_even_as_a_part(tmp_path):
+    with pytest.raises(WeightsError, match="has no layer conv1"):
+        match(NET, write(tmp_path / "w.caffemodel", {"ip1": [(10, 10)]}), Fit.PART)
+
+
+def test_shapes_of_early_files_with_four_fixed_axes_are_read(tmp_path):
+    net = caffe_pb2().NetParameter()
+    net.layer.add(name="conv1").blobs.add(num=4, channels=3, height=7, width=7, data=[0.5] * 588)
+    (tmp_path / "old.caffemodel").write_bytes(net.SerializeToString())
+    assert read_caffemodel(tmp_path / "old.caffemodel")["conv1"][0].shape == (4, 3, 7, 7)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(None, "cannot be read"), (b"PK\x03\x04 a zip file", "is no .caffemodel"), (b"", "holds no parameters")],
+)
+def test_a_file_that_holds_no_weights_is_an_error_with_its_name(tmp_path, content, words):
+    path = tmp_path / "w.caffemodel"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(WeightsError, match=f"w.caffemodel: {words}"):
+        read_caffemodel(path)
+
+
+def test_a_truncated_file_is_an_error(tmp_path):
+    path = write(tmp_path / "w.caffemodel", NET)
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(WeightsError, match=r"is no \.caffemodel, or a part of one"):
+        read_caffemodel(path)
+
+
+def test_a_mismatch_that_is_allowed_is_left_out_and_told(tmp_path):
+    path = write(tmp_path / "w.caffemodel", NET | {"land/score": [(7, 4, 1, 1), (7,)], "fc6": [(2, 2)]})
+    found = match(NET, path, Fit.MISMATCH)
+    assert (found.loaded, found.differing) == (["conv1", "conv1/bn"], ["land/score"])
+    assert found.lines() == [
+        "2 layer(s) loaded: conv1 (2)",
+        "1 layer(s) other shape, left at their filler: land (1)",
+        "1 layer(s) not in this net: fc6 (1)",
+    ]
+
+
+def test_shapes_of_early_files_fit_where_ones_lead(tmp_path):
+    net = caffe_pb2().NetParameter()
+    net.layer.add(name="bias").blobs.add(num=1, channels=1, height=1, width=6, data=[1.0] * 6)
+    (tmp_path / "old.caffemodel").write_bytes(net.SerializeToString())
+    assert match({"bias": [(6,)]}, tmp_path / "old.caffemodel", Fit.WHOLE).loaded == ["bias"]
+    with pytest.raises(WeightsError):
+        match({"bias": [(1, 6, 1, 1)]}, tmp_path / "old.caffemodel", Fit.WHOLE)
+
+
+PLAIN = {
+    "conv1": [(4, 3, 7, 7)],
+    **{"conv1/bn": [(4,), (4,), (1,)], "conv1/scale": [(4,), (4,)]},
+    **{"conv2_blk/bn": [(4,), (4,), (1,)], "conv2_blk/scale": [(4,), (4,)], "conv2_blk": [(2, 4, 1, 1)]},
+}
+FUSED = {
+    "conv1": [(4, 3, 7, 7)],
+    "conv1/bn": [(4,), (4,), (1,), (4,), (4,)],
+    "conv2_blk": [(4,), (4,), (1,), (4,), (4,), (2, 4, 1, 1)],
+}
+
+
+@pytest.mark.parametrize(("net", "file"), [(PLAIN, FUSED), (FUSED, PLAIN), (FUSED, FUSED)])
+def test_weights_of_either_form_fit_a_net_of_either_form(tmp_path, net, file):
+    found = match(net, write(tmp_path / "w.caffemodel", file), Fit.WHOLE)
+    assert (found.loaded, found.left, found.unused) == (list(PLAIN), [], [])
+
+
+def test_a_part_of_a_fused_layer_can_be_loaded(tmp_path):
+    file = {name: shapes for name, shapes in PLAIN.items() if name != "conv2_blk"}
+    found = match(FUSED, write(tmp_path / "w.caffemodel", file), Fit.PART)
+    assert found.left == ["conv2_blk"]
+    assert set(found.loaded) == set(file)

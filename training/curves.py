@@ -1,0 +1,87 @@
+"""Curves of training runs from their logs: loss per task, learning rate, mIoU of the validation."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from common.errors import DataError
+from common.files import refuse_existing, staged_file
+
+ENDINGS = (".png", ".svg", ".pdf")
+Curve = dict[int, float]  # iteration -> value
+
+
+def read_log(path: Path) -> dict[str, Curve]:
+    """Return name -> curve of a run's log.jsonl (or of the run's folder): "land loss", "land mIoU", "lr".
+
+    Where a run was resumed from an earlier iteration, the later lines count. A last line that was cut off
+    is left out. Raises DataError for a file that is no such log.
+    """
+    path = Path(path) / "log.jsonl" if Path(path).is_dir() else Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise DataError(path, f"cannot be read ({error.strerror})", "give a run's folder or log") from error
+    curves: dict[str, Curve] = {}
+    for number, line in enumerate(lines, 1):
+        try:
+            entry = json.loads(line)
+        except ValueError as error:
+            if number == len(lines):
+                break
+            raise DataError(path, f"line {number} is no JSON", "give a log that train.py wrote") from error
+        if "start" in entry:
+            curves = {name: {i: v for i, v in c.items() if i <= entry["start"]} for name, c in curves.items()}
+        for name, value in _values(entry).items():
+            curves.setdefault(name, {})[entry["iteration"]] = value
+    if not curves:
+        raise DataError(path, "holds no display step", "train for at least `display` iterations")
+    return curves
+
+
+def _values(entry: dict) -> dict[str, float]:
+    values = {f"{task} loss": value for task, value in entry.get("loss", {}).items()}
+    values |= {"lr": entry["lr"]} if "lr" in entry else {}
+    tasks = entry.get("validation", {}).get("tasks", {})
+    mious = {f"{task} mIoU": scores["miou"] for task, scores in tasks.items()}
+    return values | {name: miou for name, miou in mious.items() if miou is not None}
+
+
+def draw(runs: dict[str, dict[str, Curve]], out: Path, overwrite: bool) -> None:
+    """Draw one panel per kind of curve (loss by task, mIoU by task, lr), one line per run."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    out = Path(out)
+    refuse_existing(out, overwrite)
+    if out.suffix not in ENDINGS:
+        raise DataError(out, f"ends in {out.suffix!r}", f"take {', '.join(ENDINGS)}")
+    names = _panels(runs)
+    figure, axes = pyplot.subplots(
+        len(names), 1, figsize=(8, 2.4 * len(names)), sharex=True, squeeze=False, layout="constrained"
+    )
+    lines = {}  # of each run, in the same colour in all panels
+    for axis, name in zip(axes[:, 0], names, strict=True):
+        for number, (run, curves) in enumerate(runs.items()):
+            if name in curves:
+                points = sorted(curves[name].items())
+                style = {"color": f"C{number}", "marker": "o" if len(points) < 30 else None}
+                line = axis.plot(*zip(*points, strict=True), markersize=3, linewidth=1.2, **style)
+                lines[run] = line[0]
+        axis.set_ylabel(name)
+        axis.set_ylim(bottom=0)
+        axis.grid(alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.legend(lines.values(), lines, loc="outside upper center", ncols=min(len(lines), 3), frameon=False)
+    axes[-1, 0].set_xlabel("iteration")
+    with staged_file(out, overwrite) as staged:
+        figure.savefig(staged, dpi=150)
+    pyplot.close(figure)
+
+
+def _panels(runs: dict[str, dict[str, Curve]]) -> Sequence[str]:
+    kinds = ("loss", "mIoU", "lr")
+    names = dict.fromkeys(name for curves in runs.values() for name in curves)
+    return [name for kind in kinds for name in names if name.endswith(kind)]

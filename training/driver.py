@@ -1,0 +1,208 @@
+"""Trains a run: one spawned process per rank, watched by this one, which reports and keeps the log.
+
+Under mpirun each of its processes runs this with one rank of its own.
+"""
+
+import fcntl
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+
+from common.errors import ExperimentError, RunError
+from prototxt_gen.emit import Command
+from prototxt_gen.experiment import Experiment
+from training import snapshots
+from training.communicators import mpi_place, number_on_this_machine
+from training.gpus import check_gpus, out_of_memory
+from training.provenance import weights_begun_with
+from training.pycaffe import LOG_START
+from training.rank import Task, train_rank
+from training.report import Report
+from training.run import Run, open_run, scenes_in_both
+
+
+def start(
+    exp: Experiment,
+    folder: Path,
+    gpus: Sequence[int],
+    task: Task,
+    overwrite: bool,
+    resume: bool,
+    command: Command | None = None,
+) -> int:
+    """Make or reopen the run's folder and train in it; return the exit code, see `train`.
+
+    `command` is what the headers of its prototxts name.
+    """
+    check_gpus("--gpus", gpus, "use --cpu")
+    number, count = mpi_place() or (0, len(gpus) or 1)
+    if mpi_place() and resume and overwrite:
+        raise ExperimentError("--resume", "and --overwrite under mpirun", "give one of the two")
+    if number:  # the first of mpirun's processes makes the folder and chooses the snapshot
+        run = Run(exp, folder)
+        return 0 if resume and run.is_done() else train(run, gpus, task)
+    with alone(folder):
+        begin = (task.weights, task.fit, overwrite, resume, command)
+        run = open_run(exp, folder, count, bool(gpus), *begin)
+    with alone(folder):  # it may be a new one
+        if resume and run.is_done():
+            print(f"{run.weights}: trained already")
+            return 0
+        return train(run, gpus, task, resume)
+
+
+def train(run: Run, gpus: Sequence[int] = (), task: Task | None = None, resume: bool = False) -> int:
+    """Train `run` on the given GPUs, or on the CPU if there are none; return 0 once the weights are written.
+
+    With `resume`, go on from the newest whole snapshot, if there is one. SIGTERM and Ctrl-C end the
+    current iteration, write a snapshot and return 128 + the signal's number; a Ctrl-C after that ends at
+    once. Raises the error that a rank met, or RunError if a rank died; the other ranks are ended.
+    """
+    task, place = task or Task(), mpi_place()
+    with Report(run, quiet=bool(place and place[0])) as report, _stop_signals() as stop:
+        report.say(run.summary())
+        for line in scenes_in_both(run.experiment):
+            report.say(f"warning: {line}")
+        if resume:
+            task = replace(task, resume=snapshots.newest(run.snapshots, report.say))
+            if task.resume is None and not task.weights:  # stopped before its first snapshot
+                task = replace(task, weights=weights_begun_with(run.folder))
+        with _ranks(run, gpus, task) as (processes, pipes):
+            _watch(run, processes, pipes, report, stop)
+    return 128 + stop[0] if stop else 0
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a run's folder, if it is there, for this process; RunError if another one trains in it."""
+    if not folder.is_dir():
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise RunError(folder, "another process trains there", "wait for it, or stop it") from None
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """Yield a list that the first SIGTERM or SIGINT is put into; a SIGINT after it raises KeyboardInterrupt.
+
+    A SIGTERM after it changes nothing: make passes on the one that its process group has got already.
+    """
+    caught: list[int] = []
+
+    def catch(number: int, _: object) -> None:
+        if not caught:
+            caught.append(number)
+        elif number == signal.SIGINT:
+            raise KeyboardInterrupt
+
+    former = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _ranks(run: Run, gpus: Sequence[int], task: Task) -> Iterator[tuple[list, list[Connection]]]:
+    """Spawn this machine's ranks (not fork: CUDA does not survive it); whatever happens, end them."""
+    context = multiprocessing.get_context("spawn")
+    if mpi_place():
+        devices = [gpus[number_on_this_machine() % len(gpus)]] if gpus else [None]
+        places = [None]
+    else:
+        devices = list(gpus) or [None]
+        places = [(number, len(devices)) for number in range(len(devices))]
+    processes, pipes = [], []
+    try:
+        for gpu, place in zip(devices, places, strict=True):
+            ours, theirs = context.Pipe()
+            arguments = (run, replace(task, gpu=gpu), place, theirs)
+            process = context.Process(
+                target=train_rank, args=arguments, name=f"rank {len(pipes)}", daemon=True
+            )
+            process.start()
+            theirs.close()  # here; closed in the rank too, the pipe ends when the rank ends
+            processes.append(process)
+            pipes.append(ours)
+        yield processes, pipes
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+
+
+def _watch(run: Run, processes: list, pipes: list[Connection], report: Report, stop: list[int]) -> None:
+    """Pass on what the ranks send, and keep them in step, until all have ended well."""
+    open_pipes = dict(zip(pipes, processes, strict=True))
+    waiting: list[Connection] = []  # ranks that have finished an iteration and ask whether to go on
+    while open_pipes:
+        for pipe in wait(list(open_pipes)):
+            try:
+                kind, *content = pipe.recv()
+            except (EOFError, ConnectionResetError):
+                process = open_pipes.pop(pipe)
+                process.join()
+                if process.exitcode != 0:
+                    raise _death(run, process) from None
+                continue
+            match kind:
+                case "error":
+                    raise content[0]
+                case "place":
+                    open_pipes[pipe].name = f"rank {content[0]}"
+                case "uid":
+                    _send(content[0], pipes[1:])
+                case "sync":
+                    waiting.append(pipe)
+                case _:
+                    report.take(kind, *content)
+        if len(waiting) == len(pipes):
+            _send(bool(stop), waiting)
+            waiting.clear()
+
+
+def _send(what: object, pipes: list[Connection]) -> None:
+    """Tell several ranks; one that has died already is found when its pipe is read."""
+    for pipe in pipes:
+        with suppress(BrokenPipeError):
+            pipe.send(what)
+
+
+def _death(run: Run, process) -> RunError:
+    """Explain the end of a rank that said nothing: Caffe's last words are in its log."""
+    log = run.caffe_log(int(process.name.split()[-1]))
+    text = log.read_text(errors="replace") if log.exists() else ""
+    lines = text.split(LOG_START.decode())[-1].splitlines()
+    fatal = [line for line in lines if line.startswith("F")] or lines[-1:]
+    how = f"signal {-process.exitcode}" if process.exitcode < 0 else f"exit code {process.exitcode}"
+    words = f"; Caffe's last words: {fatal[-1].strip()}" if fatal else ""
+    return RunError(
+        run.folder, f"{process.name} ended with {how}{words}", f"{_cause(process, fatal)} (see {log})"
+    )
+
+
+def _cause(process, fatal: list[str]) -> str:
+    """Return the likely cause of a rank's death, as advice."""
+    words = " ".join(fatal).lower()
+    if out_of_memory(words):
+        return "a smaller crop or images_per_pass needs less GPU memory"
+    if "mdb_status" in words:
+        return "look whether the databases are where the experiment says"
+    if -process.exitcode == signal.SIGKILL:
+        return "killed from outside, perhaps for want of memory: --resume goes on from the last snapshot"
+    return "its log tells more; --resume goes on from the last snapshot"

@@ -1,0 +1,181 @@
+"""One rank of a training run: a process with a solver on one GPU, or on the CPU."""
+
+import ctypes
+import math
+import multiprocessing
+import os
+import resource
+import signal
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import DFCNetError, RunError
+from common.files import staged_file
+from prototxt_gen.model_card import write_card
+from training import snapshots
+from training.communicators import Engine, Local, Mpi
+from training.loss_meter import Meter
+from training.pycaffe import divert_native_log, import_caffe
+from training.run import Run
+from training.snapshots import Snapshot
+from training.weights import Fit, load_weights
+
+PR_SET_PDEATHSIG = 1  # of prctl(2)
+
+Validate = Callable[[object, object], dict]  # (caffe, the solver's net) -> {"miou": ..., ...}
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a rank is told: its GPU (None: CPU), what to begin with, and how to validate.
+
+    Later weights replace what earlier ones have loaded. `resume` counts before them.
+    """
+
+    gpu: int | None = None
+    weights: tuple[Path, ...] = ()
+    fit: Fit = Fit.PART
+    resume: Snapshot | None = None
+    validate: Validate | None = None
+
+
+def train_rank(run: Run, task: Task, place: tuple[int, int] | None, parent: Connection) -> None:
+    """Train to exactly max_iter, or until the parent says stop; `place` is (number, count), None under MPI.
+
+    Sends "place", and from rank 0 "uid", "loaded", "resumed", "ready", "step", "validated", "snapshot",
+    "stopped" and "done" messages. An error that a user can mend is sent as ("error", error) by any rank.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the parent decides
+    _end_with_parent()
+    engine = Mpi(task.gpu is not None) if place is None else Local(*place, parent)
+    parent.send(("place", engine.number, engine.count))
+    stderr = divert_native_log(run.caffe_log(engine.number))
+    code = 0
+    try:
+        _train(run, task, engine, parent)
+    except DFCNetError as error:
+        parent.send(("error", error))
+        code = 2
+    except Exception:
+        traceback.print_exc(file=stderr)
+        code = 1
+    if code:
+        stderr.flush()
+        os._exit(code)  # not through MPI's farewell, which waits for ranks that wait for this one
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end this rank when its parent is gone: in a sum over ranks it would wait for ever."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != multiprocessing.parent_process().pid:  # gone already
+        os._exit(1)
+
+
+def _train(run: Run, task: Task, engine: Engine, parent: Connection) -> None:
+    settings = run.experiment.solver
+    first = engine.number == 0
+
+    def tell(*message: object) -> None:
+        if first:
+            parent.send(message)
+
+    caffe = import_caffe(verbose=True)
+    _choose_device(caffe, task.gpu, engine)
+    solver = caffe.get_solver(str(run.solver))
+    resume, weights = engine.share((task.resume, task.weights))
+    task = replace(task, resume=resume, weights=weights)
+    _begin(run, task, solver, engine.count, tell)
+    if first and task.resume:
+        snapshots.drop_after(run.snapshots, solver.iter)
+    joined = engine.join(caffe, solver)  # kept: Caffe holds a bare pointer to it
+    meter = Meter(solver.net)
+    tell("ready", solver.iter)
+    while solver.iter < settings.max_iter:
+        rate = solver.lr
+        solver.step(1)
+        loss = meter.take()
+        if first:
+            _refuse_no_number(run, solver.iter, loss.task)
+            memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+            tell("step", solver.iter, loss.task, rate, loss.data_wait, memory)
+        parent.send(("sync", solver.iter))
+        stop = engine.agree(parent.recv())
+        ended = stop or solver.iter == settings.max_iter
+        saved = None
+        if first and (settings.due(settings.snapshot, solver.iter) or ended):
+            saved = _snapshot(run, solver, engine.count)
+            tell("snapshot", solver.iter)
+        due = settings.due(settings.validate_every, solver.iter) or ended
+        if first and task.validate and due and not stop:
+            scores = task.validate(caffe, solver.net)
+            tell("validated", solver.iter, scores)
+            if saved:
+                snapshots.add_score(saved, scores["miou"])
+        if saved:
+            snapshots.prune(run.snapshots, settings.keep_snapshots)
+        if stop:
+            tell("stopped", solver.iter)
+            engine.agree(True)  # a launcher ends all ranks with the first: wait for the snapshot
+            break
+    if first and solver.iter == settings.max_iter:
+        with staged_file(run.weights) as staged:
+            solver.net.save(str(staged))
+        write_card(run.weights, run.card(solver.iter))
+        tell("done", solver.iter)
+    del joined
+
+
+def _choose_device(caffe, gpu: int | None, engine: Engine) -> None:
+    if gpu is None:
+        caffe.set_mode_cpu()
+    else:
+        caffe.set_device(gpu)
+        caffe.set_mode_gpu()
+    # Before the solver is made: it draws from random_seed + rank, Data layers take every count-th record.
+    caffe.set_solver_count(engine.count)
+    caffe.set_solver_rank(engine.number)
+    caffe.set_multiprocess(engine.count > 1)
+
+
+def _begin(run: Run, task: Task, solver, ranks: int, tell: Callable) -> None:
+    """Load the snapshot to go on from, or the weights to start from, in every rank."""
+    if task.resume is None:
+        for path in task.weights:
+            tell("loaded", path, load_weights(solver.net, path, task.fit))
+        return
+    load_weights(solver.net, task.resume.weights)
+    solver.restore(str(task.resume.state))
+    # The data's cursor and its random draws are no part of Caffe's state: run the data layers alone.
+    last = run.last_data_layer()
+    for _ in range(solver.iter * run.experiment.iter_size(ranks)):
+        solver.net.forward(end=last)
+    tell("resumed", task.resume.folder, solver.iter)
+
+
+def _snapshot(run: Run, solver, ranks: int) -> Snapshot:
+    for name, blobs in solver.net.params.items():
+        if not all(np.isfinite(blob.data).all() for blob in blobs):
+            raise _no_number(run, f"the weights of layer {name} are no numbers", solver.iter)
+    return snapshots.write(solver, run.snapshots, ranks, run.card(solver.iter))
+
+
+def _refuse_no_number(run: Run, iteration: int, loss: dict[str, float]) -> None:
+    for task, value in loss.items():
+        if not math.isfinite(value):
+            raise _no_number(run, f"the {task} loss is {value}", iteration)
+
+
+def _no_number(run: Run, fact: str, iteration: int) -> RunError:
+    last = snapshots.newest(run.snapshots, lambda line: None)
+    kept = f"the last good snapshot is {last.folder}" if last else "there is no snapshot yet"
+    return RunError(
+        run.folder,
+        f"{fact} at iteration {iteration}; {kept}",
+        "lower base_lr, set clip_gradients, or look for broken records in the database",
+    )

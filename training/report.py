@@ -1,0 +1,131 @@
+"""What a run says: progress on the console, and one JSON object per display step in its log."""
+
+import io
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+from training.run import Run
+from training.weights import Match
+
+
+class Report:
+    """Takes rank 0's messages. Losses and speeds are means since the last line; losses are rank 0's share.
+
+    `quiet` says and writes nothing: for the processes of mpirun beside the first.
+    """
+
+    def __init__(self, run: Run, quiet: bool = False) -> None:
+        self.run, self.solver, self.quiet = run, run.experiment.solver, quiet
+        self.iteration = 0
+        self._clear()
+
+    def __enter__(self) -> "Report":
+        """Open the log and the progress bar."""
+        path = os.devnull if self.quiet else self.run.log
+        if not self.quiet and self.run.log.exists():
+            _drop_cut_off_line(self.run.log)
+        self.log = open(path, "a", encoding="utf-8", buffering=1)
+        self.bar = tqdm(total=self.solver.max_iter, unit="it", disable=self.quiet or not sys.stderr.isatty())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close both."""
+        self.bar.close()
+        self.log.close()
+
+    def take(self, kind: str, *content: object) -> None:
+        """Take a message: its kind, and what the method of that name takes."""
+        getattr(self, f"_{kind}")(*content)
+
+    def say(self, line: str) -> None:
+        """Print a line, above the progress bar where there is one."""
+        try:
+            if not self.bar.disable:
+                self.bar.write(line)
+            elif not self.quiet:
+                print(line, flush=True)
+        except BrokenPipeError:  # nobody reads, as after `| head`: the training goes on, its log has all
+            sys.stdout = io.StringIO()
+
+    def _clear(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._steps, self._waited, self._since = 0, 0.0, time.monotonic()
+
+    def _write(self, **entry: object) -> None:
+        self.log.write(json.dumps(entry) + "\n")
+
+    def _loaded(self, path: Path, found: Match) -> None:
+        for line in found.lines():
+            self.say(f"{path}: {line}")
+
+    def _resumed(self, snapshot: Path, iteration: int) -> None:
+        self.say(f"going on from {snapshot}, iteration {iteration}")
+
+    def _ready(self, iteration: int) -> None:
+        self.bar.update(iteration)
+        self._write(start=iteration, seed=self.solver.random_seed, experiment=self.run.experiment.name)
+        self._clear()
+
+    def _step(
+        self, iteration: int, loss: dict[str, float], rate: float, data_wait: float, memory: int
+    ) -> None:
+        self.bar.update()
+        self.iteration = iteration
+        self._steps += 1
+        self._waited += data_wait
+        for task, value in loss.items():
+            self._sums[task] = self._sums.get(task, 0.0) + value
+        if iteration % self.solver.display and iteration != self.solver.max_iter:
+            return
+        seconds = time.monotonic() - self._since
+        means = {task: total / self._steps for task, total in self._sums.items()}
+        entry = {
+            "iteration": iteration,
+            "loss": means,
+            "total_loss": sum(
+                self.run.experiment.tasks[task].loss_weight * mean for task, mean in means.items()
+            ),
+            "lr": rate,
+            "images_per_second": self.solver.batch_size * self._steps / seconds,
+            "data_wait": self._waited / seconds,  # share of the time
+            "memory": memory,  # bytes, the most that rank 0's process has held
+        }
+        self._write(**entry)
+        left = (self.solver.max_iter - iteration) * seconds / self._steps
+        losses = "  ".join(f"{task} {value:.4f}" for task, value in means.items())
+        self.say(
+            f"iteration {iteration}/{self.solver.max_iter}  loss: {losses}  lr {rate:.3g}  "
+            f"{entry['images_per_second']:.1f} images/s  {tqdm.format_interval(left)} left"
+        )
+        self._clear()
+
+    def _validated(self, iteration: int, scores: dict) -> None:
+        self._write(iteration=iteration, validation=scores)
+        tasks = "  ".join(f"{task} {_percent(value['miou'])}" for task, value in scores["tasks"].items())
+        self.say(f"iteration {iteration}  validation mIoU: {tasks}")
+
+    def _snapshot(self, iteration: int) -> None:
+        self._write(iteration=iteration, snapshot=True)
+
+    def _stopped(self, iteration: int) -> None:
+        self.say(f"stopped at iteration {iteration}, snapshot written; --resume goes on from there")
+
+    def _done(self, iteration: int) -> None:
+        self.say(f"{self.run.weights}: weights after {iteration} iterations")
+
+
+def _percent(share: float | None) -> str:
+    return "undefined (no labelled pixel)" if share is None else f"{100 * share:.2f} %"
+
+
+def _drop_cut_off_line(log: Path) -> None:
+    """Remove a last line that an interrupted write has left without its end."""
+    content = log.read_bytes()
+    if not content.endswith(b"\n"):
+        with log.open("r+b") as file:
+            file.truncate(content.rfind(b"\n") + 1)

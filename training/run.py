@@ -1,0 +1,230 @@
+"""The folder of a training run: runs/<name>/ with its prototxts, log, snapshots and weights."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.differences import first_difference
+from common.errors import DataError, DFCNetError, ExperimentError, OutputError
+from common.files import staged_folder
+from data_prep.classes import IGNORE, TASKS
+from data_prep.manifest import read_manifest
+from prototxt_gen.emit import Command, class_weights, header, net_texts, solver_text, write_files
+from prototxt_gen.experiment import Experiment, Task
+from prototxt_gen.model_card import ModelCard, read_card
+from prototxt_gen.models import TRAIN, build
+from training.provenance import ORIGINS, Origins, read_origins, refuse_others
+from training.snapshots import STAGED
+from training.weights import Fit, match
+
+EXPERIMENT = "experiment.json"  # the settings that a run was begun with
+
+
+@dataclass(frozen=True)
+class Run:
+    """An experiment and the folder it runs in."""
+
+    experiment: Experiment
+    folder: Path
+
+    @property
+    def solver(self) -> Path:
+        """The solver prototxt."""
+        return self.folder / "solver.prototxt"
+
+    @property
+    def deploy(self) -> Path:
+        """The deploy prototxt."""
+        return self.folder / "deploy.prototxt"
+
+    @property
+    def log(self) -> Path:
+        """One JSON object a line: iteration, losses, learning rate, speed."""
+        return self.folder / "log.jsonl"
+
+    @property
+    def weights(self) -> Path:
+        """The final weights, with their model card beside them."""
+        return self.folder / "weights.caffemodel"
+
+    @property
+    def snapshots(self) -> Path:
+        """The folder of snapshots, see training/snapshots.py."""
+        return self.folder / "snapshots"
+
+    def is_done(self) -> bool:
+        """Tell whether the final weights are there."""
+        card = read_card(self.weights) if self.weights.exists() else None
+        return card is not None and card.iteration == self.experiment.solver.max_iter
+
+    def last_data_layer(self) -> str:
+        """Name of the layer up to which a train net only reads data."""
+        return f"{self.experiment.task_names()[-1]}_slice"
+
+    def summary(self) -> str:
+        """Say in a line what will be trained."""
+        exp = self.experiment
+        net = build(exp, TRAIN)
+        return (
+            f"{self.folder}: {exp.model} of {len(net.layers)} layers and {net.parameters():,} parameters, "
+            f"{' and '.join(exp.task_names())}, {exp.solver.batch_size} crops of {exp.input.crop} x "
+            f"{exp.input.crop} an iteration, seed {exp.solver.random_seed}"
+        )
+
+    def caffe_log(self, rank: int) -> Path:
+        """What Caffe wrote in one rank."""
+        return self.folder / ("caffe.log" if rank == 0 else f"caffe.{rank}.log")
+
+    def card(self, iteration: int) -> ModelCard:
+        """Return the card of weights after `iteration` updates."""
+        exp, begun = self.experiment, read_origins(self.folder)
+        return ModelCard(
+            experiment=exp.name,
+            model=exp.model,
+            iteration=iteration,
+            mean=exp.input.mean,
+            scale=exp.input.scale,
+            crop=exp.input.crop,
+            tasks={task: _class_names(task, exp.tasks[task].classes) for task in exp.task_names()},
+            started_from=begun and begun.weights,
+        )
+
+
+def _class_names(task: str, classes: int) -> tuple[str, ...]:
+    """Return DeepGlobe's names where the number of classes is DeepGlobe's, else numbers."""
+    known = TASKS[task].classes
+    return known if len(known) == classes else tuple(str(label) for label in range(classes))
+
+
+def check_data(exp: Experiment) -> None:
+    """Raise DataError where a database is missing, too small for the crop or of other classes.
+
+    Caffe would end the process, or with a label outside the classes write outside its memory.
+    """
+    for task, settings in exp.tasks.items():
+        for source in filter(None, (settings.source, settings.validation)):
+            _check_database(Path(source), task, settings, exp.input.crop)
+
+
+def _check_database(source: Path, task: str, settings: Task, crop: int) -> None:
+    if not (source / "data.mdb").is_file():
+        raise DataError(source, "is no LMDB", f"build it with tools/build_lmdb.py {task}")
+    manifest = read_manifest(source)
+    if manifest["task"] != task:
+        raise DataError(source, f"holds {manifest['task']} records", f"give a {task} database as source")
+    if manifest["side"] < crop:
+        fact = f"holds records of {manifest['side']} pixels, the crop is {crop}"
+        raise DataError(source, fact, f"build it with --crop {crop}")
+    if settings.ignore_label != IGNORE:
+        fact = f"ignore_label is {settings.ignore_label}, records hold {IGNORE}"
+        raise DataError(source, fact, f"set tasks.{task}.ignore_label to {IGNORE}")
+    if len(manifest["classes"]) != settings.classes:
+        fact = f"has {len(manifest['classes'])} classes, the experiment {settings.classes}"
+        raise DataError(source, fact, "correct tasks in the experiment file")
+
+
+def scenes_in_both(exp: Experiment) -> Iterator[str]:
+    """Yield a line for each task whose validation database has scenes that train, known by their images."""
+    for settings in exp.tasks.values():
+        if settings.validation:
+            trained, tested = (_images(Path(db)) for db in (settings.source, settings.validation))
+            both = sorted(id for image, id in tested.items() if image in trained)
+            if both:
+                found = f"{len(both)} scenes that train, as {both[0]}"
+                yield f"{settings.validation} has {found}: its scores will mislead"
+
+
+def _images(source: Path) -> dict[str, str]:
+    """Return the ids of a database's scenes by the SHA-256 of their images."""
+    return {entry["image_sha256"]: entry["id"] for entry in read_manifest(source).get("inputs", [])}
+
+
+def open_run(
+    exp: Experiment,
+    folder: Path,
+    ranks: int,
+    gpu: bool,
+    weights: Sequence[Path] = (),
+    fit: Fit = Fit.PART,
+    overwrite: bool = False,
+    resume: bool = False,
+    command: Command | None = None,
+) -> Run:
+    """Check databases and weights, then make the run's folder with its prototxts for `ranks` processes.
+
+    With `resume` a folder that is there is kept: it must have been begun with this experiment and database,
+    and with these weights, if any are given (ExperimentError); or, with `overwrite` too, it is replaced.
+    """
+    check_data(exp)
+    shapes = build(exp, TRAIN).parameter_shapes()
+    for path in weights:
+        match(shapes, path, fit)
+    run = Run(exp, Path(folder))
+    texts = net_texts(exp, run.folder, command=command)
+    texts["solver.prototxt"] = solver_text(
+        exp,
+        str(run.folder / "train.prototxt"),
+        str(run.snapshots / STAGED),
+        "GPU" if gpu else "CPU",
+        header(exp, f"Solver for {ranks} process(es)", command),
+        ranks,
+        snapshots=False,
+    )
+    texts[EXPERIMENT] = json.dumps(_as_json(exp), indent=1) + "\n"
+    origins = Origins.of(exp, weights)
+    if run.solver.exists() and not (resume or overwrite):
+        remedy = "give --resume to go on with it, or --overwrite to begin anew"
+        raise OutputError(run.folder, "exists already", remedy)
+    other = _other_run(run, origins) if resume and run.solver.exists() else None
+    if other and not overwrite:
+        raise other
+    if resume and run.solver.exists() and not other:
+        write_files(run.folder, texts, class_weights(exp), overwrite=True)
+    else:
+        with staged_folder(run.folder, overwrite, known_by=(run.solver.name,)) as staged:
+            (staged / run.snapshots.name).mkdir()
+            write_files(staged, {**texts, ORIGINS: origins.text()}, class_weights(exp), overwrite=True)
+    return run
+
+
+def _as_json(exp: Experiment) -> dict:
+    return exp.model_dump(mode="json", exclude_none=True)
+
+
+def _other_run(run: Run, origins: Origins) -> DFCNetError | None:
+    """Return an error that names the difference, if the folder's run is another one."""
+    if other := _other_experiment(run):
+        return other
+    try:
+        refuse_others(run.folder, origins)
+    except DFCNetError as error:
+        return error
+    return None
+
+
+def _other_experiment(run: Run) -> ExperimentError | None:
+    """Return an error that names a setting, if the folder belongs to another experiment."""
+    path = run.folder / EXPERIMENT
+    try:
+        there = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        return ExperimentError(path, f"cannot be read ({error})", "start anew with --overwrite")
+    found = first_difference(there, _as_json(run.experiment))
+    if not found:
+        return None
+    key, old, new = found
+    remedy = "resume with the same experiment, or choose another --run"
+    return ExperimentError(run.folder, f"was begun with {key} = {old}, now it is {new}", remedy)
+
+
+def gpu_numbers(text: str) -> list[int]:
+    """Parse "0-7" or "0,2,3" into GPU numbers; raise ExperimentError if it is neither."""
+    try:
+        parts = [[int(edge) for edge in part.split("-")] for part in text.split(",")]
+        numbers = [n for part in parts for n in range(part[0], part[-1] + 1)]
+        if not numbers or len(set(numbers)) < len(numbers) or any(len(part) > 2 for part in parts):
+            raise ValueError
+    except ValueError:
+        raise ExperimentError("--gpus", f"cannot read {text!r}", "write 0-7, or 0,2,3") from None
+    return numbers

@@ -1,0 +1,108 @@
+"""Weights compared with a net before Caffe sees them: Caffe ends the process at a shape that differs.
+
+Net and file may be of plain or of fused layers, each of its own: both are seen as plain ones.
+"""
+
+import ctypes
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from common.errors import WeightsError
+from prototxt_gen.caffemodel import read_caffemodel
+from prototxt_gen.fused import plain_view
+
+Shapes = Sequence[tuple[int, ...]]
+
+
+class Fit(Enum):
+    """How much of a net its weights must cover: all; a part; a part, with layers of other shapes left out."""
+
+    WHOLE = "whole"
+    PART = "part"
+    MISMATCH = "mismatch"
+
+
+@dataclass(frozen=True)
+class Match:
+    """Plain layers with parameters, by name: in both, in the net or the file alone, of another shape."""
+
+    loaded: list[str]
+    left: list[str]
+    unused: list[str]
+    differing: list[str]
+
+    def lines(self) -> list[str]:
+        """Say which layers those are, counted by block: conv2 stands for conv2_1/x1, conv2_1/x1/bn ..."""
+        parts = {
+            "loaded": self.loaded,
+            "left at their filler": self.left,
+            "other shape, left at their filler": self.differing,
+            "not in this net": self.unused,
+        }
+        return [f"{len(names)} layer(s) {what}: {_by_block(names)}" for what, names in parts.items() if names]
+
+
+def match(own: Mapping[str, Shapes], path: Path, fit: Fit) -> Match:
+    """Compare the shapes of a net's parameters with those of a .caffemodel, by layer name.
+
+    Raises WeightsError if the file is no .caffemodel, if nothing matches, or for what `fit` forbids.
+    """
+    own = plain_view(own)
+    file = {name: [blob.shape for blob in blobs] for name, blobs in plain_view(read_caffemodel(path)).items()}
+    shared = [name for name in own if name in file]
+    differing = [name for name in shared if not _equal(own[name], file[name])]
+    left = [name for name in own if name not in file]
+    if differing and fit is not Fit.MISMATCH:
+        name = differing[0]
+        raise WeightsError(
+            path,
+            f"layer {name} has the shapes {_text(file[name])}, the net {_text(own[name])}"
+            f" ({len(differing)} layer(s) differ)",
+            "use the weights of this net; for training, --allow-mismatch leaves such layers at their filler",
+        )
+    loaded = [name for name in shared if name not in differing]
+    if not loaded or (left and fit is Fit.WHOLE):
+        missing = [*left, *differing]
+        fact = f"has no layer {missing[0]} ({len(missing)} of the net's {len(own)} layers are missing)"
+        raise WeightsError(path, fact, "use the weights of this net")
+    return Match(loaded, left, [name for name in file if name not in own], differing)
+
+
+def load_weights(net, path: Path, fit: Fit = Fit.WHOLE) -> Match:
+    """Load a .caffemodel into a caffe.Net after `match`; return what was loaded."""
+    own = plain_view(net.params)
+    found = match({name: [tuple(blob.shape) for blob in blobs] for name, blobs in own.items()}, path, fit)
+    weights = plain_view(read_caffemodel(path))
+    for name in found.loaded:
+        for blob, values in zip(own[name], weights[name], strict=True):
+            blob.data[...] = values.reshape(blob.data.shape)
+    del weights
+    _give_memory_back()
+    return found
+
+
+def _give_memory_back() -> None:
+    """Return freed memory to the system, where the C library can: reading held the file several times."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim:
+        trim(0)
+
+
+def _equal(own: Shapes, file: Shapes) -> bool:
+    """Compare shapes; files of early Caffe versions fill every shape up to four axes from the left."""
+    return len(own) == len(file) and all(
+        b in (a, (1,) * (4 - len(a)) + tuple(a)) for a, b in zip(own, file, strict=True)
+    )
+
+
+def _text(shapes: Shapes) -> str:
+    return ", ".join("x".join(map(str, shape)) for shape in shapes)
+
+
+def _by_block(names: Sequence[str]) -> str:
+    blocks = Counter(re.split(r"[_/]", name)[0] for name in names)
+    return ", ".join(f"{block} ({count})" for block, count in blocks.items())
