@@ -1,1 +1,1 @@
-"""What every room uses: errors, whole files, locks, optional imports. Imports no other room."""
+"""What every room uses: errors, whole files, optional imports. Imports no other room."""

@@ -10,9 +10,9 @@ import lmdb
 import numpy as np
 from tqdm import tqdm
 
-from common.build_lock import sole_builder
 from common.errors import OutputError
 from common.files import refuse_existing, staged_folder
+from data_prep.build_lock import sole_builder
 from data_prep.classes import TASKS, check_labels
 from data_prep.datums import OVERHEAD, largest_datum, to_datum
 from data_prep.growing_lmdb import GrowingLMDB, file_size

@@ -184,7 +184,7 @@ def test_a_reshaped_net_interpolates_at_the_new_size(tmp_path):
 )
 def test_a_bad_parameter_ends_in_a_message_with_the_layers_name(tmp_path, param, words):
     code = (
-        "import sys; from pathlib import Path; from tests.docker.test_interp_layer import make_net; "
+        "import sys; from pathlib import Path; from tests.native.test_interp_layer import make_net; "
         f"make_net(Path(sys.argv[1]), (1, 1, 5, 5), {param!r})"
     )
     root = Path(__file__).parents[2]

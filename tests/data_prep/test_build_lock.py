@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from common.build_lock import sole_builder
 from common.errors import OutputError
+from data_prep.build_lock import sole_builder
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from common.build_lock import sole_builder
+from data_prep.build_lock import sole_builder
 with sole_builder(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
