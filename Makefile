@@ -8,7 +8,7 @@
 # make caffe-cuda   the same for NVIDIA GPUs; the other targets then use it. Needs no GPU itself
 # make gpu-check    does everything work on this machine's GPUs, and how fast
 # make gpu-bundle   dfcnet-gpu.tar.xz: what gpu-check needs on a machine without package access
-# make lock   docker/requirements.lock from pyproject.toml: the images' Python packages, by checksum
+# make lock   requirements/locked.txt from pyproject.toml: all Python packages, by checksum
 
 PYTHON3 ?= /usr/bin/python3
 PY := .venv/bin/python
@@ -48,7 +48,7 @@ real:
 	echo "runs/real/report.html: all of the run in one page"
 
 test: caffe
-	@docker/packages.sh docker/packages-test.txt
+	@native/packages.sh native/packages/test.txt
 	$(PY) -m pytest
 
 bench: caffe
@@ -72,22 +72,10 @@ gpu-bundle: venv
 	@PYTHON3=$(PYTHON3) gpu_check/bundle.sh
 
 lock:
-	@PYTHON3=$(PYTHON3) docker/lock.sh
+	@PYTHON3=$(PYTHON3) requirements/lock.sh
 
-venv: .venv/.ready
-
-# The distribution's own Python: Boost.Python is built for it.
-.venv/.ready: pyproject.toml docker/packages.txt
-	@docker/packages.sh docker/packages.txt
-	mkdir -p .venv
-	exec 9<.venv
-	flock 9    # another make may be at it
-	[[ $@ -nt pyproject.toml && $@ -nt docker/packages.txt ]] && exit 0
-	echo "venv: .venv with the packages of pyproject.toml"
-	$(PYTHON3) -m venv --clear .venv
-	$(PY) docker/requirements.py >.venv/requirements.txt
-	$(PY) -m pip install --quiet --disable-pip-version-check -r .venv/requirements.txt
-	touch $@
+venv:
+	@PYTHON3=$(PYTHON3) requirements/venv.sh
 
 runs/demo/scenes/done: | caffe
 	@echo "== synthetic scenes"

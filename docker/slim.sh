@@ -12,7 +12,7 @@ find caffe -type f \( -name '*.so*' -o -path '*/bin/*' \) -exec objdump -p {} + 
         { dpkg -S "$path" || dpkg -S "$(realpath "$path")" || true; } 2>/dev/null | cut -d : -f 1
     done | sort -u >caffe/packages.txt
 find caffe -type f \( -name '*.so*' -o -path '*/bin/*' \) -exec strip --strip-unneeded {} +
-rm -rf caffe/include caffe/lib/*.a caffe/lib/cmake caffe/share
+rm -rf caffe/include caffe/lib/*.a caffe/lib/cmake caffe/share/Caffe
 
 if [[ -d cuda ]]; then    # libraries alone, and not those that Caffe does not use
     find cuda -mindepth 1 -maxdepth 1 ! -name lib ! -name .list -exec rm -rf {} +

@@ -25,12 +25,12 @@ say() { echo "bundle: $*"; }
 
 # An environment of its own: Caffe without OpenCV is not to become the checkout's.
 mkdir -p "$cache"
-if [[ ! -f $work/.ready || $root/docker/requirements.lock -nt $work/.ready ]]; then
+if [[ ! -f $work/.ready || $root/requirements/locked.txt -nt $work/.ready ]]; then
     say "a Python environment in $work"
     rm -rf "$work"
     "$python3" -m venv "$work"
     awk -v names=" ${packages[*]} " '/^[a-z]/ { split($1, pin, "=="); wanted = index(names, " " pin[1] " ") } wanted' \
-        "$root/docker/requirements.lock" >"$work/requirements.txt"
+        "$root/requirements/locked.txt" >"$work/requirements.txt"
     "$work/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
         -r "$work/requirements.txt"
     touch "$work/.ready"

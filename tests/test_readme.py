@@ -26,10 +26,11 @@ FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.M | re.S)
 OTHERS = {
     "make": "targets are looked up in the Makefile",
     ".venv/bin/python": "modules and scripts are looked up",
-    ".venv/bin/pip": "installs what docker/requirements.py prints",
+    ".venv/bin/pip": "installs a lock of requirements/",
     "caffe": "tests/solvers/test_committed_nets.py",
     "docker": "build and compose: tests/docker/test_images.py; what docker runs is parsed here",
-    "docker/verify.sh": "tests/docker/test_images.py",
+    "docker/verify.sh": "tests/native/test_bare_debian.py",
+    "native/verify.sh": "tests/native/test_bare_debian.py",
     "dfcnet-gpu/gpu-check": "gpu_check",
     "tar": "unpacks",
     "mkdir": "makes folders",

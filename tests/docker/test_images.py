@@ -15,7 +15,6 @@ DOCKER = ROOT / "docker"
 DOCKERFILE = (DOCKER / "Dockerfile").read_text()
 IGNORED = (ROOT / ".dockerignore").read_text().splitlines()
 NOT_IN_AN_IMAGE = {".ci", "runs"}  # of what is tracked; docker/finish.sh makes an empty runs/
-PIN = re.compile(r"^([a-z0-9-]+)==(\S+?)(?: ;.*)? \\$", re.M)
 
 
 def run(*command: object, **environment: str) -> subprocess.CompletedProcess:
@@ -26,28 +25,6 @@ def run(*command: object, **environment: str) -> subprocess.CompletedProcess:
         env={**os.environ, **environment},
         check=False,
     )
-
-
-def wanted() -> dict[str, str]:
-    """The pins of docker/requirements.py by name."""
-    lines = run(sys.executable, DOCKER / "requirements.py").stdout.split()
-    return dict(line.split("==") for line in lines)
-
-
-def test_the_lock_has_the_pins_of_pyproject():
-    locked = dict(PIN.findall((DOCKER / "requirements.lock").read_text()))
-    others = {name: pin for name, pin in wanted().items() if locked.get(name) != pin}
-    assert not others, "run `make lock`"
-
-
-@pytest.mark.parametrize("name", ["requirements.lock", "caffe/cuda.txt"])
-def test_every_python_package_has_a_checksum(name):
-    text = (DOCKER / name).read_text()
-    blocks = re.split(r"\n(?=[a-z0-9])", re.sub(r"^#.*\n", "", text, flags=re.M).strip())
-    assert len(blocks) > 5
-    for block in blocks:
-        assert re.match(r"[a-z0-9.-]+==\S+ ", block), block
-        assert "--hash=sha256:" in block, block
 
 
 def test_both_kinds_end_as_a_user_that_is_not_root_after_a_smoke_test():
@@ -63,7 +40,7 @@ def test_both_kinds_end_as_a_user_that_is_not_root_after_a_smoke_test():
 
 
 def test_the_base_is_an_argument_with_a_dated_default():
-    assert re.search(r"^ARG BASE=\S+:bookworm-\d{8}-slim$", DOCKERFILE, re.M)
+    assert re.search(r"^ARG BASE=\S+:trixie-\d{8}-slim$", DOCKERFILE, re.M)
     assert all(
         name in ("${BASE}", "builder", "runtime") for name in re.findall(r"^FROM (\S+)", DOCKERFILE, re.M)
     )
@@ -121,7 +98,7 @@ def test_smoke_says_in_a_line_that_caffe_works():
 @pytest.mark.parametrize("archs", ["sm_90", "8.6", "90;rm", " "])
 def test_compute_capabilities_that_are_none_are_refused_before_anything_is_fetched(archs, tmp_path):
     done = run(
-        DOCKER / "caffe" / "build.sh",
+        ROOT / "native" / "build.sh",
         "--cuda",
         PYTHON=sys.executable,
         CUDA_ARCHS=archs,
@@ -129,7 +106,7 @@ def test_compute_capabilities_that_are_none_are_refused_before_anything_is_fetch
         XDG_CACHE_HOME=str(tmp_path / "cache"),
     )
     assert done.returncode == 2
-    assert f"CUDA_ARCHS='{archs}': is no list of compute capabilities" in done.stderr
+    assert f"CUDA_ARCHS='{archs}': is not a list of compute capabilities" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

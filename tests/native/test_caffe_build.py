@@ -130,7 +130,7 @@ def test_a_prefix_with_a_blank_is_refused_before_anything_is_built(tmp_path):
 
 def test_a_list_of_packages_that_is_not_there_is_an_error():
     done = subprocess.run(
-        [CAFFE.parent / "docker" / "packages.sh", "none.txt"], capture_output=True, text=True, check=False
+        [CAFFE / "packages.sh", "none.txt"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
     assert done.stderr == "packages: none.txt: cannot be read; give a list of packages\n"
@@ -139,7 +139,7 @@ def test_a_list_of_packages_that_is_not_there_is_an_error():
 def test_packages_of_other_architectures_are_passed_over(tmp_path):
     (tmp_path / "packages.txt").write_text("no-such-package [mips hurd-i386]  # why\nbash  # [all] have it\n")
     done = subprocess.run(
-        [CAFFE.parent / "docker" / "packages.sh", tmp_path / "packages.txt"],
+        [CAFFE / "packages.sh", tmp_path / "packages.txt"],
         capture_output=True,
         text=True,
         check=False,

@@ -199,7 +199,7 @@ def test_caffes_own_tests_of_our_layers_pass():
     import importlib.util
 
     prefix = Path(importlib.util.find_spec("caffe").origin).parents[2]
-    sources = [path.read_text() for path in (ROOT / "docker" / "caffe" / "layers").glob("test_*.cpp")]
+    sources = [path.read_text() for path in (ROOT / "native" / "overlay").rglob("test_*.cpp")]
     written = {
         test
         for text in sources

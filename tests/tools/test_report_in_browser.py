@@ -28,7 +28,7 @@ def run(tmp_path_factory):
 def browser(tmp_path_factory):
     programs = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
     if not all(programs.values()):  # `make test` installs them; a container image has none
-        pytest.skip(f"{programs}: docker/packages.sh docker/packages-test.txt installs both")
+        pytest.skip(f"{programs}: native/packages.sh native/packages/test.txt installs both")
     options = webdriver.ChromeOptions()
     options.binary_location = programs["chromium"]
     for option in (*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):

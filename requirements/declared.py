@@ -1,4 +1,4 @@
-"""Print the virtual environment's Python packages, pinned in pyproject.toml, as pip's -r takes them.
+"""Print the packages that pyproject.toml pins for the virtual environment, as pip's -r takes them.
 
 With names of extras: the packages of those alone.
 """

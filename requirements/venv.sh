@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Makes the checkout's .venv of the packages in locked.txt, each with the checksum that stands there:
+#
+#   requirements/venv.sh
+#
+# It is kept while it is newer than what it is made of; one whose making was cut short is made anew.
+#
+#   PYTHON3  the distribution's own Python (default /usr/bin/python3), for which Boost.Python is built
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+venv=$(dirname "$here")/.venv
+needs=1500    # MB
+
+die() { echo "venv: $1" >&2; exit "${2:-1}"; }
+
+is_made() { [[ $venv/.ready -nt $here/locked.txt && $venv/.ready -nt $here/venv.sh ]]; }
+is_made && exit 0
+
+"$here/../native/packages.sh" "$here/../native/packages/python.txt"
+[[ $(uname -m) != x86_64 ]] || grep -q -w sse4_2 <(lscpu) ||
+    die "this CPU has no SSE 4.2, which NumPy's wheels are compiled for (x86-64-v2); a newer one is needed" 2
+python3=${PYTHON3:-/usr/bin/python3}
+read -r interpreter version < <("$python3" -c 'import os, sys
+print(os.path.realpath(sys._base_executable), "%d.%d" % sys.version_info[:2])' 2>/dev/null) ||
+    die "PYTHON3='$python3': does not run; leave PYTHON3 unset" 2
+dpkg-query --search "$interpreter" >/dev/null 2>&1 ||
+    die "PYTHON3='$python3': $interpreter is not the distribution's own Python, for which Boost.Python is built; leave PYTHON3 unset" 2
+[[ ${version#3.} -ge 11 ]] || die "$interpreter: is Python $version; 3.11 or newer is needed (Debian 12, Ubuntu 24.04)" 2
+
+mkdir -p "$venv"
+exec 9<"$venv"
+flock 9    # another call may be at it
+is_made && exit 0
+free=$(df --output=avail --block-size=MB "$venv" | tail -n 1 | tr -dc 0-9)
+[[ $free -ge $needs ]] || die "$venv: $free MB are free there, $needs are needed"
+
+echo "venv: .venv with the packages of requirements/locked.txt"
+"$interpreter" -m venv --clear "$venv" || die "$interpreter: cannot make an environment in $venv"
+log=$venv/pip.log
+"$venv/bin/python" -m pip install --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
+    -r "$here/locked.txt" >"$log" 2>&1 ||
+    die "pip: $(grep '^ERROR' "$log" | tail -n 1 || tail -n 1 "$log") (its whole output: $log)"
+touch "$venv/.ready"
