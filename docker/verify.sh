@@ -31,7 +31,7 @@ tidy() {    # no mount is left, so that FOLDER can be removed
 }
 trap tidy EXIT
 
-step "base: $suite" -- base "$suite"
+step "base of $suite" -- base "$suite"
 step "base image" -- buildah build --layers -t "localhost/debian:$suite" -f - "$work/base-$suite" <<<$'FROM scratch\nADD . /'
 
 context=$work/context

@@ -9,6 +9,8 @@ import lmdb
 import numpy as np
 import pytest
 
+from tests.installed_caffe import has_onednn
+
 ROOT = Path(__file__).parents[1]
 
 TINY = """
@@ -51,11 +53,15 @@ random_seed = 3
 
 
 def pytest_collection_modifyitems(items):
+    skips = {}
     if not os.environ.get("DFCNET_DATA"):
-        skip = pytest.mark.skip(reason="DFCNET_DATA is not set: no real scenes to test on")
-        for item in items:
-            if item.get_closest_marker("real_data"):
-                item.add_marker(skip)
+        skips["real_data"] = "DFCNET_DATA is not set: no real scenes to test on"
+    if not has_onednn():
+        skips["onednn"] = "Caffe is built without oneDNN here, of whose memory and speed the test is"
+    for item in items:
+        for name, reason in skips.items():
+            if item.get_closest_marker(name):
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture

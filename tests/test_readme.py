@@ -33,6 +33,10 @@ OTHERS = {
     "native/verify.sh": "tests/native/test_bare_debian.py",
     "dfcnet-gpu/gpu-check": "gpu_check",
     "tar": "unpacks",
+    "quilt": "tests/native/test_caffe_build.py: the patches apply in their order",
+    "ln": "links",
+    "ls": "lists",
+    "cd": "changes the folder",
     "mkdir": "makes folders",
 }
 

@@ -1,8 +1,6 @@
 """What the images are made from, and their entry point, without a container engine."""
 
-import os
 import re
-import shutil
 import subprocess
 import sys
 from fnmatch import fnmatchcase
@@ -10,21 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.stand_ins import run
+
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
 DOCKERFILE = (DOCKER / "Dockerfile").read_text()
 IGNORED = (ROOT / ".dockerignore").read_text().splitlines()
 NOT_IN_AN_IMAGE = {".ci", "runs"}  # of what is tracked; docker/finish.sh makes an empty runs/
-
-
-def run(*command: object, **environment: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [str(word) for word in command],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-        check=False,
-    )
 
 
 def test_both_kinds_end_as_a_user_that_is_not_root_after_a_smoke_test():
@@ -108,48 +98,6 @@ def test_compute_capabilities_that_are_none_are_refused_before_anything_is_fetch
     assert done.returncode == 2
     assert f"CUDA_ARCHS='{archs}': is not a list of compute capabilities" in done.stderr
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("target", ["", "gpu"])
-def test_verify_names_its_targets(target):
-    done = run(DOCKER / "verify.sh", *filter(None, [target]))
-    assert done.returncode == 2
-    assert "usage: verify.sh {cpu,cuda}" in done.stderr
-
-
-DEBOOTSTRAP = """
-echo >>"$0.calls"
-mkdir -p "$3/etc/apt" "$3/etc/dpkg/dpkg.cfg.d"
-echo "deb http://mirror/debian bookworm main" >"$3/etc/apt/sources.list"
-[ -e "$0.works" ]
-"""
-
-
-def test_a_base_that_debootstrap_has_made_in_part_is_not_kept(tmp_path):
-    """All that verify.sh calls is a stand-in here; buildah fails at once."""
-    commands = tmp_path / "bin"
-    stand_ins = {"id": "echo 0", "debootstrap": DEBOOTSTRAP, "buildah": "exit 1", "packages.sh": ""}
-    (tmp_path / "docker").mkdir()
-    commands.mkdir()
-    for name, text in stand_ins.items():
-        path = (tmp_path / "docker" if name.endswith(".sh") else commands) / name
-        path.write_text(f"#!/bin/sh\n{text}\n")
-        path.chmod(0o755)
-    shutil.copy(DOCKER / "verify.sh", tmp_path / "docker")
-
-    def failed_at() -> str:
-        path = f"{commands}:{os.environ['PATH']}"
-        done = run(tmp_path / "docker" / "verify.sh", "cpu", tmp_path / "work", PATH=path, PIP_CERT="")
-        assert done.returncode == 1
-        return re.search(r"^verify: failed at: (.*) \(log:", done.stderr, re.M)[1]
-
-    assert failed_at() == "base: Debian 12"
-    assert not (tmp_path / "work" / "base").exists()
-    (commands / "debootstrap.works").touch()
-    assert [failed_at(), failed_at()] == ["base image"] * 2
-    assert (commands / "debootstrap.calls").read_text().count("\n") == 2
-    sources = (tmp_path / "work" / "base" / "etc" / "apt" / "sources.list").read_text().splitlines()
-    assert [line.split()[2] for line in sources] == ["bookworm", "bookworm-updates"]
 
 
 def is_ignored(path: str) -> bool:

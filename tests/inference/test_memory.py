@@ -78,6 +78,7 @@ def test_memory_does_not_grow_with_the_height_of_a_scene(tmp_path):
 
 
 @pytest.mark.caffe
+@pytest.mark.onednn
 @pytest.mark.parametrize("phase", [DEPLOY, FOLDED])
 def test_what_a_forward_pass_takes_at_least_is_foretold(tiny, tmp_path, phase):
     exp = read_experiment(tiny)

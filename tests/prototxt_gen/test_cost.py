@@ -74,6 +74,7 @@ def test_the_encoder_has_the_cost_of_densenet_121():
 
 
 @pytest.mark.caffe
+@pytest.mark.onednn
 @pytest.mark.parametrize("form", ["plain", "fused"])
 @pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
 def test_memory_is_that_of_caffes_process(tmp_path, phase, form):

@@ -1,4 +1,4 @@
-"""The locks: pyproject.toml's packages and theirs, for every Python that the project supports, by checksum."""
+"""The locks: pyproject.toml's packages and theirs, by checksum, for every Python that is supported."""
 
 import re
 import subprocess
