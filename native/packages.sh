@@ -32,7 +32,8 @@ apt() {
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -y -q -o DPkg::Lock::Timeout=300 \
         -o Acquire::Retries=2 -o Acquire::http::Timeout=30 -o Acquire::https::Timeout=30 "$@" >>"$log" 2>&1
 }
-apt update || echo "packages: apt-get update met errors; going on with the package lists that there are" >&2
+stale=
+apt update || stale="; nor could it update its lists"    # older ones may do
 chosen=()
 for names in "${missing[@]}"; do
     for name in $names; do
@@ -42,5 +43,5 @@ for names in "${missing[@]}"; do
 done
 echo "packages: installing ${chosen[*]}"
 apt install --no-install-recommends "${chosen[@]}" ||
-    die "apt-get: $(grep '^E: ' "$log" | tail -n 1 | cut -c 4- | grep . || tail -n 1 "$log") (its whole output: $log)"
+    die "apt-get: $(grep '^E: ' "$log" | tail -n 1 | cut -c 4- | grep . || tail -n 1 "$log")$stale (its whole output: $log)"
 rm -f "$log"

@@ -41,4 +41,5 @@ log=$venv/pip.log
 "$venv/bin/python" -m pip install --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
     -r "$here/locked.txt" >"$log" 2>&1 ||
     die "pip: $(grep '^ERROR' "$log" | tail -n 1 || tail -n 1 "$log") (its whole output: $log)"
+rm "$log"
 touch "$venv/.ready"
