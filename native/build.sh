@@ -223,7 +223,7 @@ fi
 begin "configure"
 only_tests=$(IFS=,; echo "${tests[*]}")
 # One pool of threads: OpenBLAS in its OpenMP flavour, with the folder as rpath (all flavours have one name).
-openblas=$(dpkg-query --listfiles libopenblas-openmp-dev | grep -m 1 '/libopenblas\.so$')
+openblas=$(dpkg-query --listfiles libopenblas-openmp-dev | grep '/libopenblas\.so$')
 cmake -G Ninja -S "$work/source" -B "$work/build" -DCMAKE_BUILD_TYPE=Release \
     -DCMAKE_INSTALL_PREFIX="$prefix" "${options[@]}" -DBUILD_only_tests="$only_tests" -DBUILD_docs=OFF \
     -DUSE_LEVELDB=OFF -DUSE_OPENCV="$opencv" -DALLOW_LMDB_NOLOCK=ON -DBLAS=Open -DOpenBLAS_LIB="$openblas" \
