@@ -36,6 +36,7 @@ OTHERS = {
     "quilt": "tests/native/test_caffe_build.py: the patches apply in their order",
     "ln": "links",
     "ls": "lists",
+    "rm": "removes",
     "cd": "changes the folder",
     "mkdir": "makes folders",
 }
