@@ -20,6 +20,9 @@ typedef uint16_t Bf16;  // the upper half of a float
 bool SetPredictionBf16(bool on);
 bool PredictionBf16();
 
+/// Whether tiles of bfloat16 are multiplied by hardware (AMX).
+bool HasBf16Tiles();
+
 class Bf16Product;
 
 /// A product with these filters (outputs x channels), or none where sums are

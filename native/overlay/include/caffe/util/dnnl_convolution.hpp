@@ -11,6 +11,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "caffe/util/winograd.hpp"
+
 namespace caffe {
 
 struct DnnlStrip;
@@ -46,13 +48,20 @@ struct ConvolutionShape {
  */
 class DnnlConvolution {
  public:
-  enum Direction { FORWARD, FORWARD_WINOGRAD, BACKWARD_DATA, BACKWARD_WEIGHTS };
+  enum Direction {
+    FORWARD,
+    FORWARD_WINOGRAD,  ///< for prediction: it rounds more; see winograd.hpp
+    FORWARD_BF16,      ///< for prediction: products of bfloat16, sums of floats
+    BACKWARD_DATA,
+    BACKWARD_WEIGHTS,
+    DIRECTIONS
+  };
 
   /// Makes the primitives, or shares those of a living object of this shape.
   DnnlConvolution(Direction direction, const ConvolutionShape& shape,
       bool bias = false);
 
-  /// False where oneDNN has no code that would be faster than Caffe's engine.
+  /// False where Caffe's own engine, or FORWARD, would be faster.
   bool Usable() const;
   std::string Implementation() const;  ///< oneDNN's name for it
   size_t ScratchBytes() const;         ///< of each thread
@@ -78,8 +87,8 @@ class DnnlConvolution {
   dnnl::memory PackedWeights(const float* weights) const;
 
   std::shared_ptr<const Plan> plan_;
-  std::vector<float> winograd_;  // weights, transformed; the costly ones
-  uint64_t winograd_of_;         // checksum of the weights they come from
+  std::unique_ptr<Winograd> winograd_;  // with its transformed weights
+  uint64_t winograd_of_;                // checksum of those they come from
 };
 
 }  // namespace caffe

@@ -4,29 +4,15 @@
 #ifdef USE_DNNL
 
 #include <dnnl.hpp>
-#include <omp.h>
 
 #include <map>
 #include <string>
 #include <vector>
 
 #include "caffe/util/dnnl_convolution.hpp"
+#include "caffe/util/dnnl_engine.hpp"
 
 namespace caffe {
-
-const dnnl::engine& DnnlEngine();
-
-/// While it lives, the calling thread does alone what it does by oneDNN.
-class DnnlAlone {
- public:
-  explicit DnnlAlone(bool alone = true) : former_(omp_get_max_threads()) {
-    if (alone) { omp_set_num_threads(1); }
-  }
-  ~DnnlAlone() { omp_set_num_threads(former_); }
-
- private:
-  const int former_;
-};
 
 /// Some rows of all maps of an image, plain, and in oneDNN's layout.
 struct DnnlRows {
@@ -61,9 +47,7 @@ struct DnnlConvolution::Plan {
   bool reads_top() const {
     return direction == BACKWARD_DATA || direction == BACKWARD_WEIGHTS;
   }
-  bool keeps_weights() const {  // their layout is costly to come by
-    return packed_weights.data.format_kind == dnnl_format_kind_wino;
-  }
+  bool is_winograd() const { return direction == FORWARD_WINOGRAD; }
 
   const Direction direction;
   const ConvolutionShape shape;
@@ -71,7 +55,7 @@ struct DnnlConvolution::Plan {
   bool usable, is_large, has_large_weights;  // large: worth waking threads for
 
   std::vector<DnnlStrip> strips;  // of one image, from above
-  dnnl::primitive convolution;    // of any strip
+  dnnl::primitive convolution;    // of any strip; none for Winograd
   std::string implementation;
   dnnl::memory::desc packed_bottom, packed_top, scratchpad;
   dnnl::memory::desc plain_weights, packed_weights, bias_values;
@@ -84,6 +68,7 @@ struct DnnlConvolution::Plan {
   bool IsSlow() const;
   int StripRows() const;
   void Make(int rows);
+  bool MakeWinograd(int rows);
   void Take(const dnnl::primitive_desc_base& made,
       const dnnl::primitive& primitive, int bottom, int top, int values);
   void Cut(int rows);

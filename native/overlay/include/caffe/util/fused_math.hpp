@@ -11,12 +11,20 @@
 
 #include "caffe/util/bf16_product.hpp"
 
+// A function compiled for AVX-512, AVX2 and plain CPUs; the fitting one is
+// chosen when the library is loaded. What it calls must be inlined.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define CAFFE_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define CAFFE_CLONES
+#endif
+#define CAFFE_INLINE inline __attribute__((always_inline))
+
 namespace caffe {
 
 // What the fused layers compute with on the CPU: products, and passes over a
 // channel's pixels ("plane") or over rows of a pixel's channels ("rows", NHWC).
-// The loops are compiled for AVX-512, AVX2 and plain CPUs; the fitting one is
-// chosen when the library is loaded. None of them starts threads.
+// None of them starts threads.
 
 /// Row-major C (m x n) = op(A) op(B) + beta C, op(A) being m x k. Within a
 /// parallel region it stays in the calling thread.
@@ -92,7 +100,7 @@ inline int FusedThread() {
 class FusedScratch {
  public:
   enum Use { ACTIVATION, BOTTLENECK, BOTTLENECK_DIFF, ACTIVATED, OUTPUT,
-      FILTERS, FILTERS_DIFF, SUMS, COLUMNS, USES };
+      FILTERS, FILTERS_DIFF, SUMS, COLUMNS, TILES, USES };
   template <typename Dtype>
   static Dtype* Get(Use use, size_t count) {
     return static_cast<Dtype*>(Bytes(use, count * sizeof(Dtype)));

@@ -6,6 +6,7 @@
 
 #include "caffe/common.hpp"
 #include "caffe/util/bf16_product.hpp"
+#include "caffe/util/winograd.hpp"
 
 #ifdef USE_DNNL
 #include <dnnl.hpp>
@@ -18,8 +19,9 @@ namespace caffe {
  *        rows (H x W x outputs), on the CPU.
  *
  * Forward takes a strip of an image at a time, so that the input need not be
- * stored whole. In general a product of patches and filters; in float and with
- * oneDNN its direct kernels.
+ * stored whole. In general a product of patches and filters; floats with
+ * oneDNN go through its direct kernels, and for prediction, where that wins,
+ * through Winograd's algorithm.
  */
 template <typename Dtype>
 class RowsConvolution {
@@ -28,8 +30,11 @@ class RowsConvolution {
       : num_(num), height_(height), width_(width), channels_(channels),
         outputs_(outputs) {}
 
-  /// Sets the filters (outputs x channels x 3 x 3) of the calls that follow.
-  void SetFilters(const Dtype* filters) { filters_ = filters; }
+  /// Sets the filters (outputs x channels x 3 x 3) of the calls that follow,
+  /// and whether these are for prediction.
+  void SetFilters(const Dtype* filters, bool predicts = false) {
+    filters_ = filters;
+  }
   /// From count + 2 image rows, the outer ones zero at an image's border, to
   /// `count` rows.
   void ForwardStrip(int count, const Dtype* x, Dtype* y);
@@ -50,7 +55,7 @@ template <>
 class RowsConvolution<float> {
  public:
   RowsConvolution(int num, int height, int width, int channels, int outputs);
-  void SetFilters(const float* filters);
+  void SetFilters(const float* filters, bool predicts = false);
   void ForwardStrip(int count, const float* x, float* y);
   void ForwardStrip(int count, const Bf16* x, float* y);
   void BackwardData(const float* dy, float* dx);
@@ -74,11 +79,13 @@ class RowsConvolution<float> {
   void Strip(int count, const void* x, Type type, float* y);
 
   const int num_, height_, width_, channels_, outputs_;
+  const bool winograd_wins_;
   const float* filters_;
-  dnnl::engine engine_;
   dnnl::stream stream_;
   std::map<std::pair<int, Type>, Primitive> strips_;
   shared_ptr<Primitive> data_, weights_;
+  Winograd winograd_;
+  bool use_winograd_;  // for these filters
 };
 #endif  // USE_DNNL
 

@@ -123,13 +123,15 @@ bool DenseBlockLayer<Dtype>::Learns(int unit, int first) {
       || this->param_propagate_down_[blob + 4];
 }
 
-// Image rows whose bottleneck fills the cores' second caches.
+// Image rows whose bottleneck fills the cores' second caches; whole blocks of
+// Winograd's algorithm.
 template <typename Dtype>
 int DenseBlockLayer<Dtype>::StripRows(size_t value_size) const {
   const size_t kCache = size_t(3) << 20;
   const size_t row = static_cast<size_t>(width_) * bottleneck_ * value_size;
   const int fit = static_cast<int>(std::min<size_t>(kCache / row, height_));
-  return std::max(4, fit - 2);
+  const int block = Winograd::BlockRows(width_);
+  return std::max(block, (fit - 2) / block * block);
 }
 
 template <typename Dtype>
@@ -183,7 +185,7 @@ void DenseBlockLayer<Dtype>::ForwardByKept(int unit, Dtype* features) {
       folded[k * width + c] = scale[k] * filters[k * width + c];
     }
   }
-  convolution_->SetFilters(Filters(unit, kFilters2));
+  convolution_->SetFilters(Filters(unit, kFilters2), this->phase_ == TEST);
   std::shared_ptr<Bf16Product> bf16;
   if (this->phase_ == TEST) {
     bf16 = MakeBf16Product(width, bottleneck_, &folded[0]);

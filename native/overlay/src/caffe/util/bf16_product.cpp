@@ -7,6 +7,7 @@
 #include "glog/logging.h"
 
 #include "caffe/util/bf16_product.hpp"
+#include "caffe/util/dnnl_engine.hpp"
 
 namespace caffe {
 
@@ -31,17 +32,19 @@ bool SetPredictionBf16(bool on) {
 
 bool PredictionBf16() { return prediction_bf16; }
 
+bool HasBf16Tiles() {
+#if defined(USE_DNNL) && defined(__x86_64__)
+  return __builtin_cpu_supports("amx-bf16");
+#else
+  return false;
+#endif
+}
+
 #ifdef USE_DNNL
 
 using dnnl::memory;
 
 namespace {
-
-const dnnl::engine& Engine() {
-  static const dnnl::engine* engine =
-      new dnnl::engine(dnnl::engine::kind::cpu, 0);
-  return *engine;
-}
 
 memory::desc Matrix(int rows, int columns, memory::data_type type,
     ptrdiff_t lead) {
@@ -69,20 +72,19 @@ const Made& Make(int pixels, int channels, int outputs, ptrdiff_t lead) {
   dnnl::matmul::primitive_desc desc;
   if (lead == 0) {
     dnnl::post_ops relu;
-    relu.append_eltwise(1.f, dnnl::algorithm::eltwise_relu, 0.f, 0.f);
+    relu.append_eltwise(dnnl::algorithm::eltwise_relu, 0.f, 0.f);
     attr.set_post_ops(relu);
-    desc = dnnl::matmul::primitive_desc(dnnl::matmul::desc(
+    desc = dnnl::matmul::primitive_desc(DnnlEngine(),
         memory::desc({pixels, channels}, bf16, memory::dims({1, pixels})),
         memory::desc({channels, outputs}, bf16, memory::format_tag::any),
         memory::desc({1, outputs}, memory::data_type::f32,
             memory::format_tag::ab),
-        Matrix(pixels, outputs, bf16, outputs)), attr, Engine());
+        Matrix(pixels, outputs, bf16, outputs), attr);
   } else {
-    desc = dnnl::matmul::primitive_desc(dnnl::matmul::desc(
+    desc = dnnl::matmul::primitive_desc(DnnlEngine(),
         Matrix(outputs, channels, bf16, channels),
         Matrix(channels, pixels, bf16, pixels),
-        Matrix(outputs, pixels, memory::data_type::f32, lead)), attr,
-        Engine());
+        Matrix(outputs, pixels, memory::data_type::f32, lead), attr);
   }
   const Made one = {desc, dnnl::matmul(desc)};
   return made->insert(std::make_pair(key, one)).first->second;
@@ -90,16 +92,14 @@ const Made& Make(int pixels, int channels, int outputs, ptrdiff_t lead) {
 
 void Run(const Made& one, const void* a, const memory::desc& b_desc,
     const void* b, const float* bias, void* y) {
-  dnnl::stream stream(Engine());
+  dnnl::stream stream(DnnlEngine());
   std::unordered_map<int, memory> arguments = {
-      {DNNL_ARG_SRC, memory(one.desc.src_desc(), Engine(),
-          const_cast<void*>(a))},
-      {DNNL_ARG_WEIGHTS, memory(b_desc, Engine(), const_cast<void*>(b))},
-      {DNNL_ARG_DST, memory(one.desc.dst_desc(), Engine(), y)},
-      {DNNL_ARG_SCRATCHPAD, memory(one.desc.scratchpad_desc(), Engine())}};
+      {DNNL_ARG_SRC, DnnlMemory(one.desc.src_desc(), a)},
+      {DNNL_ARG_WEIGHTS, DnnlMemory(b_desc, b)},
+      {DNNL_ARG_DST, DnnlMemory(one.desc.dst_desc(), y)},
+      {DNNL_ARG_SCRATCHPAD, memory(one.desc.scratchpad_desc(), DnnlEngine())}};
   if (bias) {
-    arguments.insert({DNNL_ARG_BIAS, memory(one.desc.bias_desc(), Engine(),
-        const_cast<float*>(bias))});
+    arguments.insert({DNNL_ARG_BIAS, DnnlMemory(one.desc.bias_desc(), bias)});
   }
   one.product.execute(stream, arguments);
   stream.wait();
@@ -110,10 +110,10 @@ void Run(const Made& one, const void* a, const memory::desc& b_desc,
 Bf16Product::Bf16Product(int channels, int outputs, const float* filters)
     : channels_(channels), outputs_(outputs),
       plain_(Matrix(outputs, channels, memory::data_type::bf16, channels),
-          Engine()) {
-  memory given(Matrix(outputs, channels, memory::data_type::f32, channels),
-      Engine(), const_cast<float*>(filters));
-  dnnl::stream stream(Engine());
+          DnnlEngine()) {
+  memory given = DnnlMemory(Matrix(outputs, channels, memory::data_type::f32,
+      channels), filters);
+  dnnl::stream stream(DnnlEngine());
   dnnl::reorder(given, plain_).execute(stream, given, plain_);
   stream.wait();
 }
@@ -121,10 +121,10 @@ Bf16Product::Bf16Product(int channels, int outputs, const float* filters)
 void Bf16Product::Prepare(int pixels, ptrdiff_t lead) {
   const Made& one = Make(pixels, channels_, outputs_, lead);
   if (lead || filters_.count(pixels)) { return; }
-  memory liked(one.desc.weights_desc(), Engine());
+  memory liked(one.desc.weights_desc(), DnnlEngine());
   memory turned(memory::desc({channels_, outputs_}, memory::data_type::bf16,
-      memory::dims({1, channels_})), Engine(), plain_.get_data_handle());
-  dnnl::stream stream(Engine());
+      memory::dims({1, channels_})), DnnlEngine(), plain_.get_data_handle());
+  dnnl::stream stream(DnnlEngine());
   dnnl::reorder(turned, liked).execute(stream, turned, liked);
   stream.wait();
   filters_[pixels] = liked;

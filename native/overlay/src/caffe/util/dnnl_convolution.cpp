@@ -15,6 +15,7 @@
 
 #include "caffe/common.hpp"
 #include "caffe/util/dnnl_convolution_plan.hpp"
+#include "caffe/util/dnnl_engine.hpp"
 
 namespace caffe {
 
@@ -47,14 +48,10 @@ class Scratch {
 
 thread_local Scratch strip_scratch, weights_scratch;
 
-memory Wrap(const memory::desc& desc, const void* data) {
-  return memory(desc, DnnlEngine(), const_cast<void*>(data));
-}
-
 void Pack(const dnnl::reorder& reorder, const memory::desc& from,
     const void* source, const memory::desc& to, void* target) {
   dnnl::stream stream(DnnlEngine());
-  memory in = Wrap(from, source), out = Wrap(to, target);
+  memory in = DnnlMemory(from, source), out = DnnlMemory(to, target);
   reorder.execute(stream, in, out);
 }
 
@@ -62,13 +59,13 @@ void Pack(const dnnl::reorder& reorder, const memory::desc& from,
 /// the other rows become 0, or out of it.
 void Copy(const DnnlPart& part, bool into, const float* image, int width,
     const memory::desc& whole, char* packed) {
-  if (into && part.count < whole.dims()[2]) {
+  if (into && part.count < whole.get_dims()[2]) {
     memset(packed, 0, whole.get_size());  // NOLINT(caffe/alt_fn)
   }
   if (part.count == 0) { return; }
   image += static_cast<size_t>(part.row) * width;
-  packed += part.at * whole.data.format_desc.blocking.strides[2]
-      * sizeof(float);
+  packed += part.at * whole.get_strides()[2]
+      * dnnl::memory::data_type_size(whole.get_data_type());
   const DnnlRows& rows = *part.rows;
   if (into) {
     Pack(rows.copy, rows.plain, image, rows.packed, packed);
@@ -137,14 +134,23 @@ void DnnlConvolution::Convolve(const DnnlStrip& strip, const float* bottom,
   if (plan.reads_top()) {
     Copy(strip.top, true, top, top_width, plan.packed_top, packed_top);
   }
-  Arguments all = rest;
-  all[plan.reads_bottom() ? DNNL_ARG_SRC : DNNL_ARG_DIFF_SRC] =
-      Wrap(plan.packed_bottom, scratch);
-  all[plan.reads_top() ? DNNL_ARG_DIFF_DST : DNNL_ARG_DST] =
-      Wrap(plan.packed_top, packed_top);
-  all[DNNL_ARG_SCRATCHPAD] = Wrap(plan.scratchpad, scratch + plan.own_at);
-  dnnl::stream stream(DnnlEngine());
-  plan.convolution.execute(stream, all);
+  if (plan.is_winograd()) {
+    const auto bias = rest.find(DNNL_ARG_BIAS);
+    winograd_->Convolve(plan.packed_top.get_dims()[2], width, plan.shape.pad[1],
+        reinterpret_cast<const float*>(scratch), bias == rest.end() ? NULL
+        : static_cast<const float*>(bias->second.get_data_handle()),
+        reinterpret_cast<float*>(packed_top));
+  } else {
+    Arguments all = rest;
+    all[plan.reads_bottom() ? DNNL_ARG_SRC : DNNL_ARG_DIFF_SRC] =
+        DnnlMemory(plan.packed_bottom, scratch);
+    all[plan.reads_top() ? DNNL_ARG_DIFF_DST : DNNL_ARG_DST] =
+        DnnlMemory(plan.packed_top, packed_top);
+    all[DNNL_ARG_SCRATCHPAD] = DnnlMemory(plan.scratchpad,
+        scratch + plan.own_at);
+    dnnl::stream stream(DnnlEngine());
+    plan.convolution.execute(stream, all);
+  }
   if (!plan.reads_bottom()) {
     Copy(strip.bottom, false, bottom, width, plan.packed_bottom, scratch);
   }
@@ -174,21 +180,21 @@ void DnnlConvolution::ConvolveAll(const float* bottom, const float* top,
 void DnnlConvolution::Forward(const float* bottom, const float* weights,
     const float* bias, float* top) {
   Arguments rest;
-  if (plan_->keeps_weights()) {
-    const size_t size = plan_->packed_weights.get_size() / sizeof(float);
+  if (plan_->is_winograd()) {
     const uint64_t sum = Checksum(weights,
         plan_->plain_weights.get_size() / sizeof(float));
-    if (winograd_.size() != size || winograd_of_ != sum) {
-      winograd_.resize(size);
-      Pack(plan_->weights, plan_->plain_weights, weights,
-          plan_->packed_weights, winograd_.data());
+    if (!winograd_ || winograd_of_ != sum) {
+      winograd_.reset(new Winograd(plan_->shape.channels,
+          plan_->shape.outputs));
+      winograd_->SetFilters(weights);
       winograd_of_ = sum;
     }
-    rest[DNNL_ARG_WEIGHTS] = Wrap(plan_->packed_weights, winograd_.data());
   } else {
     rest[DNNL_ARG_WEIGHTS] = PackedWeights(weights);
   }
-  if (plan_->bias) { rest[DNNL_ARG_BIAS] = Wrap(plan_->bias_values, bias); }
+  if (plan_->bias) {
+    rest[DNNL_ARG_BIAS] = DnnlMemory(plan_->bias_values, bias);
+  }
   ConvolveAll(bottom, top, rest);
 }
 
@@ -205,7 +211,7 @@ dnnl::memory DnnlConvolution::PackedWeights(const float* weights) const {
   char* packed = weights_scratch.Get(plan_->packed_weights.get_size());
   Pack(plan_->weights, plan_->plain_weights, weights, plan_->packed_weights,
       packed);
-  return Wrap(plan_->packed_weights, packed);
+  return DnnlMemory(plan_->packed_weights, packed);
 }
 
 void DnnlConvolution::BackwardWeights(const float* bottom,
@@ -225,7 +231,7 @@ void DnnlConvolution::BackwardWeights(const float* bottom,
       float* to = sum ? gradient : reinterpret_cast<float*>(scratch
           + plan.sum_at);
       Arguments rest;
-      rest[DNNL_ARG_DIFF_WEIGHTS] = Wrap(plan.packed_weights, to);
+      rest[DNNL_ARG_DIFF_WEIGHTS] = DnnlMemory(plan.packed_weights, to);
       Convolve(plan.strips[i % per_image],
           bottom + i / per_image * plan.bottom_size(),
           top_diff + i / per_image * plan.top_size(), rest, scratch);

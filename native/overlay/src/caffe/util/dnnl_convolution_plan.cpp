@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <string>
 
+#include "caffe/util/winograd.hpp"
+
 namespace caffe {
 
 using dnnl::memory;
@@ -17,15 +19,13 @@ namespace {
 // strip by strip, so there fewer are better.
 const size_t kStripBytes = 4 << 20;
 const size_t kGradientStripBytes = 16 << 20;
-const int kWinogradTile = 4;  // rows that Winograd computes at once
 const int64_t kLargeProducts = 1 << 20;
 const int64_t kLargeWeights = 1 << 16;
-const int64_t kLargeImage = 90 * 90;
 
 int CeilDiv(int a, int b) { return (a + b - 1) / b; }
 
-memory::desc Any(const Dims& dims) {
-  return memory::desc(dims, memory::data_type::f32, memory::format_tag::any);
+memory::desc Any(const Dims& dims, memory::data_type type) {
+  return memory::desc(dims, type, memory::format_tag::any);
 }
 
 dnnl::reorder Reorder(const memory::desc& from, const memory::desc& to) {
@@ -36,11 +36,6 @@ dnnl::reorder Reorder(const memory::desc& from, const memory::desc& to) {
 size_t Aligned(size_t size) { return (size + 63) / 64 * 64; }
 
 }  // namespace
-
-const dnnl::engine& DnnlEngine() {
-  static const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
-  return engine;
-}
 
 DnnlConvolution::Plan::Plan(Direction direction, const ConvolutionShape& shape,
     bool bias)
@@ -61,13 +56,17 @@ DnnlConvolution::Plan::Plan(Direction direction, const ConvolutionShape& shape,
   }
   try {
     const int rows = StripRows();
-    Make(rows);
-    if (IsSlow()) { return; }
+    if (is_winograd()) {
+      if (!MakeWinograd(rows)) { return; }
+    } else {
+      Make(rows);
+      if (IsSlow()) { return; }
+      const DnnlAlone alone(!has_large_weights);
+      weights = direction == BACKWARD_WEIGHTS
+          ? Reorder(packed_weights, plain_weights)
+          : Reorder(plain_weights, packed_weights);
+    }
     Cut(rows);
-    const DnnlAlone alone(!has_large_weights);
-    weights = direction == BACKWARD_WEIGHTS
-        ? Reorder(packed_weights, plain_weights)
-        : Reorder(plain_weights, packed_weights);
     LayOut();
     usable = true;
   } catch (const dnnl::error& error) {
@@ -75,13 +74,10 @@ DnnlConvolution::Plan::Plan(Direction direction, const ConvolutionShape& shape,
   }
 }
 
-/// Whether Caffe's own engine or direct convolution does better.
+/// Whether Caffe's own engine does better.
 bool DnnlConvolution::Plan::IsSlow() const {
-  if (implementation.find("ref") == 0
-      || implementation.find("gemm") != std::string::npos) { return true; }
-  // Weights that each strip transforms anew pay off on large images alone.
-  return direction == FORWARD_WINOGRAD && !keeps_weights()
-      && static_cast<int64_t>(shape.out[0]) * shape.out[1] < kLargeImage;
+  return implementation.find("ref") == 0
+      || implementation.find("gemm") != std::string::npos;
 }
 
 /// Rows of top (of bottom for BACKWARD_DATA) that a strip has.
@@ -89,7 +85,7 @@ int DnnlConvolution::Plan::StripRows() const {
   const ConvolutionShape& s = shape;
   const bool data = direction == BACKWARD_DATA;
   const int height = data ? s.in[0] + s.pad[0] : s.out[0];
-  const int step = direction == FORWARD_WINOGRAD ? kWinogradTile
+  const int step = is_winograd() ? Winograd::BlockRows(s.out[1])
       : data ? s.stride[0] : 1;
   const size_t row = sizeof(float) * (static_cast<size_t>(s.outputs) * s.out[1]
       + static_cast<size_t>(s.channels) * s.in[1]
@@ -132,50 +128,62 @@ void DnnlConvolution::Plan::Make(int rows) {
   const Dims strides = {stride, s.stride[1]};
   const Dims dilation = {s.dilation[0] - 1, s.dilation[1] - 1};
   const Dims before = {above, s.pad[1]}, after = {below, std::max(right, 0)};
-  const memory::desc bottom = Any(Dims{1, s.channels, strip_rows_[0], s.in[1]});
-  const memory::desc top = Any(Dims{1, s.outputs, strip_rows_[1], s.out[1]});
-  const memory::desc values = Any(plain_weights.dims());
-  const dnnl::algorithm how = direction == FORWARD_WINOGRAD
-      ? dnnl::algorithm::convolution_winograd
-      : dnnl::algorithm::convolution_direct;
+  const memory::data_type f32 = memory::data_type::f32;
+  const memory::data_type type = direction == FORWARD_BF16
+      ? memory::data_type::bf16 : f32;
+  const memory::desc bottom = Any(Dims{1, s.channels, strip_rows_[0], s.in[1]},
+      type);
+  const memory::desc top = Any(Dims{1, s.outputs, strip_rows_[1], s.out[1]},
+      f32);
+  const memory::desc values = Any(plain_weights.get_dims(), type);
+  const dnnl::algorithm how = dnnl::algorithm::convolution_direct;
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   typedef dnnl::convolution_forward Forward;
-  const auto forward = [&](dnnl::prop_kind purpose) {
-    return Forward::primitive_desc(bias
-        ? Forward::desc(purpose, how, bottom, values, bias_values, top, strides,
-            dilation, before, after)
-        : Forward::desc(purpose, how, bottom, values, top, strides, dilation,
-            before, after), attributes, DnnlEngine());
-  };
-  if (direction == FORWARD_WINOGRAD) {
-    // For inference it takes transformed weights, which we keep; but for few
-    // outputs it prefers the slower F(2x2, 3x3) there.
-    const Forward::primitive_desc fixed =
-        forward(dnnl::prop_kind::forward_inference);
-    if (std::string(fixed.impl_info_str()).find("2x3") == std::string::npos) {
-      Take(fixed, Forward(fixed), DNNL_ARG_SRC, DNNL_ARG_DST, DNNL_ARG_WEIGHTS);
-      return;
-    }
-  }
   // Direct code for inference is of a layout that costs more to come by.
-  const Forward::primitive_desc pass =
-      forward(dnnl::prop_kind::forward_training);
+  const dnnl::prop_kind purpose = dnnl::prop_kind::forward_training;
+  const Forward::primitive_desc pass = bias
+      ? Forward::primitive_desc(DnnlEngine(), purpose, how, bottom, values,
+          bias_values, top, strides, dilation, before, after, attributes)
+      : Forward::primitive_desc(DnnlEngine(), purpose, how, bottom, values,
+          top, strides, dilation, before, after, attributes);
   if (direction == BACKWARD_DATA) {
     typedef dnnl::convolution_backward_data Backward;
-    const Backward::primitive_desc back(Backward::desc(how, bottom, values, top,
-        strides, dilation, before, after), attributes, DnnlEngine(), pass);
+    const Backward::primitive_desc back(DnnlEngine(), how, bottom, values, top,
+        strides, dilation, before, after, pass, attributes);
     Take(back, Backward(back), DNNL_ARG_DIFF_SRC, DNNL_ARG_DIFF_DST,
         DNNL_ARG_WEIGHTS);
   } else if (direction == BACKWARD_WEIGHTS) {
     typedef dnnl::convolution_backward_weights Backward;
-    const Backward::primitive_desc back(Backward::desc(how, bottom, values, top,
-        strides, dilation, before, after), attributes, DnnlEngine(), pass);
+    const Backward::primitive_desc back(DnnlEngine(), how, bottom, values, top,
+        strides, dilation, before, after, pass, attributes);
     Take(back, Backward(back), DNNL_ARG_SRC, DNNL_ARG_DIFF_DST,
         DNNL_ARG_DIFF_WEIGHTS);
   } else {
     Take(pass, Forward(pass), DNNL_ARG_SRC, DNNL_ARG_DST, DNNL_ARG_WEIGHTS);
   }
+}
+
+/// Strips of rows as Winograd's algorithm reads and gives them; false where it
+/// is not for this convolution, or would not pay.
+bool DnnlConvolution::Plan::MakeWinograd(int rows) {
+  const ConvolutionShape& s = shape;
+  for (int i = 0; i < 2; ++i) {
+    if (s.kernel[i] != 3 || s.stride[i] != 1 || s.dilation[i] != 1) {
+      return false;
+    }
+  }
+  if (s.group != 1 || !Winograd::Wins(s.channels, s.outputs, s.out[0],
+      s.out[1])) { return false; }
+  implementation = "winograd";
+  strip_rows_[0] = rows + 2;
+  strip_rows_[1] = rows;
+  const auto nhwc = memory::format_tag::nhwc;
+  packed_bottom = memory::desc(Dims{1, s.channels, rows + 2, s.in[1]},
+      memory::data_type::f32, nhwc);
+  packed_top = memory::desc(Dims{1, s.outputs, rows, s.out[1]},
+      memory::data_type::f32, nhwc);
+  return true;
 }
 
 void DnnlConvolution::Plan::Take(const dnnl::primitive_desc_base& made,
@@ -217,7 +225,7 @@ DnnlPart DnnlConvolution::Plan::Part(bool is_top, int row, int count) {
   const int n = std::min(row + count, size[0]) - from;
   if (n <= 0) { return DnnlPart{0, 0, 0, NULL}; }
   DnnlRows& rows = rows_[is_top][n];
-  if (!rows.plain) {
+  if (rows.plain.is_zero()) {
     const Dims dims = {1, maps, n, size[1]};
     const int64_t map = static_cast<int64_t>(size[0]) * size[1];
     rows.plain = memory::desc(dims, memory::data_type::f32,

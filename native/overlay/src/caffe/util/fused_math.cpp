@@ -14,13 +14,6 @@
 #include "caffe/util/fused_math.hpp"
 #include "caffe/util/mkl_alternate.hpp"
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define CAFFE_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define CAFFE_CLONES
-#endif
-#define CAFFE_INLINE inline __attribute__((always_inline))
-
 namespace caffe {
 
 void FusedGemm(bool trans_a, bool trans_b, int m, int n, int k,

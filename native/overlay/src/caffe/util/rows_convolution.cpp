@@ -2,6 +2,7 @@
 #include <cstring>
 #include <vector>
 
+#include "caffe/util/dnnl_engine.hpp"
 #include "caffe/util/fused_math.hpp"
 #include "caffe/util/rows_convolution.hpp"
 
@@ -122,11 +123,15 @@ using dnnl::memory;
 RowsConvolution<float>::RowsConvolution(int num, int height, int width,
     int channels, int outputs)
     : num_(num), height_(height), width_(width), channels_(channels),
-      outputs_(outputs), filters_(NULL), engine_(dnnl::engine::kind::cpu, 0),
-      stream_(engine_) {}
+      outputs_(outputs),
+      winograd_wins_(Winograd::Wins(channels, outputs, height, width)),
+      filters_(NULL), stream_(DnnlEngine()), winograd_(channels, outputs),
+      use_winograd_(false) {}
 
-void RowsConvolution<float>::SetFilters(const float* filters) {
+void RowsConvolution<float>::SetFilters(const float* filters, bool predicts) {
   filters_ = filters;
+  use_winograd_ = predicts && winograd_wins_;
+  if (use_winograd_) { winograd_.SetFilters(filters); }
   for (auto& strip : strips_) { strip.second.current = false; }
   if (data_) { data_->current = false; }
 }
@@ -144,19 +149,17 @@ memory::desc RowsConvolution<float>::Filters(memory::format_tag tag,
 
 dnnl::convolution_forward::primitive_desc RowsConvolution<float>::Forward(
     int num, int height, int pad, dnnl::prop_kind kind, Type type) const {
-  const dnnl::convolution_forward::desc desc(kind,
+  return dnnl::convolution_forward::primitive_desc(DnnlEngine(), kind,
       dnnl::algorithm::convolution_direct, Rows(num, height + 2 - 2 * pad,
       channels_, type), Filters(memory::format_tag::any, type),
       Rows(num, height, outputs_), {1, 1}, {pad, 1}, {pad, 1});
-  return dnnl::convolution_forward::primitive_desc(desc, engine_);
 }
 
 // Brings the filters that were set into the primitive's layout.
 RowsConvolution<float>::Primitive* RowsConvolution<float>::Use(
     Primitive* primitive) {
   if (!primitive->current) {
-    memory plain(Filters(memory::format_tag::oihw), engine_,
-        const_cast<float*>(filters_));
+    memory plain = DnnlMemory(Filters(memory::format_tag::oihw), filters_);
     dnnl::reorder(plain, primitive->filters).execute(stream_, plain,
         primitive->filters);
     primitive->current = true;
@@ -166,7 +169,11 @@ RowsConvolution<float>::Primitive* RowsConvolution<float>::Use(
 
 void RowsConvolution<float>::ForwardStrip(int count, const float* x,
     float* y) {
-  Strip(count, x, Type::f32, y);
+  if (use_winograd_) {
+    winograd_.Convolve(count, width_, 1, x, NULL, y);
+  } else {
+    Strip(count, x, Type::f32, y);
+  }
 }
 
 void RowsConvolution<float>::ForwardStrip(int count, const Bf16* x,
@@ -182,14 +189,14 @@ void RowsConvolution<float>::Strip(int count, const void* x, Type type,
     const auto desc = Forward(1, count, 0, dnnl::prop_kind::forward_inference,
         type);
     const Primitive made = {dnnl::convolution_forward(desc), desc.src_desc(),
-        desc.dst_desc(), memory(desc.weights_desc(), engine_), false};
+        desc.dst_desc(), memory(desc.weights_desc(), DnnlEngine()), false};
     found = strips_.insert(std::make_pair(key, made)).first;
   }
   Primitive* strip = Use(&found->second);
   strip->primitive.execute(stream_, {
-      {DNNL_ARG_SRC, memory(strip->x, engine_, const_cast<void*>(x))},
+      {DNNL_ARG_SRC, DnnlMemory(strip->x, x)},
       {DNNL_ARG_WEIGHTS, strip->filters},
-      {DNNL_ARG_DST, memory(strip->y, engine_, y)}});
+      {DNNL_ARG_DST, DnnlMemory(strip->y, y)}});
   stream_.wait();
 }
 
@@ -197,23 +204,21 @@ void RowsConvolution<float>::BackwardData(const float* dy, float* dx) {
   if (!data_) {
     const auto forward = Forward(num_, height_, 1,
         dnnl::prop_kind::forward_training);
-    const dnnl::convolution_backward_data::desc desc(
+    const dnnl::convolution_backward_data::primitive_desc data(DnnlEngine(),
         dnnl::algorithm::convolution_direct, Rows(num_, height_, channels_),
         Filters(memory::format_tag::any), Rows(num_, height_, outputs_),
-        {1, 1}, {1, 1}, {1, 1});
-    const dnnl::convolution_backward_data::primitive_desc data(desc, engine_,
-        forward);
+        {1, 1}, {1, 1}, {1, 1}, forward);
     data_.reset(new Primitive);
     data_->primitive = dnnl::convolution_backward_data(data);
     data_->x = data.diff_src_desc();
     data_->y = data.diff_dst_desc();
-    data_->filters = memory(data.weights_desc(), engine_);
+    data_->filters = memory(data.weights_desc(), DnnlEngine());
     data_->current = false;
   }
   Use(data_.get())->primitive.execute(stream_, {
-      {DNNL_ARG_DIFF_DST, memory(data_->y, engine_, const_cast<float*>(dy))},
+      {DNNL_ARG_DIFF_DST, DnnlMemory(data_->y, dy)},
       {DNNL_ARG_WEIGHTS, data_->filters},
-      {DNNL_ARG_DIFF_SRC, memory(data_->x, engine_, dx)}});
+      {DNNL_ARG_DIFF_SRC, DnnlMemory(data_->x, dx)}});
   stream_.wait();
 }
 
@@ -222,26 +227,23 @@ void RowsConvolution<float>::BackwardFilters(const float* x, const float* dy,
   if (!weights_) {
     const auto forward = Forward(num_, height_, 1,
         dnnl::prop_kind::forward_training);
-    const dnnl::convolution_backward_weights::desc desc(
-        dnnl::algorithm::convolution_direct, Rows(num_, height_, channels_),
-        Filters(memory::format_tag::any), Rows(num_, height_, outputs_),
-        {1, 1}, {1, 1}, {1, 1});
-    const dnnl::convolution_backward_weights::primitive_desc weights(desc,
-        engine_, forward);
+    const dnnl::convolution_backward_weights::primitive_desc weights(
+        DnnlEngine(), dnnl::algorithm::convolution_direct,
+        Rows(num_, height_, channels_), Filters(memory::format_tag::any),
+        Rows(num_, height_, outputs_), {1, 1}, {1, 1}, {1, 1}, forward);
     weights_.reset(new Primitive);
     weights_->primitive = dnnl::convolution_backward_weights(weights);
     weights_->x = weights.src_desc();
     weights_->y = weights.diff_dst_desc();
-    weights_->filters = memory(weights.diff_weights_desc(), engine_);
+    weights_->filters = memory(weights.diff_weights_desc(), DnnlEngine());
   }
   weights_->primitive.execute(stream_, {
-      {DNNL_ARG_SRC, memory(weights_->x, engine_, const_cast<float*>(x))},
-      {DNNL_ARG_DIFF_DST, memory(weights_->y, engine_,
-          const_cast<float*>(dy))},
+      {DNNL_ARG_SRC, DnnlMemory(weights_->x, x)},
+      {DNNL_ARG_DIFF_DST, DnnlMemory(weights_->y, dy)},
       {DNNL_ARG_DIFF_WEIGHTS, weights_->filters}});
   const size_t count = static_cast<size_t>(outputs_) * channels_ * kTaps;
   float* sums = FusedScratch::Get<float>(FusedScratch::FILTERS, count);
-  memory plain(Filters(memory::format_tag::oihw), engine_, sums);
+  memory plain = DnnlMemory(Filters(memory::format_tag::oihw), sums);
   dnnl::reorder(weights_->filters, plain).execute(stream_, weights_->filters,
       plain);
   stream_.wait();
