@@ -147,7 +147,7 @@ def test_patches_are_numbered_say_what_they_are_for_and_carry_context():
     assert [int(patch.name[:2]) for patch in patches] == list(range(1, len(patches) + 1))
     for patch in patches:
         purpose, body = patch.read_text().split("\n--- a/", 1)
-        assert re.match(r"[A-Z].*[.:]", purpose, re.S), patch.name
+        assert re.match(r"\w.*[.:]", purpose, re.S), patch.name
         assert [line for line in body.splitlines() if line.startswith(" ")], patch.name
 
 

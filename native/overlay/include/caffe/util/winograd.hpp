@@ -23,11 +23,8 @@ namespace caffe {
  */
 class Winograd {
  public:
-  /// Whether there is vector code for so many channels and outputs.
-  static bool Takes(int channels, int outputs) {
-    return channels % kLanes == 0 && outputs % kLanes == 0;
-  }
   /// Whether it takes less time than direct convolution of such an image.
+  /// Both numbers of channels must be multiples of 16, or it is not possible.
   static bool Wins(int channels, int outputs, int height, int width);
 
   Winograd(int channels, int outputs) : channels_(channels),

@@ -1,3 +1,5 @@
+#include <stdint.h>
+
 #include <algorithm>
 #include <cstddef>
 
@@ -213,8 +215,13 @@ void Winograd::Convolve(int height, int width, int pad, const float* x,
   }
 }
 
+// As measured beside oneDNN's direct convolution with AVX2: 0.4 to 0.7 of its
+// time from 65 x 65 on, as much at 33 x 33, and more for few channels.
 bool Winograd::Wins(int channels, int outputs, int height, int width) {
-  return Takes(channels, outputs);
+  const int64_t kLeastFilters = 64 * 64, kLeastPixels = 48 * 48;
+  return channels % kLanes == 0 && outputs % kLanes == 0
+      && static_cast<int64_t>(channels) * outputs >= kLeastFilters
+      && static_cast<int64_t>(height) * width >= kLeastPixels;
 }
 
 }  // namespace caffe
