@@ -3,7 +3,7 @@
 #
 #   requirements/venv.sh
 #
-# It is kept while it is newer than what it is made of; one whose making was cut short is made anew.
+# It is kept while the list stays as it is; one whose making was cut short is made anew.
 #
 #   PYTHON3  the distribution's own Python (default /usr/bin/python3), for which Boost.Python is built
 set -euo pipefail
@@ -14,7 +14,8 @@ needs=1500    # MB
 
 die() { echo "venv: $1" >&2; exit "${2:-1}"; }
 
-is_made() { [[ $venv/.ready -nt $here/locked.txt && $venv/.ready -nt $here/venv.sh ]]; }
+list=$(sha256sum <"$here/locked.txt")
+is_made() { [[ $(cat "$venv/.ready" 2>/dev/null) == "$list" ]]; }
 is_made && exit 0
 
 "$here/../native/packages.sh" "$here/../native/packages/python.txt"
@@ -42,4 +43,4 @@ log=$venv/pip.log
     -r "$here/locked.txt" >"$log" 2>&1 ||
     die "pip: $(grep '^ERROR' "$log" | tail -n 1 || tail -n 1 "$log") (its whole output: $log)"
 rm "$log"
-touch "$venv/.ready"
+echo "$list" >"$venv/.ready"
