@@ -197,6 +197,7 @@ def test_a_bad_parameter_ends_in_a_message_with_the_layers_name(tmp_path, param,
     assert f"Interp layer 'enlarge': {words}" in done.stderr
 
 
+@pytest.mark.timeout(1200)  # a busy machine takes long
 def test_caffes_own_tests_of_our_layers_pass():
     sources = [path.read_text() for path in (ROOT / "native" / "overlay").rglob("test_*.cpp")]
     if not has_onednn():
