@@ -15,20 +15,7 @@ namespace {
 
 bool prediction_bf16 = false;
 
-bool HasBf16() {
-#if defined(USE_DNNL) && defined(__x86_64__)
-  return __builtin_cpu_supports("avx512bf16");
-#else
-  return false;
-#endif
-}
-
 }  // namespace
-
-bool SetPredictionBf16(bool on) {
-  prediction_bf16 = on && HasBf16();
-  return prediction_bf16;
-}
 
 bool PredictionBf16() { return prediction_bf16; }
 
@@ -105,7 +92,38 @@ void Run(const Made& one, const void* a, const memory::desc& b_desc,
   stream.wait();
 }
 
+/// Whether the CPU has instructions for bfloat16, and oneDNN what nets do with
+/// them: both products, and a convolution that gives floats.
+bool HasBf16() {
+#ifdef __x86_64__
+  if (!__builtin_cpu_supports("avx512bf16")) { return false; }
+#else
+  return false;
+#endif
+  try {
+    Make(64, 64, 64, 0);
+    Make(64, 64, 64, 64);
+    const auto nhwc = memory::format_tag::nhwc, any = memory::format_tag::any;
+    const auto bf16 = memory::data_type::bf16, f32 = memory::data_type::f32;
+    dnnl::convolution_forward::primitive_desc(DnnlEngine(),
+        dnnl::prop_kind::forward_inference,
+        dnnl::algorithm::convolution_direct,
+        memory::desc({1, 64, 10, 10}, bf16, nhwc),
+        memory::desc({32, 64, 3, 3}, bf16, any),
+        memory::desc({1, 32, 8, 10}, f32, nhwc), {1, 1}, {0, 1}, {0, 1});
+    return true;
+  } catch (const dnnl::error& error) {
+    LOG(WARNING) << "oneDNN has no bfloat16 for this CPU: " << error.what();
+    return false;
+  }
+}
+
 }  // namespace
+
+bool SetPredictionBf16(bool on) {
+  prediction_bf16 = on && HasBf16();
+  return prediction_bf16;
+}
 
 Bf16Product::Bf16Product(int channels, int outputs, const float* filters)
     : channels_(channels), outputs_(outputs),
@@ -144,6 +162,10 @@ void Bf16Product::Planes(int pixels, const Bf16* activation, ptrdiff_t lead,
   Run(one, plain_.get_data_handle(), one.desc.weights_desc(), activation,
       NULL, planes);
 }
+
+#else
+
+bool SetPredictionBf16(bool on) { return false; }
 
 #endif  // USE_DNNL
 
