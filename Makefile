@@ -95,7 +95,7 @@ runs/%/road_train_lmdb/data.mdb: Makefile
 	$(PY) tools/build_lmdb.py road --images $($*_road) --out $(@D) --crop $($*_crop) \
 	    --variants $($*_variants) --seed 1 --overwrite
 
-runs/%/train/weights.caffemodel: solvers/dfcnet_%.toml runs/%/land_train_lmdb/data.mdb runs/%/road_train_lmdb/data.mdb
+runs/%/train/weights.caffemodel: solvers/dfcnet_%/experiment.toml runs/%/land_train_lmdb/data.mdb runs/%/road_train_lmdb/data.mdb
 	@echo "== training"
 	$(PY) tools/train.py dfcnet_$* --cpu --run $(@D) --resume --overwrite
 

@@ -57,7 +57,7 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Print a table for each side; exit code 1 where a row answers otherwise than Caffe."""
     args = parse()
-    exp = read_experiment(ROOT / "solvers" / f"{args.experiment}.toml")
+    exp = read_experiment(ROOT / "solvers" / args.experiment / "experiment.toml")
     hardware = describe_machine()
     print(
         f"{hardware['cpu']}, {hardware['cores']} cores, {hardware['memory_gb']:.0f} GB; {exp.name}",

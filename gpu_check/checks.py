@@ -85,7 +85,7 @@ class Checks:
         crop = 33 if self.quick else PARITY_CROP
         for model, form in product(MODELS, FORMS):
             settings = [*form.settings, f"input.crop={crop}", "solver.images_per_pass=1"]
-            exp = read_experiment(SOLVERS / f"{model}.toml", settings)
+            exp = read_experiment(SOLVERS / model / "experiment.toml", settings)
             name = f"net {model}, {form.name}, at {crop}"
             try:
                 outputs, gradients, whole = parity.net_parity(exp, self.device, CPU)
@@ -134,7 +134,9 @@ class Checks:
     def _alone_over_nccl(self, way: str, passes: int) -> Row:
         name = f"NCCL on one GPU, {way}"
         folder = self._folder()
-        exp = read_experiment(SOLVERS / "dfcnet_demo.toml", training.settings(folder, 1, passes=passes))
+        exp = read_experiment(
+            SOLVERS / "dfcnet_demo" / "experiment.toml", training.settings(folder, 1, passes=passes)
+        )
         try:
             size, loss = isolated(training.alone_over_nccl, exp, folder / "run", self.device)
         except Died as error:
@@ -157,7 +159,7 @@ class Checks:
         """Time the paper's train steps at the largest crop that fits."""
         for model, form in product(MODELS, FORMS):
             for crop in (33,) if self.quick else TRAIN_CROPS:
-                path = SOLVERS / f"{model}.toml"
+                path = SOLVERS / model / "experiment.toml"
                 function = partial(speed.train_speed, path, crop, form.settings)
                 row = self._measured(f"train {model}, {form.name}, at {crop}", function)
                 yield row
@@ -169,7 +171,9 @@ class Checks:
         plain, fused = FORMS
         for phase, form in ((FOLDED, plain), (DEPLOY, plain), (DEPLOY, fused)):
             for side in (33,) if self.quick else TILES:
-                function = partial(speed.tile_speed, SOLVERS / "dfcnet.toml", phase, side, form.settings)
+                function = partial(
+                    speed.tile_speed, SOLVERS / "dfcnet" / "experiment.toml", phase, side, form.settings
+                )
                 yield self._measured(f"tile of {side}, {phase}, {form.name}", function)
 
     def _measured(self, name: str, function: Callable) -> Row:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common.datasets import IGNORE
 from gpu_check.cases import Case
 from gpu_check.devices import Device
 from gpu_check.isolation import isolated
@@ -147,7 +148,7 @@ def _run_net(text: str, exp: Experiment, device: Device) -> tuple[Blobs, Blobs]:
         record = net.blobs[f"{task}_data"]
         record.data[:, :3] = rng.normal(0, 60, record.data[:, :3].shape)
         labels = rng.integers(0, settings.classes + 1, record.data[:, 3:].shape)
-        record.data[:, 3:] = np.where(labels == settings.classes, settings.ignore_label, labels)
+        record.data[:, 3:] = np.where(labels == settings.classes, IGNORE, labels)
     net.forward()
     net.backward()
     scores = [name for name in net.blobs if name.endswith(("_loss", "score"))]

@@ -60,7 +60,7 @@ def settings(folder: Path, ranks: int, *more: str, chance: bool = True, passes: 
     ranks sees the same batches. An update takes `passes` over one image of each task on each rank. `more`
     are further such arguments.
     """
-    exp = read_experiment(ROOT / "solvers" / "dfcnet_demo.toml", more)
+    exp = read_experiment(ROOT / "solvers" / "dfcnet_demo" / "experiment.toml", more)
     return [
         *more,
         *sources(exp, folder / "data", 4 * ranks, margin=8 if chance else 0),

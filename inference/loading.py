@@ -26,7 +26,7 @@ def input_scaling(
     """
     card = read_card(weights)
     if card is None:
-        mean, scale = (deploy and deploy.fed) or (DENSENET_MEAN, DENSENET_SCALE)
+        mean, scale = deploy.fed[1:] if deploy and deploy.fed else (DENSENET_MEAN, DENSENET_SCALE)
         whose = f" as {deploy.path.name} says" if deploy and deploy.fed else ""
         warn(
             f"{weights}: no model card {card_path(weights).name}; assuming {_text(mean, scale)}{whose}, "
@@ -49,8 +49,9 @@ def _check_classes(weights: Path, card: ModelCard, task: Task) -> None:
         raise WeightsError(
             card_path(weights), f"trained for {known}, not {task.name}", "choose another --task"
         )
-    if card.tasks[task.name] != task.classes:
-        fact = f"{task.name} classes {', '.join(card.tasks[task.name])}, not {', '.join(task.classes)}"
+    if card.tasks[task.name].class_names != task.classes:
+        learnt = ", ".join(card.tasks[task.name].class_names)
+        fact = f"{task.name} classes {learnt}, not {', '.join(task.classes)}"
         raise WeightsError(card_path(weights), fact, "use weights trained on these classes in this order")
 
 
@@ -60,8 +61,8 @@ def _check_net(weights: Path, card: ModelCard, deploy: Deploy) -> None:
         fact = f"trained as {card.experiment}, but {deploy.path} is the net of {deploy.name}"
         raise WeightsError(card_path(weights), fact, remedy)
     # The prototxt gives the scale with six digits.
-    if deploy.fed and deploy.fed != (card.mean, float(f"{card.scale:g}")):
-        fact = f"trained with {_text(card.mean, card.scale)}, but {deploy.path} has {_text(*deploy.fed)}"
+    if deploy.fed and deploy.fed[1:] != (card.mean, float(f"{card.scale:g}")):
+        fact = f"trained with {_text(card.mean, card.scale)}, but {deploy.path} has {_text(*deploy.fed[1:])}"
         raise WeightsError(card_path(weights), fact, remedy)
 
 

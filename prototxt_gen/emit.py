@@ -8,7 +8,7 @@ from pathlib import Path
 import jinja2
 
 from common.errors import ExperimentError, NetError
-from common.files import staged_file, staged_folder
+from common.files import refuse_existing, staged_file, staged_folder
 from prototxt_gen.caffe_proto import caffe_pb2, find_caffe_pb2
 from prototxt_gen.experiment import Experiment
 from prototxt_gen.layers import Net, literal, quoted
@@ -102,7 +102,7 @@ def _parsed(text: str, message: str, name: str) -> str:
 
 def header(exp: Experiment, what: str, command: Command | None = None) -> list[str]:
     """Return the comment that opens an emitted file; `command` is by default that of a committed one."""
-    command = command or Command(f"make_net.py {exp.name}", f"solvers/{exp.name}.toml")
+    command = command or Command(f"make_net.py {exp.name}", f"solvers/{exp.name}/experiment.toml")
     return [
         f"{what} of {exp.name}: {exp.model} of the Dense Fusion Classmate Network.",
         f"Emitted by `python tools/{command.words}`;",
@@ -143,9 +143,11 @@ def class_weights(exp: Experiment) -> dict[str, bytes]:
 def write_files(
     folder: Path, texts: dict[str, str], binaries: dict[str, bytes], overwrite: bool
 ) -> list[Path]:
-    """Write files into a new folder, all or none, or with `overwrite` into one that exists."""
+    """Write files into a new folder, all or none; or beside other files into one that exists."""
     contents = {name: text.encode() for name, text in texts.items()} | binaries
-    if overwrite and folder.is_dir():
+    if folder.is_dir():
+        for name in contents:
+            refuse_existing(folder / name, overwrite)
         for name, content in contents.items():
             with staged_file(folder / name) as staged:
                 staged.write_bytes(content)

@@ -1,18 +1,20 @@
-"""An experiment: every number of a net and its training, read from solvers/<name>.toml."""
+"""An experiment: every number of a net and its training, read from solvers/<name>/experiment.toml."""
 
+import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from common.datasets import Dataset, read_dataset
 from common.errors import ExperimentError
+from common.settings import Count, Named, NotNegative, Positive, Strict, checked, read_toml
 from prototxt_gen.sides import is_side, neighbours
 
-TASKS = ("land", "road")  # order on the batch axis
-# What the paper's nets train; DFCNet's dense fusion can also be had without a classmate.
-MODELS = {"baseline": [["land"]], "classmate": [[*TASKS]], "dfcnet": [[*TASKS], ["land"]]}
+SOLVERS = Path(__file__).resolve().parent.parent / "solvers"
+FILE = "experiment.toml"  # of an experiment that has a folder of its own, whose name is the experiment's
 # Fields of Caffe's solver that are no settings here, and what they come from.
 DERIVED = {
     "iter_size": "it follows from batch_size, ranks, tasks and images_per_pass",
@@ -22,23 +24,17 @@ DERIVED = {
     **dict.fromkeys(("snapshot_format", "snapshot_after_train"), "snapshots have one form"),
     "layer_wise_reduce": "it follows from iter_size",
 }
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-T = TypeVar("T", bound="Named")
-
-
-class Strict(BaseModel):
-    """A table of an experiment file: unknown keys and wrong types are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Input(Strict):
-    """What the net sees: (BGR - mean) * scale in crops of crop x crop pixels."""
+    """What the net sees: (bands - mean) * scale in crops of crop x crop pixels.
+
+    `bands` are those of the data sets that are used, in the order of the net's input channels.
+    """
 
     crop: Count
-    mean: tuple[float, float, float] = Field(strict=False)
+    bands: tuple[str, ...] = Field(default=("blue", "green", "red"), strict=False, min_length=1, max_length=8)
+    mean: tuple[float, ...] = Field(strict=False)  # of each band, grey levels 0-255
     scale: Positive
     mirror: bool = True  # at random, left to right, while training
 
@@ -46,6 +42,16 @@ class Input(Strict):
     def _crop_fits(self) -> Self:
         if not is_side(self.crop):
             raise ValueError(f"crop {self.crop} is not 32k+1; take {neighbours(self.crop)}")
+        return self
+
+    @model_validator(mode="after")
+    def _each_band_has_a_mean(self) -> Self:
+        if len(set(self.bands)) < len(self.bands):
+            raise ValueError(f"bands {list(self.bands)} names a band twice")
+        if len(self.mean) != len(self.bands):
+            raise ValueError(
+                f"mean {list(self.mean)} must be one for each of the bands {', '.join(self.bands)}"
+            )
         return self
 
 
@@ -66,19 +72,33 @@ class DenseNet(Strict):
 
 
 class Task(Strict):
-    """One task's labels, data and weight in the loss."""
+    """One task: its data set, its records and its weight in the loss.
 
-    classes: Annotated[int, Field(ge=2, le=254)]
-    ignore_label: Annotated[int, Field(ge=0, le=255)] = 255
+    In a file, `dataset` is a name of datasets/, or the path of a .toml file from the experiment's folder.
+    """
+
+    dataset: Dataset
     source: str  # LMDB, as Caffe will open it: relative to the working folder
     validation: str | None = None  # LMDB of held-out scenes, scored every validate_every iterations
     loss_weight: Positive = 1.0
     class_weights: tuple[NotNegative, ...] | None = Field(default=None, strict=False)  # of the loss, by class
 
+    @field_validator("dataset", mode="before")
+    @classmethod
+    def _read_dataset(cls, named: object, info: ValidationInfo) -> object:
+        return (
+            read_dataset(named, (info.context or {}).get("folder", Path()))
+            if isinstance(named, str)
+            else named
+        )
+
+    @property
+    def classes(self) -> int:
+        """How many classes the task has."""
+        return len(self.dataset.classes)
+
     @model_validator(mode="after")
-    def _ignored_is_no_class(self) -> Self:
-        if self.ignore_label < self.classes:
-            raise ValueError(f"ignore_label {self.ignore_label} is one of the {self.classes} classes")
+    def _each_class_has_a_weight(self) -> Self:
         weights = self.class_weights
         if weights is not None and (len(weights) != self.classes or not any(weights)):
             raise ValueError(
@@ -156,33 +176,34 @@ class Solver(Strict):
         return self
 
 
-class Named(Strict):
-    """A file's whole content. `name` is the file's stem, EXAMPLE a file that has all keys."""
-
-    EXAMPLE: ClassVar[str]
-    name: str
-
-
 class Experiment(Named):
     """One experiment file."""
 
-    EXAMPLE = "solvers/dfcnet.toml"
+    EXAMPLE: ClassVar[str] = "solvers/dfcnet/experiment.toml"
+    NOT_KEYS: ClassVar[dict[str, str]] = {
+        **{f"solver.{key}": reason for key, reason in DERIVED.items()},
+        "tasks.*.classes": 'name the data set, as dataset = "deepglobe_land", which has the classes',
+        "tasks.*.ignore_label": "255 is ignored in every database",
+    }
     model: Literal["baseline", "classmate", "dfcnet"]
     input: Input
     densenet: DenseNet
     head_channels: Count
     fusion_channels: Count | None = None
-    tasks: dict[Literal["land", "road"], Task]
+    tasks: dict[str, Task] = Field(min_length=1)  # in the order of the batch axis; the first is the main one
     multipliers: tuple[Multiplier, ...] = Field(default=(), strict=False)  # the first that fits counts
     solver: Solver
 
     @model_validator(mode="after")
     def _parts_belong_together(self) -> Self:
-        if self.task_names() not in MODELS[self.model]:
-            wanted = ", or ".join(" and ".join(tasks) for tasks in MODELS[self.model])
-            raise ValueError(
-                f"model {self.model} trains {wanted}, tasks has {' and '.join(self.tasks) or 'none'}"
-            )
+        self._tasks_can_be_named()
+        if (
+            len(self.tasks) > 1
+            if self.model == "baseline"
+            else self.model == "classmate" and len(self.tasks) < 2
+        ):
+            wanted = "one task" if self.model == "baseline" else "two tasks or more"
+            raise ValueError(f"model {self.model} trains {wanted}, tasks has {' and '.join(self.tasks)}")
         blocks = 4 if self.model == "dfcnet" else 3
         if len(self.densenet.decoder_units) != blocks:
             raise ValueError(
@@ -195,6 +216,15 @@ class Experiment(Named):
             raise ValueError("validate_every needs the key validation in a task")
         self.iter_size()
         return self
+
+    def _tasks_can_be_named(self) -> None:
+        for name, task in self.tasks.items():
+            if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+                raise ValueError(f"tasks: {name!r} is not a name for layers; give letters, digits and _")
+            for band in self.input.bands:
+                if band not in task.dataset.bands:
+                    known = ", ".join(task.dataset.bands)
+                    raise ValueError(f"input.bands: {task.dataset.name} has no band {band}, it has {known}")
 
     def iter_size(self, ranks: int | None = None) -> int:
         """Return the passes per update and rank; raise ValueError if the batch does not divide."""
@@ -211,8 +241,15 @@ class Experiment(Named):
         return passes
 
     def task_names(self) -> list[str]:
-        """Return the tasks in the order of the batch axis: land, road."""
-        return [task for task in TASKS if task in self.tasks]
+        """Return the tasks in the order of the batch axis."""
+        return list(self.tasks)
+
+
+def experiment_path(named: str, folder: Path = Path()) -> Path:
+    """Return the file that `named` means: one of solvers/, or a path from `folder` to it or to its folder."""
+    if named.endswith(".toml"):
+        return folder / named
+    return (folder / named if "/" in named else SOLVERS / named) / FILE
 
 
 def read_experiment(path: Path, settings: Sequence[str] = ()) -> Experiment:
@@ -225,31 +262,8 @@ def read_experiment(path: Path, settings: Sequence[str] = ()) -> Experiment:
     for setting in settings:
         _set(table, setting)
     where = f"{path} with --set {' '.join(settings)}" if settings else path
-    return checked(Experiment, table, path.stem, where)
-
-
-def read_toml(path: Path, kind: str) -> dict:
-    """Return the tables of a TOML file; ExperimentError where it cannot be read, naming its neighbours."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        known = ", ".join(sorted(file.stem for file in path.parent.glob("*.toml"))) or "none there"
-        remedy = f"name {kind} ({known})"
-        raise ExperimentError(path, f"cannot be read ({error.strerror})", remedy) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ExperimentError(path, f"is not TOML ({error})", "mend the file") from error
-
-
-def checked(kind: type[T], table: dict, name: str, where: object) -> T:
-    """Return a file's table, named `name`, as the model `kind`; ExperimentError with key and remedy."""
-    try:
-        return kind(name=name, **table)
-    except ValidationError as error:
-        raise ExperimentError(where, *_explain(error, kind.EXAMPLE)) from error
-    except TypeError as error:
-        raise ExperimentError(
-            where, "gives the key name", "leave it out: the file's name is the name"
-        ) from error
+    name = path.absolute().parent.name if path.name == FILE else path.stem
+    return checked(Experiment, table, name, where, path.parent)
 
 
 def _set(table: dict, setting: str) -> None:
@@ -263,20 +277,3 @@ def _set(table: dict, setting: str) -> None:
     except (tomllib.TOMLDecodeError, AttributeError, TypeError) as error:
         remedy = "write table.key=value with a TOML value, as input.crop=513 or \"model='dfcnet'\""
         raise ExperimentError("--set", f"cannot read {setting!r}", remedy) from error
-
-
-def _explain(error: ValidationError, example: str) -> tuple[str, str]:
-    """Return what is wrong and what to do for one finding: a misspelt key is unknown before it is missing."""
-    first = min(error.errors(), key=lambda finding: finding["type"] != "extra_forbidden")
-    key = ".".join(str(part) for part in first["loc"] if part != "[key]")
-    if first["type"] == "extra_forbidden" and first["loc"][0] == "solver" and first["loc"][-1] in DERIVED:
-        return f"{key} is not to be given", f"leave it out: {DERIVED[first['loc'][-1]]}"
-    if first["type"] == "extra_forbidden":
-        return f"unknown key {key}", "remove it, or correct its spelling"
-    if first["type"] == "missing":
-        return f"key {key} is missing", f"add it; {example} shows all keys"
-    if first["type"] == "value_error":
-        return f"{key + ': ' if key else ''}{first['ctx']['error']}", "correct the setting"
-    if first["type"] == "too_short":
-        return f"{key} = {first['input']!r}", f"give {first['ctx']['min_length']} or more"
-    return f"{key} = {first['input']!r}", first["msg"][0].lower() + first["msg"][1:]

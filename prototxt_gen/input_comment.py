@@ -3,21 +3,31 @@
 import re
 from collections.abc import Sequence
 
-FED = re.compile(r"^#.*\bInput: \(BGR - \[(?P<mean>[^\]]*)\]\)(?: \* (?P<scale>[-+.0-9e]+))?,", re.MULTILINE)
+BGR = ("blue", "green", "red")
+FED = re.compile(
+    r"^#.*\bInput: \((?P<bands>BGR|\w+(?:, \w+)*) - \[(?P<mean>[^\]]*)\]\)(?: \* (?P<scale>[-+.0-9e]+))?,",
+    re.MULTILINE,
+)
 
 
-def input_comment(mean: Sequence[float], scale: float = 1.0) -> str:
-    """Return the words for an input of (BGR - mean) * scale, after which the comment may go on."""
+def input_comment(bands: Sequence[str], mean: Sequence[float], scale: float = 1.0) -> str:
+    """Return the words for an input of (bands - mean) * scale, after which the comment may go on."""
     factor = "" if scale == 1 else f" * {scale:g}"
-    return f"Input: (BGR - {list(mean)}){factor}, any size 32k+1"
+    return f"Input: ({bands_text(bands)} - {list(mean)}){factor}, any size 32k+1"
 
 
-def read_input_comment(text: str) -> tuple[tuple[float, ...], float] | None:
-    """Return (mean, scale) as a prototxt's comments give them, None where they do not."""
+def bands_text(bands: Sequence[str]) -> str:
+    """Return the names of bands in their order, "BGR" for those of Caffe's models."""
+    return "BGR" if tuple(bands) == BGR else ", ".join(bands)
+
+
+def read_input_comment(text: str) -> tuple[tuple[str, ...], tuple[float, ...], float] | None:
+    """Return (bands, mean, scale) as a prototxt's comments give them, None where they do not."""
     found = FED.search(text)
     if found is None:
         return None
+    bands = BGR if found["bands"] == "BGR" else tuple(found["bands"].split(", "))
     try:
-        return tuple(map(float, found["mean"].split(","))), float(found["scale"] or 1)
+        return bands, tuple(map(float, found["mean"].split(","))), float(found["scale"] or 1)
     except ValueError:  # somebody's own words
         return None

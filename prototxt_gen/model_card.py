@@ -1,12 +1,23 @@
 """The model card: a small JSON beside the weights that says how their net reads and answers."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from common.datasets import Dataset, dataset_with_classes
 from common.errors import WeightsError
 from common.files import write_text
+from prototxt_gen.input_comment import BGR
 from prototxt_gen.sides import is_side, neighbours
 
 
@@ -28,9 +39,9 @@ class Origin(BaseModel):
 class ModelCard(BaseModel):
     """What weights need to be used as they were trained, and what their training was begun with.
 
-    `mean` holds B, G, R in grey levels (0-255); a net's input is (BGR - mean) * scale. `crop` is the
-    side of the training crop in pixels. `tasks` maps a task to its class names in label order.
-    `started_from` is empty for a training from scratch, None where it is not known.
+    A net's input is (bands - mean) * scale, with `bands` in the order of its channels and `mean` in grey
+    levels (0-255). `crop` is the side of the training crop in pixels. `tasks` maps a task to its data set; the
+    first is the main one. `started_from` is empty for a training from scratch, None where it is not known.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -38,11 +49,37 @@ class ModelCard(BaseModel):
     experiment: str
     model: str
     iteration: Annotated[int, Field(ge=0)]
-    mean: tuple[float, float, float]
+    bands: tuple[str, ...] = BGR
+    mean: tuple[float, ...]
     scale: Annotated[float, Field(gt=0)]
     crop: Annotated[int, AfterValidator(_tile_side)]
-    tasks: dict[str, tuple[str, ...]]
+    tasks: dict[str, Dataset]
     started_from: tuple[Origin, ...] | None = None
+
+    @field_validator("tasks", mode="before")
+    @classmethod
+    def _names_of_version_1(cls, tasks: object) -> object:
+        if not isinstance(tasks, dict):
+            return tasks
+        return {
+            task: _dataset_of(its) if isinstance(its, list | tuple) else its for task, its in tasks.items()
+        }
+
+    @model_validator(mode="after")
+    def _each_band_has_a_mean(self) -> Self:
+        if not 1 <= len(self.bands) == len(self.mean):
+            raise ValueError(f"mean has {len(self.mean)} values for the bands {', '.join(self.bands)}")
+        return self
+
+
+def _dataset_of(names: Sequence) -> Dataset:
+    dataset = dataset_with_classes(names)
+    if dataset is None:
+        classes = ", ".join(map(str, names))
+        raise ValueError(
+            f"version 1.0 named the classes alone, and no file of datasets/ has {classes}; write it"
+        )
+    return dataset
 
 
 def card_path(weights_path: Path) -> Path:

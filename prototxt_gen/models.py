@@ -6,6 +6,7 @@ r_i is the resolution after i halvings of the crop S = 32k+1: r_1 = (S + 1) / 2,
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 
+from common.datasets import IGNORE
 from common.errors import NetError
 from prototxt_gen.blocks import (
     DenseFusion,
@@ -19,7 +20,7 @@ from prototxt_gen.blocks import (
     transition_up,
 )
 from prototxt_gen.experiment import Experiment
-from prototxt_gen.input_comment import input_comment
+from prototxt_gen.input_comment import BGR, input_comment
 from prototxt_gen.layers import Blob, Net
 from prototxt_gen.sides import is_side, neighbours
 
@@ -49,11 +50,11 @@ def build(
         data, labels = _training_data(net, exp)
     else:
         scale = 1.0 if net.folded else exp.input.scale  # folded into conv1
-        net.section(input_comment(exp.input.mean, scale))
+        net.section(input_comment(exp.input.bands, exp.input.mean, scale))
         size = exp.input.crop if crop is None else crop
         if not is_side(size):
             raise NetError(exp.name, f"input of side {size} is not 32k+1", f"take {neighbours(size)}")
-        data, labels = net.input("data", (1, 3, size, size)), {}
+        data, labels = net.input("data", (1, len(exp.input.bands), size, size)), {}
     deepest = (dfcnet if exp.model == "dfcnet" else fc_densenet)(net, exp, data)
     features = _task_features(net, exp, deepest, tasks)
     for task in tasks:
@@ -69,7 +70,7 @@ def build(
                 labels[task],
                 f"{task}_loss",
                 settings.loss_weight,
-                settings.ignore_label,
+                IGNORE,
                 class_weights_file(folder, task) if settings.class_weights else None,
             )
         else:
@@ -157,15 +158,16 @@ def _decoder_block(net: Net, exp: Experiment, block: int, x: Blob, skip: Blob) -
 
 
 def _training_data(net: Net, exp: Experiment) -> tuple[Blob, dict[str, Blob]]:
-    """One LMDB per task; image and label are cropped and mirrored as the 4 channels of one record."""
+    """One LMDB per task; image and label are cropped and mirrored together, as channels of one record."""
     images, labels = [], {}
-    crop, batch = exp.input.crop, exp.solver.images_per_pass
+    crop, batch, bands = exp.input.crop, exp.solver.images_per_pass, exp.input.bands
+    channels = "B, G, R" if bands == BGR else ", ".join(bands)
     for task in exp.task_names():
-        net.section(f"Data of the {task} task: records of B, G, R, label")
-        mean, shape = [*exp.input.mean, 0], (batch, 4, crop, crop)
+        net.section(f"Data of the {task} task: records of {channels}, label")
+        mean, shape = [*exp.input.mean, 0], (batch, len(bands) + 1, crop, crop)
         record = net.data(f"{task}_data", exp.tasks[task].source, shape, mean, exp.input.mirror)
         names = ["data" if len(exp.tasks) == 1 else f"{task}_image", f"{task}_label"]
-        image, labels[task] = net.slice(f"{task}_slice", record, names, axis=1, points=[3])
+        image, labels[task] = net.slice(f"{task}_slice", record, names, axis=1, points=[len(bands)])
         images.append(image)
     if len(images) == 1:
         data = images[0]

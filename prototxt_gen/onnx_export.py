@@ -13,6 +13,7 @@ from common.files import staged_file
 from common.optional import optional
 from prototxt_gen.caffemodel import Weights
 from prototxt_gen.fused import plain_view
+from prototxt_gen.input_comment import bands_text
 from prototxt_gen.model_card import ModelCard
 from prototxt_gen.onnx_graph import Graph
 from prototxt_gen.onnx_layers import CONVERTERS
@@ -30,7 +31,7 @@ def to_onnx(
     card: ModelCard | None = None,
     outputs: Sequence[str] | None = None,
 ):
-    """Return the onnx.ModelProto of a deploy NetParameter, whose input is (N, 3, H, W) float32.
+    """Return the onnx.ModelProto of a deploy NetParameter, whose input is (N, bands, H, W) float32.
 
     Net and weights may be of plain layers, folded, or of fused ones, which are written as plain ones.
     `where` names the weights' file in errors; `outputs` are the blobs to compute (default: all that no
@@ -77,9 +78,9 @@ def write_onnx(path: Path, model, overwrite: bool = False) -> None:
 
 def _doc(card: ModelCard | None) -> str:
     if card is None:
-        return "input: B, G, R, scaled as in training; sides 32k+1"
+        return "input: bands as in training, scaled as there; sides 32k+1"
     mean = ", ".join(f"{value:g}" for value in card.mean)
-    return f"input: (BGR - [{mean}]) * {card.scale:g}, sides 32k+1"
+    return f"input: ({bands_text(card.bands)} - [{mean}]) * {card.scale:g}, sides 32k+1"
 
 
 def _convert(graph: Graph, layers: Sequence) -> None:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from prototxt_gen.experiment import Experiment, checked
+from common.settings import checked
+from prototxt_gen.experiment import Experiment
 
 LAND_DB, ROAD_DB, SHUFFLED_DB = "land_train_lmdb", "road_train_lmdb", "road_shuffled_lmdb"
 

@@ -1,26 +1,17 @@
 """A study's file: which experiment, arms, seeds, data and test; checked before anything is computed."""
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from common.errors import DFCNetError, ExperimentError
+from common.settings import Count, Named, Positive, Strict, checked, read_toml
 from inference.predictor import check_scales
-from prototxt_gen.experiment import (
-    Count,
-    Experiment,
-    Named,
-    Positive,
-    Strict,
-    checked,
-    read_experiment,
-    read_toml,
-)
+from prototxt_gen.experiment import Experiment, experiment_path, read_experiment
 from prototxt_gen.sides import is_side, neighbours
 from studies.arms import ARMS, ArmName, derive, land_samples
 
-SOLVERS = Path(__file__).parents[1] / "solvers"
 Seed = Annotated[int, Field(ge=0)]
 
 
@@ -68,7 +59,7 @@ class Test(Strict):
 class Study(Named):
     """One study file."""
 
-    EXAMPLE = "studies/small.toml"
+    EXAMPLE: ClassVar[str] = "studies/small.toml"
     title: str
     experiment: str  # of DFCNet: a name of solvers/, or a path relative to the study's file
     set: tuple[str, ...] = Field(default=(), strict=False)  # replaces its settings, as --set of the tools
@@ -94,12 +85,16 @@ class Study(Named):
         return self
 
 
+def study_path(named: str) -> Path:
+    """Return the file that `named` means: a path that ends in .toml, or one of studies/."""
+    return Path(named) if named.endswith(".toml") else Path(__file__).parent / f"{named}.toml"
+
+
 def read_study(path: Path) -> tuple[Study, Experiment]:
     """Read a study file and the experiment of DFCNet that it names; ExperimentError with key and remedy."""
     path = Path(path)
     study = checked(Study, read_toml(path, "a study file"), path.stem, path)
-    named = study.experiment
-    base = path.parent / named if named.endswith(".toml") else SOLVERS / f"{named}.toml"
+    base = experiment_path(study.experiment, path.parent)
     experiment = read_experiment(base, study.set)
     if experiment.model != "dfcnet" or len(experiment.tasks) < 2:
         fact = f"is {experiment.model} on {' and '.join(experiment.tasks)}"

@@ -31,10 +31,10 @@ decoder_units = [1, 1, 1, 1]
 up_channels = 4
 bn_moving_average = 0.9
 [tasks.land]
-classes = 6
+dataset = "deepglobe_land"
 source = "land_lmdb"
 [tasks.road]
-classes = 2
+dataset = "deepglobe_road"
 source = "road_lmdb"
 [solver]
 batch_size = 4

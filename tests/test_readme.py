@@ -295,7 +295,7 @@ def test_the_summary_in_the_docs_is_the_one_printed(run_tool):
 
 @pytest.mark.parametrize("name", ["baseline", "classmate", "dfcnet"])
 def test_the_numbers_of_parameters_are_those_of_the_nets(name):
-    net = build(read_experiment(ROOT / "solvers" / f"{name}.toml"), TRAIN)
+    net = build(read_experiment(ROOT / "solvers" / name / "experiment.toml"), TRAIN)
     size = sum(_count(shape) for layer in net.layers for shape in layer.params)
     assert re.search(rf"^\| `{name}`.*\| {size:,} \|$", (ROOT / "docs" / "architecture.md").read_text(), re.M)
 

@@ -29,11 +29,11 @@ def add_overwrite(parser) -> None:
 
 
 def add_experiment(parser) -> None:
-    """Add the experiment: a name of solvers/*.toml or a path to such a file."""
+    """Add the experiment: a name of solvers/, or a path to a .toml file or to its folder."""
     parser.add_argument(
         "experiment",
         nargs="?",
-        help="baseline, classmate, dfcnet ... of solvers/, or a path to a .toml file",
+        help="baseline, classmate, dfcnet ... of solvers/, or a path to a .toml file or to a folder with one",
     )
     parser.add_argument("--experiment", dest="named", metavar="EXPERIMENT", help="the same by an option")
     parser.add_argument(
@@ -50,15 +50,10 @@ def add_experiment(parser) -> None:
     )
 
 
-def named_file(folder: str, name: str) -> Path:
-    """Return the path that `name` is, or the file <name>.toml of one of the checkout's folders."""
-    return Path(name) if name.endswith(".toml") else ROOT / folder / f"{name}.toml"
-
-
 def read_experiment(args):
     """Return the experiment that the arguments name, with their --set."""
     from common.errors import ExperimentError
-    from prototxt_gen.experiment import read_experiment
+    from prototxt_gen.experiment import experiment_path, read_experiment
 
     if (args.experiment is None) == (args.named is None):
         fact = (
@@ -66,9 +61,8 @@ def read_experiment(args):
         )
         raise ExperimentError("experiment", fact, "name one, as dfcnet or path/to/mine.toml")
     args.experiment = args.experiment or args.named
-    path = named_file("solvers", args.experiment)
     form = [f"densenet.dense_block='{args.dense_block}'"] if args.dense_block else []
-    return read_experiment(path, [*args.set, *form])
+    return read_experiment(experiment_path(args.experiment), [*args.set, *form])
 
 
 def experiment_options(args) -> list[str]:
@@ -77,12 +71,12 @@ def experiment_options(args) -> list[str]:
     return [word for setting in args.set for word in ("--set", setting)] + form
 
 
-def command(folder: str, name: str, *options: str):
-    """Return this command, for headers of what it emits; `name` is of a TOML file as for `named_file`."""
+def command(name: str, path: Path, *options: str):
+    """Return this command, for headers of what it emits; `name` was given for the TOML file `path`."""
     from prototxt_gen.emit import Command
 
-    source = name if name.endswith(".toml") else f"{folder}/{name}.toml"
-    return Command(shlex.join([Path(sys.argv[0]).name, name, *options]), source)
+    source = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+    return Command(shlex.join([Path(sys.argv[0]).name, name, *options]), str(source))
 
 
 def run(main: Callable[[], None]) -> None:

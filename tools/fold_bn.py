@@ -30,7 +30,7 @@ def main() -> None:
     with staged_folder(args.out, args.overwrite, known_by=("weights.caffemodel",)) as staged:
         header = f"# {args.deploy.name} without BatchNorm, by tools/fold_bn.py."
         if card:
-            header += f"\n# {input_comment(card.mean)}"
+            header += f"\n# {input_comment(card.bands, card.mean)}"
         text = text_format.MessageToString(folded)
         (staged / "deploy.prototxt").write_text(f"{header}\n\n{text}", encoding="utf-8")
         write_caffemodel(staged / "weights.caffemodel", net.name, weights)

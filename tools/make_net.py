@@ -6,6 +6,7 @@ from pathlib import Path
 import cli
 
 from prototxt_gen.emit import write_nets
+from prototxt_gen.experiment import experiment_path
 from prototxt_gen.models import DEPLOY, TRAIN, build
 from prototxt_gen.summary import summary
 
@@ -41,7 +42,7 @@ def main() -> None:
     out = args.out or Path("solvers", experiment.name)
     heads = ["--heads", *args.heads] if args.heads else []
     options = [*cli.experiment_options(args), *heads, *(["--cpu"] if args.cpu else [])]
-    command = cli.command("solvers", args.experiment, *options)
+    command = cli.command(args.experiment, experiment_path(args.experiment), *options)
     mode = "CPU" if args.cpu else "GPU"
     for path in write_nets(experiment, out, args.overwrite, mode, args.heads, command):
         print(path)

@@ -32,14 +32,15 @@ def main() -> None:
     from tqdm import tqdm
 
     from studies.conduct import Conduct
-    from studies.plan import read_study
+    from studies.plan import read_study, study_path
     from studies.report import TABLES, draw_figures, write_page, write_tables
     from studies.results import measure
     from training.run import gpu_numbers
 
-    study, base = read_study(cli.named_file("studies", args.study))
+    path = study_path(args.study)
+    study, base = read_study(path)
     gpus = [] if args.cpu else gpu_numbers(args.gpus)
-    command = cli.command("studies", args.study)
+    command = cli.command(args.study, path)
     conduct = Conduct(study, base, args.data, args.out or Path("runs", study.name), gpus, command)
     if code := conduct.run():
         sys.exit(code)

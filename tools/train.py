@@ -7,6 +7,7 @@ from pathlib import Path
 import cli
 
 from evaluation.validation import Validation
+from prototxt_gen.experiment import experiment_path
 from training import driver
 from training.rank import Task
 from training.run import gpu_numbers
@@ -47,7 +48,8 @@ def main() -> None:
     )
     folder = args.run or Path("runs", experiment.name)
     device = ["--cpu"] if args.cpu else ["--gpus", args.gpus]
-    command = cli.command("solvers", args.experiment, *cli.experiment_options(args), *device)
+    path = experiment_path(args.experiment)
+    command = cli.command(args.experiment, path, *cli.experiment_options(args), *device)
     sys.exit(driver.start(experiment, folder, gpus, task, args.overwrite, args.resume, command))
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from common.differences import first_difference
 from common.errors import DataError, DFCNetError, ExperimentError, OutputError
 from common.files import staged_folder
-from data_prep.classes import IGNORE, TASKS
 from data_prep.manifest import read_manifest
 from prototxt_gen.emit import Command, class_weights, header, net_texts, solver_text, write_files
 from prototxt_gen.experiment import Experiment, Task
@@ -83,18 +82,13 @@ class Run:
             experiment=exp.name,
             model=exp.model,
             iteration=iteration,
+            bands=exp.input.bands,
             mean=exp.input.mean,
             scale=exp.input.scale,
             crop=exp.input.crop,
-            tasks={task: _class_names(task, exp.tasks[task].classes) for task in exp.task_names()},
+            tasks={name: task.dataset for name, task in exp.tasks.items()},
             started_from=begun and begun.weights,
         )
-
-
-def _class_names(task: str, classes: int) -> tuple[str, ...]:
-    """Return DeepGlobe's names where the number of classes is DeepGlobe's, else numbers."""
-    known = TASKS[task].classes
-    return known if len(known) == classes else tuple(str(label) for label in range(classes))
 
 
 def check_data(exp: Experiment) -> None:
@@ -116,9 +110,6 @@ def _check_database(source: Path, task: str, settings: Task, crop: int) -> None:
     if manifest["side"] < crop:
         fact = f"holds records of {manifest['side']} pixels, the crop is {crop}"
         raise DataError(source, fact, f"build it with --crop {crop}")
-    if settings.ignore_label != IGNORE:
-        fact = f"ignore_label is {settings.ignore_label}, records hold {IGNORE}"
-        raise DataError(source, fact, f"set tasks.{task}.ignore_label to {IGNORE}")
     if len(manifest["classes"]) != settings.classes:
         fact = f"has {len(manifest['classes'])} classes, the experiment {settings.classes}"
         raise DataError(source, fact, "correct tasks in the experiment file")

@@ -28,7 +28,7 @@ def cases(monkeypatch):
 
     from prototxt_gen.experiment import read_experiment
 
-    return speed_cases, read_experiment(ROOT / "solvers" / "dfcnet_demo.toml")
+    return speed_cases, read_experiment(ROOT / "solvers" / "dfcnet_demo" / "experiment.toml")
 
 
 @pytest.mark.parametrize("what, rounds", [("prediction", 0), ("training", 2)])

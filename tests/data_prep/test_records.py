@@ -68,7 +68,7 @@ def test_a_small_scene_is_padded_with_the_mean_colour_and_ignored():
     assert 30 * 0.78 <= (~padded[:, 0]).sum() <= 30 * 1.27
 
 
-@pytest.mark.parametrize("path", sorted(SOLVERS.glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(SOLVERS.glob("*/experiment.toml")), ids=lambda path: path.parent.name)
 def test_the_padding_is_the_mean_that_the_nets_subtract(path):
     assert tuple(map(round, read_experiment(path).input.mean)) == MEAN_BGR
 

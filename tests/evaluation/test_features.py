@@ -19,7 +19,7 @@ LAND = TASKS["land"]
 
 
 def blobs_of(name):
-    net = build(read_experiment(ROOT / "solvers" / f"{name}.toml"), DEPLOY)
+    net = build(read_experiment(ROOT / "solvers" / name / "experiment.toml"), DEPLOY)
     sizes = {top.name: top.size for layer in net.layers for top in layer.tops}
     return trunk(read_net(ROOT / "solvers" / name / "deploy.prototxt").layer, sizes)
 

@@ -170,7 +170,7 @@ def test_a_layer_that_computes_something_else_is_found():
 
 @pytest.mark.caffe
 def test_a_whole_net_is_compared_blob_by_blob():
-    exp = read_experiment(ROOT / "solvers" / "dfcnet_demo.toml", ["input.crop=33"])
+    exp = read_experiment(ROOT / "solvers" / "dfcnet_demo" / "experiment.toml", ["input.crop=33"])
     assert [distance.value for distance in parity.net_parity(exp, CPU, CPU)] == [0, 0, 0]
 
 
@@ -200,7 +200,7 @@ def test_nccl_is_tried_in_both_ways_that_caffe_has(tmp_path, way, layer_wise):
     passes = training.REDUCED[way]
     for ranks in (1, 2):
         options = training.settings(tmp_path / str(ranks), ranks, passes=passes)
-        exp = read_experiment(ROOT / "solvers" / "dfcnet_demo.toml", options)
+        exp = read_experiment(ROOT / "solvers" / "dfcnet_demo" / "experiment.toml", options)
         text = solver_text(exp, "train.prototxt", "s", "GPU", [], ranks)
         assert f"layer_wise_reduce: {layer_wise}\n" in text
 
@@ -232,7 +232,7 @@ def test_all_gpus_pass_only_if_their_gradients_are_averaged(tmp_path, monkeypatc
 
 @pytest.mark.caffe
 def test_speeds_are_measured_with_their_memory(tmp_path):
-    demo = ROOT / "solvers" / "dfcnet_demo.toml"
+    demo = ROOT / "solvers" / "dfcnet_demo" / "experiment.toml"
     for name in ("train", "tile"):
         (tmp_path / name).mkdir()
     for measured in (

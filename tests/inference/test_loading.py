@@ -2,6 +2,7 @@
 
 import pytest
 
+from common.datasets import read_dataset
 from common.errors import DFCNetError, NetError, WeightsError
 from data_prep.classes import TASKS
 from inference.loading import input_scaling, load_predictor
@@ -16,7 +17,7 @@ CARD = ModelCard(
     mean=(1.0, 2.0, 3.0),
     scale=0.5,
     crop=33,
-    tasks={"land": LAND.classes},
+    tasks={"land": read_dataset("deepglobe_land")},
 )
 
 

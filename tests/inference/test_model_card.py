@@ -4,17 +4,20 @@ import json
 
 import pytest
 
+from common.datasets import read_dataset
 from common.errors import WeightsError
 from prototxt_gen.model_card import ModelCard, card_path, read_card, write_card
 
+LAND, ROAD = read_dataset("deepglobe_land"), read_dataset("deepglobe_road")
 CARD = {
     "experiment": "dfcnet_small",
     "model": "dfcnet",
     "iteration": 1200,
+    "bands": ("blue", "green", "red"),
     "mean": (103.94, 116.78, 123.68),
     "scale": 0.017,
     "crop": 257,
-    "tasks": {"land": ("urban", "water"), "road": ("background", "road")},
+    "tasks": {"land": LAND.model_dump(), "road": ROAD.model_dump()},
 }
 
 
@@ -34,6 +37,23 @@ def test_what_a_training_started_from_is_written_and_read(tmp_path):
         assert json.loads(path.read_text())["started_from"] == list(known)
         assert read_card(weights) == ModelCard(**CARD, started_from=known)
     assert ModelCard(**CARD).started_from is None
+
+
+def test_the_classes_come_back_with_their_colours(tmp_path):
+    write_card(tmp_path / "net.caffemodel", ModelCard(**CARD))
+    tasks = read_card(tmp_path / "net.caffemodel").tasks
+    assert list(tasks) == ["land", "road"]
+    assert tasks == {"land": LAND, "road": ROAD}
+
+
+def test_a_card_of_version_1_has_the_data_sets_whose_classes_it_names(tmp_path):
+    tasks = {"land": list(LAND.class_names), "road": ["background", "road"]}
+    old = {key: value for key, value in CARD.items() if key != "bands"} | {"tasks": tasks}
+    (tmp_path / "net.json").write_text(json.dumps(old))
+    assert read_card(tmp_path / "net.caffemodel") == ModelCard(**CARD)
+    (tmp_path / "net.json").write_text(json.dumps(old | {"tasks": {"sea": ["ice", "ship"]}}))
+    with pytest.raises(WeightsError, match=r"net\.json.*named the classes alone.*ice, ship; write it"):
+        read_card(tmp_path / "net.caffemodel")
 
 
 def test_no_card_is_none(tmp_path):
@@ -57,7 +77,7 @@ def test_a_card_does_not_change():
     ],
 )
 def test_a_broken_field_is_named_with_file_value_and_remedy(tmp_path, change, named):
-    (tmp_path / "net.json").write_text(json.dumps(CARD | change))
+    (tmp_path / "net.json").write_text(json.dumps(CARD | change, default=list))
     with pytest.raises(WeightsError) as caught:
         read_card(tmp_path / "net.caffemodel")
     message = str(caught.value)

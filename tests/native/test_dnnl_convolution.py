@@ -43,7 +43,7 @@ def plain_net() -> str:
         "fusion_channels=32",
         "head_channels=32",
     ]
-    exp = read_experiment(ROOT / "solvers" / "dfcnet.toml", narrow)
+    exp = read_experiment(ROOT / "solvers" / "dfcnet" / "experiment.toml", narrow)
     return net_text(build(exp, DEPLOY, crop=129), ["x"])
 
 

@@ -190,7 +190,7 @@ def test_whole_nets_predict_alike_in_both_forms(tmp_path, model):
         "densenet.up_channels=16",
         "head_channels=8",
     ]
-    path = Path(__file__).parents[2] / "solvers" / f"{model}.toml"
+    path = Path(__file__).parents[2] / "solvers" / model / "experiment.toml"
     nets = [build(read_experiment(path, [*small, *more]), DEPLOY) for more in ([], [FUSED])]
     pair = [form(tmp_path, net, False) for net in nets]
     fill(pair, np.random.default_rng(3))

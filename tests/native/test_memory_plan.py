@@ -159,7 +159,7 @@ def test_the_papers_nets_answer_alike_in_less_memory(tmp_path, caffe, name, phas
         "head_channels=8",
         f"densenet.dense_block='{form}'",
     ]
-    exp = read_experiment(SOLVERS / f"{name}.toml", narrow)
+    exp = read_experiment(SOLVERS / name / "experiment.toml", narrow)
     (tmp_path / "net.prototxt").write_text(net_text(build(exp, phase, crop=33), ["x"]))
     net = load(caffe, tmp_path / "net.prototxt")
     planned = load(caffe, tmp_path / "net.prototxt", net)

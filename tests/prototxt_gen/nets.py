@@ -8,13 +8,13 @@ from prototxt_gen.layers import Net
 from prototxt_gen.models import build
 
 SOLVERS = Path(__file__).parents[2] / "solvers"
-NAMES = sorted(path.stem for path in SOLVERS.glob("*.toml"))
+NAMES = sorted(path.parent.name for path in SOLVERS.glob("*/experiment.toml"))
 PAPER = ["baseline", "classmate", "dfcnet"]
 
 
 @cache
 def experiment(name: str) -> Experiment:
-    return read_experiment(SOLVERS / f"{name}.toml")
+    return read_experiment(SOLVERS / name / "experiment.toml")
 
 
 @cache

@@ -48,14 +48,12 @@ def answer(tmp_path: Path, text: str, weights: dict, image: np.ndarray) -> dict[
 
 def write_random_net(folder: Path, exp: Experiment) -> tuple[Path, Path]:
     """Write a deploy net with random weights, and their card, for DeepGlobe's tasks; return both paths."""
-    from data_prep.classes import TASKS
-
     net, weights = build(exp, DEPLOY), folder / "w.caffemodel"
     (folder / "deploy.prototxt").write_text(net_text(net, ["x"]))
     values = random_weights(net)
     values["road/score"][1][:] = (1.12, 0)  # about as much road as not
     write_caffemodel(weights, exp.name, values, overwrite=True)
-    tasks = {name: TASKS[name].classes for name in exp.task_names()}
+    tasks = {name: task.dataset for name, task in exp.tasks.items()}
     given = {"mean": exp.input.mean, "scale": exp.input.scale, "crop": exp.input.crop, "tasks": tasks}
     write_card(weights, ModelCard(experiment=exp.name, model=exp.model, iteration=0, **given))
     return folder / "deploy.prototxt", weights

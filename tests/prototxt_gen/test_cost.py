@@ -46,7 +46,7 @@ def test_batchnorm_scale_and_a_split_counted_by_hand():
 
 def test_the_encoder_has_the_cost_of_densenet_121():
     """Parameters as published; multiply-adds counted here unit by unit, at crop 225."""
-    net = build(read_experiment(SOLVERS / "baseline.toml"), DEPLOY, crop=225)
+    net = build(read_experiment(SOLVERS / "baseline" / "experiment.toml"), DEPLOY, crop=225)
     costs = layer_costs(net)
     encoder = [
         layer.name
@@ -92,7 +92,7 @@ def test_memory_is_that_of_caffes_process(tmp_path, phase, form):
     for task, classes in (("land", 6), ("road", 2)):
         write_lmdb(tmp_path / task, task, classes, side=train, records=2)
         sets.append(f"tasks.{task}.source='{tmp_path}/{task}'")
-    exp = read_experiment(SOLVERS / "dfcnet_demo.toml", sets)
+    exp = read_experiment(SOLVERS / "dfcnet_demo" / "experiment.toml", sets)
     net = build(exp, TRAIN if phase == "TRAIN" else DEPLOY, crop=None if phase == "TRAIN" else deploy)
     (tmp_path / "net.prototxt").write_text(net_text(net, ["x"]))
     code = f"""
@@ -117,7 +117,7 @@ print(resident() - before)
 
 
 def test_the_summary_names_each_part_and_adds_up():
-    exp = read_experiment(SOLVERS / "dfcnet.toml")
+    exp = read_experiment(SOLVERS / "dfcnet" / "experiment.toml")
     train, deploy = build(exp, TRAIN), build(exp, DEPLOY)
     lines = summary(train, deploy).splitlines()
     for part in (

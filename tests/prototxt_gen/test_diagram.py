@@ -16,7 +16,7 @@ DOWN = [("DenseBlock 2", "DenseBlock 3"), ("DenseBlock 3", "DenseBlock 4"), ("De
 
 @cache
 def diagram(name: str, phase: str = TRAIN) -> Diagram:
-    return read_diagram(build(read_experiment(SOLVERS / f"{name}.toml"), phase))
+    return read_diagram(build(read_experiment(SOLVERS / name / "experiment.toml"), phase))
 
 
 def steps(found: Diagram) -> dict[tuple[str, str], tuple[str, ...]]:
@@ -145,7 +145,7 @@ def test_heads_begin_where_the_tasks_part(name, phase, deepest, way):
 
 
 def test_a_deploy_net_of_one_task_has_one_image_and_that_head():
-    exp = read_experiment(SOLVERS / "dfcnet.toml")
+    exp = read_experiment(SOLVERS / "dfcnet" / "experiment.toml")
     found = read_diagram(build(exp, DEPLOY, ["road"], crop=33))
     assert [(x.name, x.channels, x.size) for x in found.of_kind(OUTPUT)] == [("road", 2, 33)]
     assert [x.name for x in found.of_kind(IMAGE)] == ["image"]
@@ -158,7 +158,7 @@ def test_a_deploy_net_of_one_task_has_one_image_and_that_head():
 
 
 def test_units_are_counted_not_presumed():
-    exp = read_experiment(SOLVERS / "dfcnet.toml")
+    exp = read_experiment(SOLVERS / "dfcnet" / "experiment.toml")
     arch = exp.densenet.model_copy(update={"encoder_units": (1, 2, 3, 4), "decoder_units": (5, 7, 8, 9)})
     found = read_diagram(build(exp.model_copy(update={"densenet": arch}), TRAIN))
     assert [x.units for x in found.of_kind(BLOCK)] == [1, 2, 3, 4, 5, 7, 8, 9]

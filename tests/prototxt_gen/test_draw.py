@@ -29,7 +29,7 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 def net(name: str, phase: str = TRAIN, tasks: tuple[str, ...] | None = None) -> Net:
-    return build(read_experiment(SOLVERS / f"{name}.toml"), phase, tasks)
+    return build(read_experiment(SOLVERS / name / "experiment.toml"), phase, tasks)
 
 
 @cache

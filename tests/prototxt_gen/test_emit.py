@@ -14,12 +14,12 @@ from prototxt_gen.layers import Net
 from prototxt_gen.models import DEPLOY, TRAIN, build
 
 ROOT = Path(__file__).parents[2]
-NAMES = sorted(path.stem for path in (ROOT / "solvers").glob("*.toml"))
+NAMES = sorted(path.parent.name for path in (ROOT / "solvers").glob("*/experiment.toml"))
 
 
 def experiment(name: str, **solver: object) -> Experiment:
     """Return a committed experiment with other settings of its solver."""
-    exp = read_experiment(ROOT / "solvers" / f"{name}.toml")
+    exp = read_experiment(ROOT / "solvers" / name / "experiment.toml")
     return exp.model_copy(update={"solver": exp.solver.model_copy(update=solver)})
 
 

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from common.datasets import DATASETS
 from common.errors import ExperimentError
 from prototxt_gen.experiment import read_experiment
 
 SOLVERS = Path(__file__).parents[2] / "solvers"
-COMMITTED = sorted(SOLVERS.glob("*.toml"))
+COMMITTED = sorted(SOLVERS.glob("*/experiment.toml"))
 VALID = """
 model = "dfcnet"
 head_channels = 8
@@ -30,11 +31,11 @@ decoder_units = [5, 6, 7, 8]
 up_channels = 4
 
 [tasks.road]
-classes = 2
+dataset = "deepglobe_road"
 source = "road"
 
 [tasks.land]
-classes = 6
+dataset = "deepglobe_land"
 source = "land"
 
 [solver]
@@ -70,9 +71,9 @@ def assert_refused(folder: Path, text: str, *words: str) -> None:
         assert word in str(caught.value)
 
 
-@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.parent.name)
 def test_committed_experiments_are_valid_and_named_by_their_file(path):
-    assert read_experiment(path).name == path.stem
+    assert read_experiment(path).name == path.parent.name
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,7 @@ def test_committed_experiments_are_valid_and_named_by_their_file(path):
     ],
 )
 def test_the_papers_experiments_hold_the_papers_numbers(name, batch, tasks, decoder_units, passes):
-    exp = read_experiment(SOLVERS / f"{name}.toml")
+    exp = read_experiment(SOLVERS / name / "experiment.toml")
     assert exp.model == name
     assert exp.input.crop == 1025
     assert exp.input.mean == (103.94, 116.78, 123.68)
@@ -98,7 +99,6 @@ def test_the_papers_experiments_hold_the_papers_numbers(name, batch, tasks, deco
     assert exp.densenet.up_channels == 256
     assert exp.fusion_channels == (256 if name == "dfcnet" else None)
     assert {task: settings.classes for task, settings in exp.tasks.items()} == tasks
-    assert {settings.ignore_label for settings in exp.tasks.values()} == {255}
     solver = exp.solver
     assert (solver.batch_size, solver.ranks, exp.iter_size()) == (batch, 8, passes)
     assert (solver.max_iter, solver.type) == (80_000, "SGD")
@@ -110,8 +110,9 @@ def test_a_valid_file_is_read_with_its_defaults(tmp_path):
     exp = read(tmp_path, VALID)
     assert exp.name == "mine"
     assert exp.input.mean == (1, 2.5, 3)
-    assert exp.task_names() == ["land", "road"]  # the batch's order, whatever the file's
-    assert exp.tasks["land"].ignore_label == 255
+    assert exp.task_names() == ["road", "land"]  # the file's order
+    assert exp.input.bands == ("blue", "green", "red")
+    assert exp.tasks["land"].dataset.class_names[:2] == ("urban", "agriculture")
     assert exp.tasks["land"].loss_weight == 1
     assert exp.densenet.bn_moving_average == 0.999
 
@@ -161,7 +162,7 @@ def test_an_unknown_or_misspelt_key_is_named(tmp_path, old, new, key):
         ('model = "dfcnet"', "model"),
         ("crop = 65", "input.crop"),
         ("growth_rate = 2", "densenet.growth_rate"),
-        ("classes = 6", "tasks.land.classes"),
+        ('dataset = "deepglobe_land"', "tasks.land.dataset"),
         ("base_lr = 0.1", "solver.base_lr"),
         ("snapshot = 5", "solver.snapshot"),
     ],
@@ -186,15 +187,18 @@ def test_a_missing_table_is_named(tmp_path):
         ("base_lr = 0.1", "base_lr = 0", "solver.base_lr = 0; input should be greater than 0"),
         ("mean = [1, 2.5, 3]", "mean = [1, 2.5, nan]", "input.mean.2 = nan"),
         ("mean = [1, 2.5, 3]", 'mean = [1, "2.5", 3]', "input.mean.1 = '2.5'"),
-        ("mean = [1, 2.5, 3]", "mean = [1, 2]", "input.mean.2 is missing"),
+        (
+            "mean = [1, 2.5, 3]",
+            "mean = [1, 2]",
+            "mean [1.0, 2.0] must be one for each of the bands blue, green, red",
+        ),
         ("encoder_units = [1, 2,", "encoder_units = [1, 2.0,", "densenet.encoder_units.1 = 2.0"),
         ("encoder_units = [1, 2,", "encoder_units = [1, 0,", "densenet.encoder_units.1 = 0"),
         ("compression = 0.5", "compression = 1.5", "densenet.compression = 1.5"),
-        ("classes = 2", "classes = 1", "tasks.road.classes = 1"),
         ('source = "road"', "source = 3", "tasks.road.source = 3; input should be a valid string"),
         ('model = "dfcnet"', 'model = "unet"', "'baseline', 'classmate' or 'dfcnet'"),
         ('lr_policy = "poly"', 'lr_policy = "cosine"', "solver.lr_policy = 'cosine'"),
-        ("[tasks.road]", "[tasks.sea]", "tasks.sea"),
+        ("[tasks.road]", "[tasks.'the sea']", "'the sea' is not a name"),
     ],
 )
 def test_a_wrong_type_or_value_is_named(tmp_path, old, new, fact):
@@ -216,21 +220,24 @@ def test_crops_of_32k_plus_1_are_taken(tmp_path, crop):
     assert read(tmp_path, replaced("crop = 65", f"crop = {crop}")).input.crop == crop
 
 
-LAND = '[tasks.land]\nclasses = 6\nsource = "land"\n'
-ROAD = '[tasks.road]\nclasses = 2\nsource = "road"\n'
+DATASET = 'dataset = "deepglobe_land"'
+LAND = '[tasks.land]\ndataset = "deepglobe_land"\nsource = "land"\n'
+ROAD = '[tasks.road]\ndataset = "deepglobe_road"\nsource = "road"\n'
 
 
 @pytest.mark.parametrize(
     ("edits", "words"),
     [
-        ([(LAND, "")], ("model dfcnet trains land and road, or land, tasks has road",)),
-        ([(ROAD, ""), (LAND, "[tasks]\n")], ("model dfcnet trains land and road", "none")),
-        ([('"dfcnet"', '"baseline"')], ("model baseline trains land", "land")),
+        (
+            [(LAND, ""), ('"dfcnet"', '"classmate"')],
+            ("model classmate trains two tasks or more, tasks has road",),
+        ),
+        ([(ROAD, ""), (LAND, "[tasks]\n")], ("tasks = {}", "give 1 or more")),
+        ([('"dfcnet"', '"baseline"')], ("model baseline trains one task, tasks has road and land",)),
         ([("[5, 6, 7, 8]", "[5, 6, 7]")], ("has 4 decoder blocks", "decoder_units gives 3")),
         ([('"dfcnet"', '"classmate"')], ("has 3 decoder blocks", "decoder_units gives 4")),
         ([("fusion_channels = 8", "")], ("fusion_channels", "dfcnet")),
         ([('"dfcnet"', '"classmate"'), ("[5, 6, 7, 8]", "[5, 6, 7]")], ("fusion_channels", "dfcnet")),
-        ([("classes = 6", "classes = 6\nignore_label = 5")], ("tasks.land", "ignore_label 5", "6 classes")),
         ([("= 24", "= 23")], ("batch_size 23", "2 ranks x 2 tasks x 3 images_per_pass = 12")),
         ([("= 24", "= 6")], ("batch_size 6", "2 ranks x 2 tasks x 3 images_per_pass = 12")),
         ([("power = 0.9", "")], ("solver", 'lr_policy "poly" needs power')),
@@ -248,9 +255,35 @@ def test_parts_that_do_not_belong_together_are_named(tmp_path, edits, words):
     assert_refused(tmp_path, text, *words)
 
 
-def test_an_ignore_label_just_outside_the_classes_is_taken(tmp_path):
-    exp = read(tmp_path, replaced("classes = 6", "classes = 6\nignore_label = 6"))
-    assert exp.tasks["land"].ignore_label == 6
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (DATASET, "classes = 6", ("tasks.land.classes is not to be given", 'dataset = "deepglobe_land"')),
+        (DATASET, f"{DATASET}\nignore_label = 255", ("tasks.land.ignore_label is not to be given",)),
+    ],
+)
+def test_keys_of_version_1_are_refused_with_the_new_spelling(tmp_path, old, new, words):
+    assert_refused(tmp_path, replaced(old, new), *words)
+
+
+def test_a_data_set_is_looked_for_beside_the_experiment(tmp_path):
+    text = (DATASETS / "deepglobe_land.toml").read_text().replace("barren", "desert")
+    (tmp_path / "own.toml").write_text(text)
+    exp = read(tmp_path, replaced(DATASET, 'dataset = "own.toml"'))
+    assert exp.tasks["land"].dataset.class_names[-1] == "desert"
+    with pytest.raises(ExperimentError, match=r"missing\.toml: cannot be read"):
+        read(tmp_path, replaced(DATASET, 'dataset = "missing.toml"'))
+
+
+@pytest.mark.parametrize(
+    ("new", "words"),
+    [
+        ('bands = ["nir", "green", "red"]', ("deepglobe_road has no band nir, it has red, green, blue",)),
+        ('bands = ["red", "green", "red"]', ("names a band twice",)),
+    ],
+)
+def test_bands_that_the_data_does_not_have_are_refused(tmp_path, new, words):
+    assert_refused(tmp_path, replaced("crop = 65", f"crop = 65\n{new}"), *words)
 
 
 def test_the_name_is_the_files_name(tmp_path):
@@ -259,7 +292,7 @@ def test_the_name_is_the_files_name(tmp_path):
 
 @pytest.mark.parametrize("text", ["[input\n", "crop 65\n", "a = 1\na = 2\n"])
 def test_what_is_not_toml_is_refused(tmp_path, text):
-    assert_refused(tmp_path, text, "is not TOML", "line", "mend the file")
+    assert_refused(tmp_path, text, "is not TOML", "line", "fix the file")
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path):

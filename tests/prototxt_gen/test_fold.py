@@ -22,7 +22,7 @@ PLAIN = ["densenet.dense_block='plain'"]
 
 @pytest.mark.parametrize("name", ["baseline", "classmate", "dfcnet", "dfcnet_demo"])
 def test_the_folded_net_of_the_builder_with_folded_weights_answers_alike(tmp_path, name):
-    exp = read_experiment(SOLVERS / f"{name}.toml", PLAIN)
+    exp = read_experiment(SOLVERS / name / "experiment.toml", PLAIN)
     plain, folded = build(exp, DEPLOY, crop=65), build(exp, FOLDED, crop=65)
     weights = random_weights(plain)
     (tmp_path / "deploy.prototxt").write_text(net_text(plain, ["plain"]))
@@ -40,7 +40,7 @@ def test_the_folded_net_of_the_builder_with_folded_weights_answers_alike(tmp_pat
 
 @pytest.mark.parametrize("name", ["baseline", "dfcnet"])
 def test_folding_a_prototxt_gives_the_layers_that_the_builder_emits(tmp_path, name):
-    exp = read_experiment(SOLVERS / f"{name}.toml")
+    exp = read_experiment(SOLVERS / name / "experiment.toml")
     plain, folded = build(exp, DEPLOY), build(exp, FOLDED)
     for net, path in ((plain, "deploy.prototxt"), (folded, "folded.prototxt")):
         (tmp_path / path).write_text(net_text(net, ["x"]))
@@ -125,7 +125,7 @@ def test_weights_survive_being_written_and_read(tmp_path):
 def test_weights_of_fused_layers_fold_as_plain_ones_do(tmp_path):
     from prototxt_gen.fused import fuse
 
-    plain = build(read_experiment(SOLVERS / "dfcnet_demo.toml", PLAIN), DEPLOY, crop=65)
+    plain = build(read_experiment(SOLVERS / "dfcnet_demo" / "experiment.toml", PLAIN), DEPLOY, crop=65)
     (tmp_path / "deploy.prototxt").write_text(net_text(plain, ["plain"]))
     net, weights = read_net(tmp_path / "deploy.prototxt"), random_weights(plain)
     expected, got = fold(net, weights, "w")[1], fold(net, fuse(weights), "w")[1]
@@ -138,7 +138,7 @@ def test_weights_of_fused_layers_fold_as_plain_ones_do(tmp_path):
 def test_a_net_of_fused_layers_folds_into_plain_ones_that_answer_alike(tmp_path):
     from prototxt_gen.fused import fuse
 
-    path = SOLVERS / "dfcnet_demo.toml"
+    path = SOLVERS / "dfcnet_demo" / "experiment.toml"
     plain = build(read_experiment(path, PLAIN), DEPLOY, crop=65)
     weights, image = random_weights(plain), np.random.default_rng(2).normal(size=(1, 3, 65, 65))
     answers = []

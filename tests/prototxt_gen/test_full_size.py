@@ -47,7 +47,7 @@ def test_train_blobs_and_parameters_are_caffes(tmp_path, databases, name, crop):
     sets = [f"input.crop={crop}", f"tasks.land.source='{databases}/land'"]
     if name != "baseline":
         sets.append(f"tasks.road.source='{databases}/road'")
-    net = build(read_experiment(SOLVERS / f"{name}.toml", sets), TRAIN)
+    net = build(read_experiment(SOLVERS / name / "experiment.toml", sets), TRAIN)
     caffe_net = in_caffe(tmp_path / "net.prototxt", net_text(net, [name]), "TRAIN")
     assert differences(net, caffe_net) == {}
     params = {layer: [tuple(blob.shape) for blob in blobs] for layer, blobs in caffe_net.params.items()}
@@ -57,7 +57,7 @@ def test_train_blobs_and_parameters_are_caffes(tmp_path, databases, name, crop):
 @pytest.mark.parametrize("phase", [DEPLOY, FOLDED])
 @pytest.mark.parametrize("name", ["baseline", "classmate", "dfcnet"])
 def test_deploy_blobs_are_caffes_at_each_crop_that_the_net_is_reshaped_to(tmp_path, name, phase):
-    exp = read_experiment(SOLVERS / f"{name}.toml")
+    exp = read_experiment(SOLVERS / name / "experiment.toml")
     caffe_net = in_caffe(tmp_path / "net.prototxt", net_text(build(exp, phase), [name]), "TEST")
     for crop in CROPS:
         caffe_net.blobs["data"].reshape(1, 3, crop, crop)

@@ -24,7 +24,7 @@ FUSED = "densenet.dense_block='fused'"
 
 def both(name: str, phase: str, *settings: str) -> tuple[Net, Net]:
     """Return the plain and the fused form of an experiment's net."""
-    path = SOLVERS / f"{name}.toml"
+    path = SOLVERS / name / "experiment.toml"
     forms = [f"densenet.dense_block='{form}'" for form in ("plain", "fused")]
     plain, fused = (build(read_experiment(path, [*settings, form]), phase) for form in forms)
     return plain, fused
@@ -88,7 +88,7 @@ def test_a_dense_block_is_one_layer_that_joins_its_bottoms(net):
 
 
 def test_bottlenecks_are_kept_in_training_alone():
-    path, keep = SOLVERS / "dfcnet_demo.toml", "densenet.keep_bottlenecks=true"
+    path, keep = SOLVERS / "dfcnet_demo" / "experiment.toml", "densenet.keep_bottlenecks=true"
     exp = read_experiment(path, [FUSED, keep])
     for phase, expected in ((TRAIN, "true"), (DEPLOY, None)):
         layers = [layer for layer in build(exp, phase).layers if layer.type == "DenseBlock"]

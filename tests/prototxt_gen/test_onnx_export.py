@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.datasets import read_dataset
 from common.errors import DFCNetError, NetError
 from prototxt_gen.caffe_proto import caffe_pb2
 from prototxt_gen.emit import net_text
@@ -28,7 +29,7 @@ CARD = ModelCard(
     mean=(103.94, 116.78, 123.68),
     scale=0.017,
     crop=65,
-    tasks={"land": ("urban", "water"), "road": ("other", "road")},
+    tasks={"land": read_dataset("deepglobe_land"), "road": read_dataset("deepglobe_road")},
 )
 
 
@@ -52,11 +53,11 @@ def run(model, x: np.ndarray) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("name", ["baseline", "classmate", "dfcnet"])
 def test_the_papers_nets_in_all_forms_answer_as_plain_layers_in_caffe(tmp_path, name):
-    exp = read_experiment(SOLVERS / f"{name}.toml")
+    exp = read_experiment(SOLVERS / name / "experiment.toml")
     plain = build(exp, DEPLOY, crop=65)
     net, weights, x = message(plain), random_weights(plain), tiles(1, 3, 65, 65)
     expected = answer(tmp_path, net_text(plain, ["x"]), weights, x)
-    fused = read_experiment(SOLVERS / f"{name}.toml", ["densenet.dense_block='fused'"])
+    fused = read_experiment(SOLVERS / name / "experiment.toml", ["densenet.dense_block='fused'"])
     forms = [
         (net, weights),
         fold(net, weights, "w"),
@@ -73,7 +74,7 @@ def test_the_papers_nets_in_all_forms_answer_as_plain_layers_in_caffe(tmp_path, 
 @pytest.fixture(scope="module")
 def small():
     """Return (NetParameter, weights, exported model) of the small DFCNet."""
-    exp = read_experiment(SOLVERS / "dfcnet_demo.toml", ["densenet.dense_block='plain'"])
+    exp = read_experiment(SOLVERS / "dfcnet_demo" / "experiment.toml", ["densenet.dense_block='plain'"])
     net = build(exp, DEPLOY, crop=65)
     weights = random_weights(net)
     return exp, weights, to_onnx(message(net), weights, "w", CARD)
@@ -101,7 +102,7 @@ def test_the_model_card_is_in_the_file(tmp_path, small):
     read = onnx.load(str(path))
     fields = {prop.key: json.loads(prop.value) for prop in read.metadata_props}
     assert fields == CARD.model_dump(mode="json")
-    assert fields["tasks"] == {"land": ["urban", "water"], "road": ["other", "road"]}
+    assert [entry["name"] for entry in fields["tasks"]["road"]["classes"]] == ["background", "road"]
     assert "(BGR - [103.94, 116.78, 123.68]) * 0.017" in read.doc_string
     in_engine = onnxruntime.InferenceSession(str(path)).get_modelmeta().custom_metadata_map
     assert in_engine["mean"] == "[103.94, 116.78, 123.68]"

@@ -23,7 +23,7 @@ def parsed(text: str):
 
 
 def net_of(name: str, phase: str, form: str):
-    exp = read_experiment(SOLVERS / f"{name}.toml", [f"densenet.dense_block='{form}'"])
+    exp = read_experiment(SOLVERS / name / "experiment.toml", [f"densenet.dense_block='{form}'"])
     return parsed(net_text(build(exp, phase), ["x"]))
 
 

@@ -17,7 +17,9 @@ FILES = ("train.prototxt", "deploy.prototxt", "deploy_folded.prototxt", "solver.
 @pytest.mark.parametrize("name", ["baseline", "classmate", "dfcnet"])
 def test_they_are_emitted_byte_for_byte(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
-    written = write_nets(read_experiment(ROOT / "solvers" / f"{name}.toml"), Path("solvers", name), False)
+    written = write_nets(
+        read_experiment(ROOT / "solvers" / name / "experiment.toml"), Path("solvers", name), False
+    )
     assert [path.name for path in written] == list(FILES)
     for path in written:
         committed = ROOT / "solvers" / name / path.name

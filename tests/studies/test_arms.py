@@ -13,13 +13,13 @@ SOLVERS = Path(__file__).parents[2] / "solvers"
 
 @pytest.fixture
 def base():
-    return read_experiment(SOLVERS / "dfcnet.toml")
+    return read_experiment(SOLVERS / "dfcnet" / "experiment.toml")
 
 
 @pytest.mark.parametrize(("name", "batch"), [("baseline", 32), ("classmate", 16), ("dfcnet", 16)])
 def test_the_papers_arms_are_the_committed_experiments(base, name, batch):
     derived = derive(base, name, base.solver.random_seed, Path("data"), {"baseline": 32})
-    assert derived == read_experiment(SOLVERS / f"{name}.toml")
+    assert derived == read_experiment(SOLVERS / name / "experiment.toml")
     assert derived.solver.batch_size == batch
 
 

@@ -57,7 +57,7 @@ def test_the_papers_study_has_the_papers_numbers():
 
 
 def test_an_experiment_can_stand_beside_the_study(tmp_path):
-    (tmp_path / "own.toml").write_text((STUDIES.parent / "solvers/dfcnet_demo.toml").read_text())
+    (tmp_path / "own.toml").write_text((STUDIES.parent / "solvers/dfcnet_demo/experiment.toml").read_text())
     _, base = read(tmp_path, VALID.replace('"dfcnet_demo"', '"own.toml"'))
     assert base.name == "own"
 
@@ -87,8 +87,12 @@ def test_settings_replace_those_of_the_experiment(tmp_path):
         ("flip = true", "flip = true\nscale = 2", ("unknown key test.scale",)),
         ("land_variants = 2\n", "", ("data.land_variants is missing", "studies/small.toml")),
         ('title = "T"\n', "", ("title is missing",)),
-        ('"dfcnet_demo"', '"dfcnet_dmo"', ("dfcnet_dmo.toml", "cannot be read")),
-        ('"dfcnet_demo"', '"baseline"', ("baseline.toml", "is baseline on land", "the arms derive")),
+        ('"dfcnet_demo"', '"dfcnet_dmo"', ("dfcnet_dmo/experiment.toml", "cannot be read")),
+        (
+            '"dfcnet_demo"',
+            '"baseline"',
+            ("baseline/experiment.toml", "is baseline on land", "the arms derive"),
+        ),
     ],
 )
 def test_a_wrong_study_is_refused_with_its_key(tmp_path, old, new, words):

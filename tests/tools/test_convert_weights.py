@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from common.datasets import read_dataset
 from prototxt_gen.caffemodel import read_caffemodel, write_caffemodel
 from prototxt_gen.experiment import read_experiment
 from prototxt_gen.model_card import ModelCard, read_card, write_card
@@ -17,7 +18,7 @@ CARD = ModelCard(
     mean=(1.0, 2.0, 3.0),
     scale=0.5,
     crop=33,
-    tasks={"land": ("a", "b")},
+    tasks={"land": read_dataset("deepglobe_land")},
 )
 
 

@@ -26,7 +26,9 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "solvers").glob("*.toml")))
+@pytest.mark.parametrize(
+    "name", sorted(path.parent.name for path in (ROOT / "solvers").glob("*/experiment.toml"))
+)
 def test_every_committed_experiment_is_written_as_four_files(run_tool, tmp_path, name):
     done = run_tool("make_net.py", name, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
@@ -39,7 +41,7 @@ def test_every_committed_experiment_is_written_as_four_files(run_tool, tmp_path,
 
 
 def test_an_experiment_may_be_a_file_and_the_solver_for_a_cpu(run_tool, tmp_path):
-    (tmp_path / "mine.toml").write_text((ROOT / "solvers" / "dfcnet_demo.toml").read_text())
+    (tmp_path / "mine.toml").write_text((ROOT / "solvers" / "dfcnet_demo" / "experiment.toml").read_text())
     done = run_tool("make_net.py", "mine.toml", "--cpu", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert names(tmp_path / "solvers" / "mine") == FILES
@@ -64,7 +66,7 @@ def test_an_existing_folder_is_kept_without_overwrite(run_tool, tmp_path):
 
 def test_an_unknown_experiment_lists_the_known_ones(run_tool, tmp_path):
     done = run_tool("make_net.py", "dfcnett", "--out", tmp_path / "out")
-    refused(done, "dfcnett.toml", "baseline, classmate, dfcnet", "name an experiment")
+    refused(done, "solvers/dfcnett/experiment.toml", "baseline, classmate, dfcnet", "name an experiment")
     assert names(tmp_path) == []
 
 
@@ -75,11 +77,11 @@ def test_an_unknown_experiment_lists_the_known_ones(run_tool, tmp_path):
         ("growth_rate", "grow_rate", ("unknown key densenet.grow_rate", "correct its spelling")),
         ("compression = 0.5", "compression = 0.01", ("conv2_blk", "0 channels", "raise compression")),
         ("batch_size = 8", "batch_size = 9", ("batch_size 9", "1 ranks x 2 tasks x 4 images_per_pass = 8")),
-        ("[input]", "[input", ("is not TOML", "mend the file")),
+        ("[input]", "[input", ("is not TOML", "fix the file")),
     ],
 )
 def test_a_wrong_experiment_ends_in_one_line_and_leaves_nothing(run_tool, tmp_path, old, new, words):
-    text = (ROOT / "solvers" / "dfcnet_demo.toml").read_text()
+    text = (ROOT / "solvers" / "dfcnet_demo" / "experiment.toml").read_text()
     assert text.count(old) == 1
     (tmp_path / "mine.toml").write_text(text.replace(old, new))
     refused(run_tool("make_net.py", tmp_path / "mine.toml", "--out", tmp_path / "out"), *words)

@@ -52,7 +52,7 @@ def public_weights(tmp_path_factory):
 @pytest.mark.parametrize("name", ["baseline", "classmate", "dfcnet"])
 def test_the_whole_encoder_is_loaded_and_the_rest_is_left(public_weights, name):
     path, weights = public_weights
-    net = build(read_experiment(SOLVERS / f"{name}.toml"), TRAIN)
+    net = build(read_experiment(SOLVERS / name / "experiment.toml"), TRAIN)
     found = match(net.parameter_shapes(), path, Fit.PART)
     assert set(found.loaded) == set(weights) - {"fc6"}
     assert (found.unused, found.differing) == (["fc6"], [])
@@ -72,7 +72,7 @@ def test_the_values_arrive_in_caffe(tmp_path, public_weights):
     from training.pycaffe import import_caffe
 
     path, weights = public_weights
-    exp = read_experiment(SOLVERS / "baseline.toml")
+    exp = read_experiment(SOLVERS / "baseline" / "experiment.toml")
     (tmp_path / "deploy.prototxt").write_text(net_text(build(exp, DEPLOY, crop=33), ["x"]))
     caffe = import_caffe()
     net = caffe.Net(str(tmp_path / "deploy.prototxt"), caffe.TEST)
@@ -84,10 +84,10 @@ def test_the_values_arrive_in_caffe(tmp_path, public_weights):
 
 def test_baselines_weights_initialise_dfcnet(tmp_path):
     """All of baseline's layers, as "take the DenseNet model as initial model" (3.2) asks."""
-    baseline = build(read_experiment(SOLVERS / "baseline.toml"), TRAIN).parameter_shapes()
+    baseline = build(read_experiment(SOLVERS / "baseline" / "experiment.toml"), TRAIN).parameter_shapes()
     weights = {name: [np.zeros(shape, np.float32) for shape in shapes] for name, shapes in baseline.items()}
     write_caffemodel(tmp_path / "baseline.caffemodel", "baseline", weights)
-    dfcnet = build(read_experiment(SOLVERS / "dfcnet.toml"), TRAIN).parameter_shapes()
+    dfcnet = build(read_experiment(SOLVERS / "dfcnet" / "experiment.toml"), TRAIN).parameter_shapes()
     found = match(dfcnet, tmp_path / "baseline.caffemodel", Fit.PART)
     assert (found.unused, found.differing) == ([], [])
     assert set(found.loaded) == set(baseline)

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from common.datasets import read_dataset
 from common.errors import RunError
 from prototxt_gen.caffe_proto import caffe_pb2
 from prototxt_gen.caffemodel import read_caffemodel, write_caffemodel
@@ -41,7 +42,7 @@ class FakeSolver:
 
 
 def card(iteration: int) -> ModelCard:
-    tasks = {"land": ("urban", "water")}
+    tasks = {"land": read_dataset("deepglobe_land")}
     given = {"mean": (1.0, 2.0, 3.0), "scale": 0.5, "crop": 33, "tasks": tasks}
     return ModelCard(experiment="net", model="dfcnet", iteration=iteration, **given)
 

@@ -1,0 +1,83 @@
+"""TOML files with strict tables: an unknown key, a wrong type or a missing key is an error in one line."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, ClassVar, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from common.errors import ExperimentError
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+T = TypeVar("T", bound="Named")
+
+
+class Strict(BaseModel):
+    """A table of a file: unknown keys and wrong types are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Named(Strict):
+    """A file's whole content, under its name.
+
+    EXAMPLE is a file that has all keys; NOT_KEYS maps keys that users expect, as "table.key", to the reason
+    why they are not given. A `*` in place of a table stands for any.
+    """
+
+    EXAMPLE: ClassVar[str]
+    NOT_KEYS: ClassVar[dict[str, str]] = {}
+    name: str
+
+
+def read_toml(path: Path, kind: str) -> dict:
+    """Return the tables of a TOML file; ExperimentError where it cannot be read. `kind` is "a study file"."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        remedy = f"name {kind} ({', '.join(_beside(path)) or 'none there'})"
+        raise ExperimentError(path, f"cannot be read ({error.strerror})", remedy) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ExperimentError(path, f"is not TOML ({error})", "fix the file") from error
+
+
+def _beside(path: Path) -> list[str]:
+    """Return the files of the same kind by name: those of the folder, or those alike in folders beside it."""
+    folders = path.parent.parent.glob(f"*/{path.name}")
+    return sorted(file.stem for file in path.parent.glob("*.toml")) or sorted(
+        file.parent.name for file in folders
+    )
+
+
+def checked(kind: type[T], table: dict, name: str, where: object, folder: Path = Path()) -> T:
+    """Return a file's table, named `name`, as the model `kind`; ExperimentError with key and remedy.
+
+    Files that the table names are looked for from `folder`.
+    """
+    if "name" in table:
+        raise ExperimentError(where, "gives the key name", "leave it out: the file's name is the name")
+    try:
+        return kind.model_validate({"name": name, **table}, context={"folder": folder})
+    except ValidationError as error:
+        raise ExperimentError(where, *_explain(error, kind)) from error
+
+
+def _explain(error: ValidationError, kind: type[Named]) -> tuple[str, str]:
+    """Return what is wrong and what to do for one finding: a misspelt key is unknown before it is missing."""
+    first = min(error.errors(), key=lambda finding: finding["type"] != "extra_forbidden")
+    location = [str(part) for part in first["loc"] if part != "[key]"]
+    key = ".".join(location)
+    if first["type"] == "extra_forbidden":
+        for known in (key, ".".join(["*", *location[1:]]), ".".join([*location[:1], "*", *location[2:]])):
+            if known in kind.NOT_KEYS:
+                return f"{key} is not to be given", f"leave it out: {kind.NOT_KEYS[known]}"
+        return f"unknown key {key}", "remove it, or correct its spelling"
+    if first["type"] == "missing":
+        return f"key {key} is missing", f"add it; {kind.EXAMPLE} shows all keys"
+    if first["type"] == "value_error":
+        return f"{key + ': ' if key else ''}{first['ctx']['error']}", "correct the setting"
+    if first["type"] == "too_short":
+        return f"{key} = {first['input']!r}", f"give {first['ctx']['min_length']} or more"
+    return f"{key} = {first['input']!r}", first["msg"][0].lower() + first["msg"][1:]
