@@ -19,15 +19,14 @@ SHELL := /bin/bash
 .SECONDARY:
 .PHONY: demo real test bench caffe caffe-cuda gpu-check gpu-bundle lock venv lint nets
 
-# What differs between the two runs: folders of scenes, records per scene, and how many times better than
+# What differs between the two runs: folders of scenes, records per scene (crop and the rest stand in
+# solvers/dfcnet_demo and solvers/dfcnet_real), and how many times better than
 # always predicting the commonest class the maps must be.
 demo_land := runs/demo/scenes/land
 demo_road := runs/demo/scenes/road
-demo_crop := 129
 demo_variants := 16
 real_land := "$(DFCNET_DATA)/deepglobe/land_256/train"
 real_road := "$(DFCNET_DATA)/massachusetts/road_512/train" "$(DFCNET_DATA)/deepglobe/road/train"
-real_crop := 193
 real_variants := 24
 demo_at_least := 3
 real_at_least := 2
@@ -40,7 +39,7 @@ demo: runs/demo/scenes/done
 	echo "runs/demo/report.html: all of the run in one page"
 
 real:
-	@[[ -d "$(DFCNET_DATA)" ]] || { echo "real: DFCNET_DATA='$(DFCNET_DATA)': is no folder; set it to the real scenes" >&2; exit 2; }
+	@[[ -d "$(DFCNET_DATA)" ]] || { echo "real: DFCNET_DATA='$(DFCNET_DATA)': is not a folder; set it to the real scenes" >&2; exit 2; }
 	$(MAKE) --no-print-directory caffe
 	$(MAKE) --no-print-directory runs/real/comparison.png runs/real/report.html
 	cat runs/real/score.txt
@@ -86,14 +85,13 @@ runs/demo/scenes/done: | caffe
 runs/%/land_train_lmdb/data.mdb: Makefile
 	@echo "== LMDB of land cover"
 	rm -rf runs/$*/train    # what was trained on other records
-	$(PY) tools/build_lmdb.py land --images $($*_land) --out $(@D) --crop $($*_crop) \
-	    --variants $($*_variants) --hold-out $(hold_out) --seed 1 --overwrite
+	$(PY) tools/build_lmdb.py dfcnet_$* land --images $($*_land) --variants $($*_variants) \
+	    --hold-out $(hold_out) --seed 1 --overwrite
 
 runs/%/road_train_lmdb/data.mdb: Makefile
 	@echo "== LMDB of roads"
 	rm -rf runs/$*/train
-	$(PY) tools/build_lmdb.py road --images $($*_road) --out $(@D) --crop $($*_crop) \
-	    --variants $($*_variants) --seed 1 --overwrite
+	$(PY) tools/build_lmdb.py dfcnet_$* road --images $($*_road) --variants $($*_variants) --seed 1 --overwrite
 
 runs/%/train/weights.caffemodel: solvers/dfcnet_%/experiment.toml runs/%/land_train_lmdb/data.mdb runs/%/road_train_lmdb/data.mdb
 	@echo "== training"
@@ -103,7 +101,7 @@ runs/%/train/weights.caffemodel: solvers/dfcnet_%/experiment.toml runs/%/land_tr
 runs/%/score.txt: runs/%/train/weights.caffemodel evaluation/score_files.py
 	@echo "== maps of the held-out scenes"
 	rm -rf runs/$*/maps
-	$(PY) tools/predict.py --deploy runs/$*/train/deploy.prototxt --weights $< --out runs/$*/maps \
+	$(PY) tools/predict.py --run $(<D) --out runs/$*/maps \
 	    --hold-out $(hold_out) --overwrite $($*_land)
 	$(PY) tools/evaluate.py --truth $($*_land) --pred runs/$*/maps --hold-out $(hold_out) \
 	    --at-least $($*_at_least) --json runs/$*/score.json --overwrite >$@

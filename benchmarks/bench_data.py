@@ -25,14 +25,15 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from data_prep.classes import TASKS
+from common.datasets import IGNORE
 from data_prep.lmdb_writer import write_database
 from data_prep.records import Recipe
 from data_prep.scenes import Scene, find_scenes
 from data_prep.synthetic.folders import write_scenes
 from prototxt_gen.caffe_proto import caffe_pb2
+from prototxt_gen.experiment import experiment_path, read_experiment
 
-RECIPE = Recipe("land", crop=1025, margin=32, variants=1, seed=1)
+RECIPE = Recipe.of(read_experiment(experiment_path("dfcnet")), "land", margin=32, variants=1, seed=1)
 RECORDS = 128  # a contender's in a round
 MEMORY_RECORDS = 500
 FLOOR, PLAIN, GOAL = "floor: decoding, once a record", "plain OpenCV loop", "build_lmdb, raw, 2 workers"
@@ -57,7 +58,7 @@ def _scenes(folder: Path) -> list[Scene]:
     if not real.is_dir():
         write_scenes(folder / "scenes", {"land": 4}, 2448, 1)
         real = folder / "scenes" / "land"
-    scenes = find_scenes([real])
+    scenes = find_scenes([real], RECIPE.dataset)
     cores = len(os.sched_getaffinity(0))
     print(f"{len(scenes)} scenes, records of {RECIPE.side}x{RECIPE.side}x4, {cores} cores", flush=True)
     return scenes
@@ -134,10 +135,12 @@ def floor(scenes: list[Scene], variants: int) -> None:
 def plain_loop(scenes: list[Scene], recipe: Recipe, out: Path) -> None:
     """Do what a short script does, without any check: each scene decoded once, OpenCV's own threads."""
     rng = np.random.default_rng(0)
-    table = TASKS["land"].corner_labels
+    table = np.full(256, IGNORE, np.uint8)  # by 4R + 2G + B of colours cut at 128
+    for label, (red, green, blue) in enumerate(recipe.dataset.palette):
+        table[4 * (red > 127) + 2 * (green > 127) + (blue > 127)] = label
     out.mkdir(exist_ok=True)
     (out / "data.mdb").unlink(missing_ok=True)
-    low, high = TASKS["land"].resize
+    low, high = recipe.dataset.resize
     with lmdb.open(str(out), map_size=1 << 36) as database:
         transaction = database.begin(write=True)
         for number, scene in enumerate(scenes):

@@ -203,7 +203,7 @@ def _refuse_mapping(path: Path, table: dict) -> None:
 
 
 def dataset_with_classes(names: Sequence[str]) -> Dataset | None:
-    """Return the data set of datasets/ that has these classes in this order: version 1.0 noted their names."""
+    """Return the data set of datasets/ with these classes in this order: version 1.0 noted names alone."""
     known = (read_dataset(path) for path in sorted(DATASETS.glob("*.toml")))
     return next((dataset for dataset in known if dataset.class_names == tuple(names)), None)
 

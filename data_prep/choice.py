@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from common.datasets import Dataset
 from common.errors import DataError
 from data_prep.decoding import file_checksum
 from data_prep.leave_out import read_leave_out
@@ -14,13 +15,13 @@ from data_prep.splits import HasId, Split, T, hold_out, read_split
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a task's scenes, by a split file or every K-th id; without either, all of them.
+    """One part of a data set's scenes, by a split file or every K-th id; without either, all of them.
 
     Ids in the list `leave_out` are in no part, but they are counted where every K-th is taken: so the
     parts are the same with the list and without it, and what trained never tests.
     """
 
-    task: str
+    dataset: Dataset
     name: str = "train"
     hold_out: int | None = None
     split: Path | None = None
@@ -33,8 +34,8 @@ class Part:
 
     @cached_property
     def table(self) -> Split | None:
-        """Return the split, if there is one; DataError where its file is none of this task."""
-        return None if self.split is None else read_split(self.split, self.task)
+        """Return the split, if there is one; DataError where its file is none of this data set."""
+        return None if self.split is None else read_split(self.split, self.dataset.name)
 
     def pick(self, scenes: Iterable[T], listed: Iterable[str]) -> list[T]:
         """Return the scenes of this part; `listed` are all ids that there are, left out or not.
@@ -58,7 +59,7 @@ class Part:
         return DataError(self.split, fact, "give all folders, or name them in --leave-out")
 
     def note(self) -> dict | None:
-        """Return what a manifest tells of it, None for all scenes."""
+        """Return what a manifest says of it, None for all scenes."""
         note = {"leave_out": sorted(self.left_out)} if self.left_out else {}
         if self.table is not None:
             checksum = file_checksum(self.split)
@@ -80,10 +81,8 @@ def choose_scenes(folders: Sequence[Path], part: Part) -> list[Scene]:
     of those left out have.
     """
     if part.name == "test" and part.split is None and part.hold_out is None:
-        raise DataError(
-            "--part", "is test, and nothing tells which scenes test", "give --split or --hold-out"
-        )
-    scenes = find_scenes(folders, part.left_out)
+        raise DataError("--part", "is test, and nothing says which scenes test", "give --split or --hold-out")
+    scenes = find_scenes(folders, part.dataset, part.left_out)
     if error := part.missing(scenes):
         raise error
-    return part.pick(scenes, image_ids(folders))
+    return part.pick(scenes, image_ids(folders, part.dataset))

@@ -11,7 +11,7 @@ OVERHEAD = 64  # bytes of a Datum beside its pixels, at most
 
 
 def to_datum(record: np.ndarray, encode: str) -> bytes:
-    """Serialise a record, uint8 (4, side, side), as a Datum; `encode` is "raw" or "png"."""
+    """Serialise a record, uint8 (C, side, side), as a Datum; `encode` is "raw" or "png"."""
     channels, height, width = record.shape
     datum = caffe_pb2().Datum(channels=channels, height=height, width=width)
     if encode == "png":
@@ -25,20 +25,20 @@ def to_datum(record: np.ndarray, encode: str) -> bytes:
     return datum.SerializeToString(deterministic=True)
 
 
-def largest_datum(side: int) -> int:
+def largest_datum(channels: int, side: int) -> int:
     """Return how many bytes a Datum of a record can take: PNG adds a little where nothing compresses."""
-    return 4 * side**2 * 257 // 256 + 64 * side + (64 << 10) + OVERHEAD
+    return channels * side**2 * 257 // 256 + 64 * side + (64 << 10) + OVERHEAD
 
 
 def from_datum(data: bytes, where: object) -> np.ndarray:
-    """Return the record in a serialised Datum, uint8 (4, height, width); DataError where there is none."""
+    """Return the record in a serialised Datum, uint8 (C, height, width); DataError where there is none."""
     from google.protobuf.message import DecodeError
 
     remedy = "build the database again"
     try:
         datum = caffe_pb2().Datum.FromString(data)
     except DecodeError as error:
-        raise DataError(where, "is no Datum", remedy) from error
+        raise DataError(where, "is not a Datum", remedy) from error
     if datum.encoded:
         picture = cv2.imdecode(np.frombuffer(datum.data, np.uint8), cv2.IMREAD_UNCHANGED)
         if picture is None or picture.ndim != 3 or picture.dtype != np.uint8:

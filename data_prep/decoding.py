@@ -9,6 +9,7 @@ import os
 import re
 import struct
 import tempfile
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +17,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import rasterio
+from rasterio.errors import RasterioError
 
 from common.errors import DataError
+from data_prep.geotiff import SETTINGS, one_line
 
 MAX_PIXELS = 1 << 28  # 16384 x 16384: more is a broken header or needs a tiled reader
 JPEG_START, PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
@@ -43,6 +47,37 @@ def decode_as_stored(data: bytes, where: object) -> np.ndarray:
     Grey with alpha comes as BGRA, a palette as BGR or BGRA.
     """
     return _decode(data, where, cv2.IMREAD_UNCHANGED, plain=False)
+
+
+def decode_plain(data: bytes, where: object) -> np.ndarray:
+    """Decode as `decode`, but leave grey as it is: uint8, (H, W) or BGR (H, W, 3)."""
+    return _decode(data, where, cv2.IMREAD_UNCHANGED, plain=True)
+
+
+def is_one_channel_png(data: bytes) -> bool:
+    """Tell whether a file is a PNG of grey levels or of a palette: its values can be numbers."""
+    return data.startswith(PNG_START) and data[25:26] in (b"\0", b"\3")
+
+
+def decode_numbers(data: bytes, where: object) -> np.ndarray:
+    """Return the stored values of a PNG of one channel, (H, W) uint8 or uint16: of a palette, its indices.
+
+    Raises DataError as `decode` does.
+    """
+    shape = _check_png(data, where, plain=False)
+    try:
+        with (
+            warnings.catch_warnings(action="ignore"),
+            rasterio.Env(**SETTINGS),
+            rasterio.MemoryFile(data) as file,
+            file.open(driver="PNG") as picture,
+        ):
+            values = picture.read(1)
+    except (RasterioError, ValueError) as error:
+        raise DataError(where, f"is damaged ({one_line(error)})", REMEDY) from error
+    if values.shape != shape:
+        raise DataError(where, f"has {values.shape} pixels, its header {shape}", REMEDY)
+    return values
 
 
 def _decode(data: bytes, where: object, flags: int, plain: bool) -> np.ndarray:

@@ -54,7 +54,7 @@ def open_geotiff(path: Path) -> Iterator[rasterio.DatasetReader]:
             dataset = rasterio.open(path, driver="GTiff")
     except (RasterioError, ValueError) as error:
         raise DataError(
-            path, f"is no GeoTIFF ({one_line(error)})", "fetch or export the file again"
+            path, f"is not a GeoTIFF ({one_line(error)})", "fetch or export the file again"
         ) from error
     with dataset:
         height, width = dataset.shape

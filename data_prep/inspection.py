@@ -9,14 +9,15 @@ import lmdb
 import numpy as np
 from tqdm import tqdm
 
+from common.datasets import IGNORE, Dataset, shown_bands
 from common.errors import DataError, OutputError
 from common.files import refuse_existing, staged_file
-from data_prep.classes import IGNORE, TASKS, Task, check_labels, colours_from_labels
 from data_prep.datums import from_datum
 from data_prep.decoding import file_checksum
-from data_prep.manifest import DATA, Database, label_names, read_manifest
+from data_prep.manifest import DATA, Database, read_manifest
+from data_prep.masks import check_labels, colours_from_labels
 
-NEEDED = ("task", "side", "records", "pixels", "encode", "variants", "data_mdb_sha256", "inputs")
+NEEDED = ("side", "records", "pixels", "encode", "variants", "data_mdb_sha256", "inputs")
 REMEDY = "build the database again"
 CELL = 256  # pixels a crop is wide on the sheet
 COLUMNS = 4  # pairs of a crop and the same with its labels
@@ -29,11 +30,11 @@ def check_database(path: Path) -> Database:
     Raises DataError, naming the key, at the first thing that is not as the manifest says.
     """
     manifest = _read_whole_manifest(path)
-    task = TASKS[manifest["task"]]
+    dataset, channels = manifest["dataset"], len(manifest["bands"]) + 1
     expected_keys = {
         f"{entry['id']}_{k}" for entry in manifest["inputs"] for k in range(manifest["variants"])
     }
-    counts = np.zeros(len(label_names(task.name)), np.int64)
+    counts = np.zeros(len(dataset.label_names), np.int64)
     seen = set()
     with _records(path) as (total, records):
         if total != manifest["records"]:
@@ -45,8 +46,8 @@ def check_database(path: Path) -> Database:
             if key[:9] != f"{number:08d}_" or key[9:] not in expected_keys or key[9:] in seen:
                 raise DataError(where, "has a key that is none of the manifest's", REMEDY)
             seen.add(key[9:])
-            counts += _check_record(from_datum(value, where), manifest["side"], task, where)
-    pixels = dict(zip(label_names(task.name), map(int, counts), strict=True))
+            counts += _check_record(from_datum(value, where), channels, manifest["side"], dataset, where)
+    pixels = dict(zip(dataset.label_names, map(int, counts), strict=True))
     if pixels != manifest["pixels"]:
         raise DataError(path, f"holds {pixels}, its manifest says {manifest['pixels']}", REMEDY)
     return Database(total, pixels, (path / DATA).stat().st_size)
@@ -56,9 +57,8 @@ def _read_whole_manifest(path: Path) -> dict:
     """Return the manifest; raise DataError where it lacks something, or the file's checksum is another."""
     manifest = read_manifest(path)
     missing = [name for name in NEEDED if name not in manifest]
-    if missing or manifest["task"] not in TASKS:
-        fact = f"lacks {', '.join(missing)}" if missing else f"is of the task {manifest['task']!r}"
-        raise DataError(path / "manifest.json", fact, REMEDY)
+    if missing:
+        raise DataError(path / "manifest.json", f"lacks {', '.join(missing)}", REMEDY)
     # Before LMDB maps it: a damaged file could end the process.
     try:
         checksum = file_checksum(path / DATA)
@@ -69,10 +69,10 @@ def _read_whole_manifest(path: Path) -> dict:
     return manifest
 
 
-def _check_record(record: np.ndarray, side: int, task: Task, where: str) -> np.ndarray:
-    if record.shape != (4, side, side):
-        raise DataError(where, f"has shape {record.shape}, not (4, {side}, {side})", REMEDY)
-    return check_labels(record[3], task, where)
+def _check_record(record: np.ndarray, channels: int, side: int, dataset: Dataset, where: str) -> np.ndarray:
+    if record.shape != (channels, side, side):
+        raise DataError(where, f"has shape {record.shape}, not ({channels}, {side}, {side})", REMEDY)
+    return check_labels(record[-1], dataset, where)
 
 
 @contextmanager
@@ -83,7 +83,7 @@ def _records(path: Path) -> Iterator[tuple[int, Iterator[tuple[str, bytes]]]]:
             entries = ((bytes(key).decode(errors="replace"), value) for key, value in reading.cursor())
             yield reading.stat()["entries"], entries
     except lmdb.Error as error:
-        raise DataError(path, f"is no LMDB ({error})", REMEDY) from error
+        raise DataError(path, f"is not an LMDB ({error})", REMEDY) from error
 
 
 def contact_sheet(path: Path, count: int) -> np.ndarray:
@@ -93,11 +93,13 @@ def contact_sheet(path: Path, count: int) -> np.ndarray:
     """
     if count < 1:
         raise DataError("--crops", f"is {count}", "give 1 or more")
-    task = TASKS[read_manifest(path)["task"]]
+    manifest = read_manifest(path)
+    dataset, bands = manifest["dataset"], manifest["bands"]
+    shown = [bands.index(band) for band in shown_bands(tuple(bands))[::-1]]
     with _records(path) as (total, records):
         chosen = {(2 * k + 1) * total // (2 * min(count, total)) for k in range(min(count, total))}
         cells = [
-            _cell(from_datum(value, f"{path}: record {key}"), key, task)
+            _cell(from_datum(value, f"{path}: record {key}"), key, dataset, shown)
             for number, (key, value) in enumerate(records)
             if number in chosen
         ]
@@ -118,11 +120,11 @@ def write_sheet(path: Path, sheet: np.ndarray, overwrite: bool = False) -> None:
         staged.write_bytes(cv2.imencode(".png", sheet)[1].tobytes())
 
 
-def _cell(record: np.ndarray, key: str, task: Task) -> np.ndarray:
+def _cell(record: np.ndarray, key: str, dataset: Dataset, shown: Sequence[int]) -> np.ndarray:
     """Draw one crop and, right of it, the same under its labels; the key stands above."""
-    image = np.ascontiguousarray(record[:3].transpose(1, 2, 0))
-    labels = np.ascontiguousarray(record[3])
-    colours = cv2.cvtColor(colours_from_labels(labels, task), cv2.COLOR_RGB2BGR)
+    image = np.ascontiguousarray(record[list(shown) * (3 // len(shown))].transpose(1, 2, 0))
+    labels = np.ascontiguousarray(record[-1])
+    colours = cv2.cvtColor(colours_from_labels(labels, dataset), cv2.COLOR_RGB2BGR)
     over = cv2.addWeighted(image, 1 - OPACITY, colours, OPACITY, 0)
     rows, columns = np.indices(labels.shape, sparse=True)
     hatched = (labels == IGNORE) & ((rows + columns) // max(labels.shape[0] // 32, 1) % 2 == 0)

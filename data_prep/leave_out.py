@@ -16,7 +16,7 @@ def read_leave_out(path: Path | None) -> frozenset[str]:
     try:
         lines = read_bytes(Path(path)).decode().splitlines()
     except UnicodeDecodeError as error:
-        raise DataError(path, f"is no UTF-8 text ({error})", "write one scene id a line") from error
+        raise DataError(path, f"is not UTF-8 text ({error})", "write one scene id a line") from error
     return frozenset(line.strip() for line in lines if line.strip() and not line.startswith("#"))
 
 

@@ -13,15 +13,14 @@ from tqdm import tqdm
 from common.errors import OutputError
 from common.files import refuse_existing, staged_folder
 from data_prep.build_lock import sole_builder
-from data_prep.classes import TASKS, check_labels
 from data_prep.datums import OVERHEAD, largest_datum, to_datum
 from data_prep.growing_lmdb import GrowingLMDB, file_size
-from data_prep.label_values import LabelValues
-from data_prep.manifest import DATA, MANIFEST, Database, label_names, read_manifest, write_manifest
-from data_prep.reading import AS_IT_IS, Reading
+from data_prep.manifest import DATA, MANIFEST, Database, read_manifest, write_manifest
+from data_prep.masks import check_labels
+from data_prep.reading import Reading
 from data_prep.records import Recipe, make_record
-from data_prep.road_masks import refuse_road_masks
-from data_prep.scenes import Scene, open_scene
+from data_prep.scene_pixels import open_scene, refuse_one_class
+from data_prep.scenes import Scene
 from data_prep.workers import check_workers, ordered
 from prototxt_gen.caffe_proto import caffe_pb2
 
@@ -50,37 +49,32 @@ def write_database(
     split: dict | None = None,
     *,
     workers: int = 1,
-    values: LabelValues | None = None,
-    reading: Reading = AS_IT_IS,
+    numbers: tuple[int, ...] | None = None,
+    stretch: tuple[float, float] | None = None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Database:
     """Write `recipe.variants` records of each scene to a new LMDB at `out`, whole or not at all.
 
     Keys are `00000017_<id>_<variant>`: Caffe reads in key order and never shuffles, so the numbers are
     a permutation drawn from the seed. The same scenes and recipe give the same bytes, with any number
-    of `workers`. `split` is noted in the manifest, `values` maps the numbers of GeoTIFF masks, `reading`
-    says how their images are read, `tell` gets the estimated size. Raises DataError for a bad scene,
+    of `workers`. `split` is noted in the manifest, `numbers` and `stretch` say how images are read (see
+    `Reading`), `tell` gets the estimated size. Raises DataError for a bad scene,
     OutputError for an output that is in the way or a disk that is too full.
     """
     check_workers(workers)
     refuse_existing(out, overwrite, known_by=(MANIFEST,))
-    refuse_road_masks(scenes, TASKS[recipe.task])
+    refuse_one_class(scenes, recipe.dataset)
+    reading = Reading(recipe.bands, recipe.dataset.bands, numbers, stretch, recipe.mean)
     caffe_pb2()  # say now, not after the first scene, that Caffe is missing
-    make = partial(_scene_records, recipe=recipe, values=values, reading=reading)
+    make = partial(_scene_records, recipe=recipe, reading=reading)
     with sole_builder(out):
         tell(_check_disk(scenes, recipe, make, out))
         with staged_folder(out, overwrite, known_by=(MANIFEST,)) as staged:
             try:
                 inputs, counts = _write_records(make, scenes, recipe, staged, workers)
-                names = label_names(recipe.task)
-                pixels = dict(zip(names, map(int, counts), strict=True))
+                pixels = dict(zip(recipe.dataset.label_names, map(int, counts), strict=True))
                 database = Database(len(scenes) * recipe.variants, pixels, (staged / DATA).stat().st_size)
-                notes = {
-                    "split": split,
-                    "mapping": values and values.names(TASKS[recipe.task]),
-                    "bands": reading.bands,
-                    "stretch": reading.stretch,
-                }
+                notes = {"split": split, "band_numbers": numbers, "stretch": stretch}
                 write_manifest(staged, recipe, database, inputs, **notes)
             except (lmdb.Error, OSError) as error:
                 raise OutputError(
@@ -90,15 +84,14 @@ def write_database(
 
 
 def _scene_records(
-    job: tuple[Scene, range], recipe: Recipe, values: LabelValues | None, reading: Reading
+    job: tuple[Scene, range], recipe: Recipe, reading: Reading
 ) -> Iterator[tuple[_Made, bytes]]:
     """Make some variants of one scene, which is decoded once; yield each with its serialised Datum."""
     scene, variants = job
-    task = TASKS[recipe.task]
-    with open_scene(scene, task, values, reading) as pixels:
+    with open_scene(scene, recipe.dataset, reading) as pixels:
         for variant in variants:
             record = make_record(pixels, scene.id, variant, recipe)
-            counts = check_labels(record[3], task, f"{scene.id} variant {variant}")
+            counts = check_labels(record[-1], recipe.dataset, f"{scene.id} variant {variant}")
             inputs = _inputs(scene, pixels) if variant == 0 else None
             yield _Made(f"{scene.id}_{variant}", counts, inputs), to_datum(record, recipe.encode)
 
@@ -120,9 +113,9 @@ def _write_records(
     """Fill the LMDB, scene by scene; return the inputs with their checksums, and pixels per label."""
     records = len(scenes) * recipe.variants
     numbers = iter(np.random.default_rng(recipe.seed).permutation(records).tolist())
-    counts = np.zeros(len(label_names(recipe.task)), np.int64)
+    counts = np.zeros(len(recipe.dataset.label_names), np.int64)
     inputs = []
-    slot_bytes = largest_datum(recipe.side)
+    slot_bytes = largest_datum(recipe.channels, recipe.side)
     slots = max(2, SLOT_BYTES // slot_bytes)
     per_job = min(JOB_RECORDS, slots)
     jobs = [
@@ -132,7 +125,7 @@ def _write_records(
     ]
     with (
         GrowingLMDB(folder) as database,
-        tqdm(total=records, unit="record", desc=recipe.task, disable=None) as progress,
+        tqdm(total=records, unit="record", desc=recipe.dataset.name, disable=None) as progress,
     ):
         for made, datum in ordered(make, jobs, workers, min(slots, 2 * per_job), slot_bytes):
             database.put(f"{next(numbers):08d}_{made.key}", datum)
@@ -145,7 +138,7 @@ def _write_records(
 
 def _check_disk(scenes: Sequence[Scene], recipe: Recipe, make: Callable, out: Path) -> str:
     """Return a line that tells the size to expect; raise OutputError if the disk has no room for it."""
-    values = [4 * recipe.side**2 + OVERHEAD]
+    values = [recipe.channels * recipe.side**2 + OVERHEAD]
     if recipe.encode != "raw":
         some = scenes[:: -(-len(scenes) // SAMPLES)]
         values = [len(data) for scene in some for _, data in make((scene, range(1)))]

@@ -2,15 +2,18 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+from pydantic import ValidationError
+
+from common.datasets import Dataset, dataset_with_classes
 from common.errors import DataError
-from data_prep.classes import TASKS
 from data_prep.decoding import file_checksum
 from data_prep.records import Recipe
+from prototxt_gen.input_comment import BGR
 
 MANIFEST = "manifest.json"  # inside the database's folder: LMDB looks only for data.mdb and lock.mdb
 DATA = "data.mdb"
@@ -37,11 +40,6 @@ class Database:
         return ", ".join(f"{name} {100 * share:.3g} %" for name, share in self.shares.items())
 
 
-def label_names(task: str) -> list[str]:
-    """Return the names of a task's classes and, last, `ignored`: the entries of a count of labels."""
-    return [*TASKS[task].classes, "ignored"]
-
-
 def class_shares(pixels: dict[str, int]) -> dict[str, float]:
     """Return each entry's share in the sum of all; zeros where that is zero."""
     total = max(sum(pixels.values()), 1)
@@ -52,12 +50,12 @@ def write_manifest(
     folder: Path, recipe: Recipe, database: Database, inputs: list[dict], **notes: object
 ) -> None:
     """Write the manifest of a database whose records are all on the disk; `notes` are further entries."""
+    made = {field.name: getattr(recipe, field.name) for field in fields(recipe) if field.name != "dataset"}
     manifest = {
-        "format": 1,
-        **asdict(recipe),
+        "format": 2,
+        "dataset": recipe.dataset.model_dump(mode="json"),
+        **made,
         "side": recipe.side,
-        "resize": TASKS[recipe.task].resize,
-        "classes": TASKS[recipe.task].classes,
         **notes,
         "records": database.records,
         "pixels": database.pixels,
@@ -71,16 +69,29 @@ def write_manifest(
 
 
 def read_manifest(database: Path) -> dict:
-    """Return the manifest of a database that `write_database` made; DataError if it is missing or broken."""
-    path = Path(database) / MANIFEST
+    """Return the manifest of a database; DataError if it is missing or broken.
+
+    Its "dataset" is a Dataset, its "bands" are the names of the records' channels. What version 1.0 wrote has
+    the data set of datasets/ with the same classes.
+    """
+    path, remedy = Path(database) / MANIFEST, "build the database again"
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        missing = {"task", "side", "classes"} - set(manifest)
-    except (OSError, ValueError, TypeError) as error:
-        raise DataError(path, f"cannot be read ({error})", "build the database again") from error
+        missing = {"side", "dataset" if manifest.get("format", 1) > 1 else "classes"} - set(manifest)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise DataError(path, f"cannot be read ({error})", remedy) from error
     if missing:
-        raise DataError(path, f"lacks {', '.join(sorted(missing))}", "build the database again")
-    return manifest
+        raise DataError(path, f"lacks {', '.join(sorted(missing))}", remedy)
+    if "dataset" not in manifest:
+        dataset = dataset_with_classes(manifest["classes"])
+        if dataset is None:
+            fact = f"is of version 1.0, of the classes {', '.join(map(str, manifest['classes']))}"
+            raise DataError(path, fact, "describe them in a file of datasets/, or build the database again")
+        return manifest | {"dataset": dataset, "bands": BGR}
+    try:
+        return manifest | {"dataset": Dataset.model_validate(manifest["dataset"])}
+    except ValidationError as error:
+        raise DataError(path, f"has no data set ({error.errors()[0]['msg']})", remedy) from error
 
 
 @cache

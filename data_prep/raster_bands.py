@@ -1,4 +1,4 @@
-"""The image in a TIFF, read in windows: which bands are red, green and blue, palettes, nodata, alpha."""
+"""The image in a TIFF, read in windows: which bands it is made of, palettes, nodata, alpha."""
 
 from dataclasses import dataclass
 from itertools import chain
@@ -7,30 +7,32 @@ import numpy as np
 import rasterio
 from rasterio.enums import ColorInterp, MaskFlags
 
+from common.datasets import RGB
 from common.errors import DataError
 from data_prep.geotiff import read_window, valid_window
-from data_prep.reading import WHOLE
+from data_prep.reading import WHOLE, Reading
 
-RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+COLOURS = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 
 
 @dataclass(frozen=True)
 class RasterBands:
-    """An open dataset as BGR. `bands` are the numbers of B, G and R; `palette` (256, 3) is BGR."""
+    """The channels of an open dataset. `bands` are their numbers, `palette` (256, C) values by index."""
 
     dataset: rasterio.DatasetReader
-    bands: tuple[int, int, int]
+    bands: tuple[int, ...]
     palette: np.ndarray | None
 
     @classmethod
-    def of(cls, dataset: rasterio.DatasetReader, rgb: tuple[int, int, int] | None) -> "RasterBands":
-        """Choose the bands, `rgb` if given; DataError for a raster that shows no grey or RGB image."""
-        bands = _bgr(dataset, rgb)
+    def of(cls, dataset: rasterio.DatasetReader, reading: Reading) -> "RasterBands":
+        """Choose the bands; DataError for a raster that does not have them, or not of one type."""
+        numbers = _numbers(dataset, reading)
+        bands = tuple(numbers[band] for band in reading.bands)
         kinds = {dataset.dtypes[band - 1] for band in bands}
         if len(kinds) > 1 or np.dtype(min(kinds)).kind not in "iuf":
             fact = f"has bands of {', '.join(sorted(kinds))}"
             raise DataError(dataset.name, fact, "export the bands as one type of real numbers")
-        return cls(dataset, bands, _palette(dataset, bands[0]))
+        return cls(dataset, bands, _palette(dataset, bands[0], reading))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -43,7 +45,7 @@ class RasterBands:
         return np.dtype(np.uint8 if self.palette is not None else self.dataset.dtypes[self.bands[0] - 1])
 
     def pixels(self, rows: slice, columns: slice = WHOLE) -> np.ndarray:
-        """Return a window as stored, (h, w, 3) BGR."""
+        """Return a window as stored, (h, w, C)."""
         window = self._window(rows, columns)
         if len(set(self.bands)) == 1:
             return self._coloured(read_window(self.dataset, self.bands[0], *window))
@@ -62,7 +64,7 @@ class RasterBands:
         return valid
 
     def sample(self, side: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return (pixels (h, w, 3), valid (h, w)) of at most side x side pixels spread over the scene."""
+        """Return (pixels (h, w, C), valid (h, w)) of at most side x side pixels spread over the scene."""
         whole = self._window(WHOLE, WHOLE)
         shape = tuple(min(length, side) for length in self.shape)
         pixels = read_window(self.dataset, list(self.bands), *whole, shape)
@@ -76,35 +78,48 @@ class RasterBands:
     def _coloured(self, band: np.ndarray) -> np.ndarray:
         if self.palette is not None:
             return self.palette[band]
-        return np.repeat(band[..., None], 3, axis=2)
+        return np.repeat(band[..., None], len(self.bands), axis=2)
 
 
-def _bgr(dataset: rasterio.DatasetReader, rgb: tuple[int, int, int] | None) -> tuple[int, int, int]:
-    kinds = dataset.colorinterp
-    if rgb is not None:
-        if max(rgb) > dataset.count:
-            fact = f"band {max(rgb)} of {dataset.count} in {dataset.name}"
+def _numbers(dataset: rasterio.DatasetReader, reading: Reading) -> dict[str, int]:
+    """Return the number of each of the data set's bands in the file."""
+    names, kinds = reading.file_bands, dataset.colorinterp
+    if reading.numbers is not None:
+        if max(reading.numbers) > dataset.count:
+            fact = f"band {max(reading.numbers)} of {dataset.count} in {dataset.name}"
             raise DataError("--bands", fact, "give numbers of bands that are there")
-        return rgb[::-1]
-    if all(kind in kinds for kind in RGB):
-        return tuple(kinds.index(kind) + 1 for kind in RGB[::-1])
-    colours = [number for number, kind in enumerate(kinds, 1) if kind != ColorInterp.alpha]
-    if len(colours) == 1:
-        return (colours[0],) * 3
-    if len(colours) == 3:
-        return tuple(colours[::-1])
-    fact = f"has {dataset.count} bands ({', '.join(kind.name for kind in kinds)})"
-    raise DataError(dataset.name, fact, "say by --bands which are red, green and blue, as --bands 3 2 1")
+        return dict(zip(names, reading.numbers, strict=True))
+    by_kind = {name: kinds.index(kind) + 1 for name, kind in zip(RGB, COLOURS, strict=True) if kind in kinds}
+    if reading.is_colour and len(by_kind) == 3:
+        return by_kind
+    data = [number for number, kind in enumerate(kinds, 1) if kind != ColorInterp.alpha]
+    if len(data) == 1 and (reading.is_colour or len(names) == 1):
+        return dict.fromkeys(names, data[0])
+    found = f"has {dataset.count} bands ({', '.join(kind.name for kind in kinds)})"
+    if len(data) != len(names):
+        example = " ".join(map(str, range(1, len(names) + 1)))
+        remedy = f"say by --bands which are {', '.join(names)}, as --bands {example}"
+        raise DataError(dataset.name, found, remedy)
+    numbers = dict(zip(names, data, strict=True))
+    if len(by_kind) == 3:
+        for name, number in by_kind.items():
+            if numbers.get(name, number) != number:
+                fact = f"{found}: {name} is band {number}, by the data set it is band {numbers[name]}"
+                raise DataError(
+                    dataset.name, fact, "say by --bands which number each band of the data set has"
+                )
+    return numbers
 
 
-def _palette(dataset: rasterio.DatasetReader, band: int) -> np.ndarray | None:
-    """Return the palette of a band, (256, 3) BGR uint8, or None."""
-    if dataset.colorinterp[band - 1] != ColorInterp.palette:
+def _palette(dataset: rasterio.DatasetReader, band: int, reading: Reading) -> np.ndarray | None:
+    """Return the palette of a band, (256, C) uint8, or None."""
+    if dataset.colorinterp[band - 1] != ColorInterp.palette or not reading.is_colour:
         return None
     if dataset.dtypes[band - 1] != "uint8":
         fact = f"has a palette of {dataset.dtypes[band - 1]} values"
         raise DataError(dataset.name, fact, "export it as 8-bit RGB")
-    table = np.zeros((256, 3), np.uint8)
+    channels = [RGB.index(name) for name in reading.bands]
+    table = np.zeros((256, len(channels)), np.uint8)
     for value, colour in dataset.colormap(band).items():
-        table[value] = colour[2::-1]
+        table[value] = [colour[channel] for channel in channels]
     return table

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from common.datasets import RGB
 from common.errors import DataError
 from data_prep.stretch import Stretch
 
@@ -18,27 +19,44 @@ SAMPLED = 1024  # pixels a side that a stretch is estimated from
 class Reading:
     """How images are read.
 
-    `stretch` holds the values that become 0 and 255 in images of more than 8 bits (None: the 2nd and
-    98th percentile of each band), `bands` the numbers of the red, green and blue band, from 1 (None: as
-    the file says). `fill` (B, G, R in 0-255) stands where an image has no data.
+    `bands` are the channels of what is read, `file_bands` the data set's names of a file's bands, in the
+    file's order. `numbers` are the numbers in the file, from 1, of each of `file_bands` (None: as the file
+    says, or in its order). `stretch` holds the values that become 0 and 255 in images of more than 8 bits
+    (None: the 2nd and 98th percentile of each band). `fill`, of each channel in 0-255, stands where an
+    image has no data.
     """
 
+    bands: tuple[str, ...] = RGB[::-1]
+    file_bands: tuple[str, ...] = RGB
+    numbers: tuple[int, ...] | None = None
     stretch: tuple[float, float] | None = None
-    bands: tuple[int, int, int] | None = None
-    fill: Sequence[float] = (0, 0, 0)
+    fill: Sequence[float] = (0,)
 
     def __post_init__(self) -> None:
         """Raise DataError for a stretch or bands that make no image."""
         if self.stretch is not None and not self.stretch[0] < self.stretch[1]:
             low, high = self.stretch
             raise DataError("--stretch", f"is {low:g} {high:g}", "give the lower value first")
-        if self.bands is not None and min(self.bands) < 1:
-            raise DataError("--bands", f"is {' '.join(map(str, self.bands))}", "count bands from 1")
+        if self.numbers is not None:
+            given = " ".join(map(str, self.numbers))
+            if len(self.numbers) != len(self.file_bands):
+                fact = f"is {given}, and there are the bands {', '.join(self.file_bands)}"
+                raise DataError("--bands", fact, "give one number for each")
+            if min(self.numbers) < 1:
+                raise DataError("--bands", f"is {given}", "count bands from 1")
+        if lacking := [band for band in self.bands if band not in self.file_bands]:
+            fact = f"has no band {lacking[0]}, it has {', '.join(self.file_bands)}"
+            raise DataError("the data set", fact, "use one of the same bands")
 
-    def no_bands_for(self, path: Path) -> None:
-        """Raise DataError where bands are chosen for `path`, a picture."""
-        if self.bands is not None:
-            raise DataError("--bands", f"given for {path}, which is no TIFF", "leave it away")
+    @property
+    def is_colour(self) -> bool:
+        """Whether the bands are of a colour picture: grey stands for all of them."""
+        return set(self.file_bands) <= set(RGB)
+
+    def no_numbers_for(self, path: Path) -> None:
+        """Raise DataError where numbers of bands are chosen for `path`, a picture."""
+        if self.numbers is not None:
+            raise DataError("--bands", f"given for {path}, which is not a TIFF", "leave it out")
 
     def stretch_of(self, pixels: "Pixels") -> Stretch | None:
         """Return the stretch of an image of more than 8 bits; None for one of 8."""
@@ -47,23 +65,20 @@ class Reading:
         if self.stretch is None:
             return Stretch.of(*pixels.sample(SAMPLED))
         low, high = self.stretch
-        return Stretch((low,) * 3, (high,) * 3)
-
-
-AS_IT_IS = Reading()
+        return Stretch((low,) * len(self.bands), (high,) * len(self.bands))
 
 
 class Pixels(Protocol):
-    """Where pixels come from: a decoded picture, or a raster read in windows."""
+    """Where pixels come from: a decoded picture, or a raster read in windows. C channels are those read."""
 
     shape: tuple[int, int]
     dtype: np.dtype
 
     def pixels(self, rows: slice, columns: slice = WHOLE) -> np.ndarray:
-        """Return a window of the image as stored, (h, w, 3) BGR."""
+        """Return a window as stored, (h, w, C)."""
 
     def valid(self, rows: slice, columns: slice = WHOLE) -> np.ndarray | None:
         """Return where a window has data, bool (h, w); None for everywhere."""
 
     def sample(self, side: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return (pixels (h, w, 3), valid (h, w)) of about side x side pixels spread over the scene."""
+        """Return (pixels (h, w, C), valid (h, w)) of about side x side pixels spread over the scene."""

@@ -1,7 +1,7 @@
-"""One record: a randomly resized crop of a scene, image and label in one array of four channels.
+"""One record: a randomly resized crop of a scene, its bands and then its labels as channels of one array.
 
 Caffe's Data layer takes its own random crop from a record and mirrors it (crop_size, mirror). A record
-has some margin for that, and carries the label as its fourth channel so that both move together.
+has some margin for that, and carries the label as its last channel so that image and label move together.
 """
 
 import hashlib
@@ -11,23 +11,23 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from common.datasets import IGNORE, Dataset
 from common.errors import DataError
-from data_prep.classes import IGNORE, TASKS
+from prototxt_gen.experiment import Experiment
 from prototxt_gen.sides import is_side, neighbours
 
-MEAN_BGR = (104, 117, 124)  # 103.94, 116.78, 123.68 rounded: padding is zero once the net subtracts the mean
 ENCODINGS = ("raw", "png")
 CANDIDATES = 8  # places that a class-aware choice looks at
 COARSE = 64  # it counts that many pixels of that many rows
 
 
 class Pixels(Protocol):
-    """A scene to cut from: ScenePixels, or RasterPixels that read only what is asked for."""
+    """A scene to cut from, of C bands."""
 
     shape: tuple[int, int]
 
     def read_image(self, rows: slice, columns: slice) -> np.ndarray:
-        """Return a window of the image, uint8 (h, w, 3), BGR."""
+        """Return a window of the image, uint8 (h, w, C)."""
 
     def read_labels(self, rows: slice, columns: slice) -> np.ndarray:
         """Return a window of the labels, uint8 (h, w)."""
@@ -37,7 +37,9 @@ class Pixels(Protocol):
 class Recipe:
     """What, beside the scene, a record depends on. Raises DataError for values that make no record."""
 
-    task: str
+    dataset: Dataset
+    bands: tuple[str, ...]  # channels before the label
+    mean: tuple[float, ...]  # of each band: padding is zero once the net subtracts it
     crop: int  # the net's input, 32k + 1
     margin: int  # record side = crop + margin, pixels
     variants: int  # records per scene
@@ -45,6 +47,12 @@ class Recipe:
     encode: str = "raw"  # how the Datum holds the pixels
     rotate: bool = False  # by a random multiple of 90 degrees
     class_aware: bool = False  # of some places, take the one with most pixels of a class drawn at random
+
+    @classmethod
+    def of(cls, experiment: Experiment, task: str, margin: int, variants: int, seed: int, **more) -> "Recipe":
+        """Return the recipe of the records that a task of an experiment is trained on."""
+        fed, dataset = experiment.input, experiment.tasks[task].dataset
+        return cls(dataset, fed.bands, fed.mean, fed.crop, margin, variants, seed, **more)
 
     def __post_init__(self) -> None:
         """Check the values, as options of the command line."""
@@ -55,6 +63,15 @@ class Recipe:
                 raise DataError(f"--{name}", f"is {getattr(self, name)}", f"give {least} or more")
         if self.encode not in ENCODINGS:
             raise DataError("--encode", f"is {self.encode!r}", f"give one of {', '.join(ENCODINGS)}")
+        if self.encode == "png" and len(self.bands) != 3:
+            raise DataError(
+                "--encode", f"is png for {len(self.bands)} bands", "give raw: PNG holds three and the label"
+            )
+
+    @property
+    def channels(self) -> int:
+        """Channels of a record: the bands and the label."""
+        return len(self.bands) + 1
 
     @property
     def side(self) -> int:
@@ -70,26 +87,25 @@ def record_rng(seed: int, scene_id: str, variant: int) -> np.random.Generator:
 
 
 def make_record(pixels: Pixels, scene_id: str, variant: int, recipe: Recipe) -> np.ndarray:
-    """Cut one record: uint8 (4, side, side), channels B, G, R, label.
+    """Cut one record: uint8 (channels, side, side), the bands and the label.
 
-    The scale is uniform in the task's range (paper section 3.2), the place uniform over all that fit.
+    The scale is uniform in the data set's range (paper section 3.2), the place uniform over all that fit.
     A scene smaller than the window is padded: mean colour in the image, IGNORE in the label.
     """
-    task = TASKS[recipe.task]
     rng = record_rng(recipe.seed, scene_id, variant)
     # Cutting before resizing touches only the pixels that are needed: a quarter of a large scene.
-    window = max(1, round(recipe.side / rng.uniform(*task.resize)))
+    window = max(1, round(recipe.side / rng.uniform(*recipe.dataset.resize)))
     rows, columns = _choose(rng, pixels, window, recipe)
-    record = np.empty((4, recipe.side, recipe.side), np.uint8)
+    record = np.empty((recipe.channels, recipe.side, recipe.side), np.uint8)
     size = (columns.target.stop - columns.target.start, rows.target.stop - rows.target.start)
     if size != (recipe.side, recipe.side):
-        record[:3] = np.array(MEAN_BGR, np.uint8)[:, None, None]
-        record[3] = IGNORE
+        record[:-1] = np.rint(recipe.mean).astype(np.uint8)[:, None, None]
+        record[-1] = IGNORE
     filter_ = cv2.INTER_AREA if window > recipe.side else cv2.INTER_LINEAR
     part = cv2.resize(pixels.read_image(rows.source, columns.source), size, interpolation=filter_)
-    cv2.split(part, [plane[rows.target, columns.target] for plane in record[:3]])
+    cv2.split(part, [plane[rows.target, columns.target] for plane in record[:-1]])
     # NEAREST_EXACT samples at pixel centres as AREA and LINEAR do; NEAREST would shift the labels.
-    record[3, rows.target, columns.target] = cv2.resize(
+    record[-1, rows.target, columns.target] = cv2.resize(
         pixels.read_labels(rows.source, columns.source), size, interpolation=cv2.INTER_NEAREST_EXACT
     )
     if recipe.rotate:
@@ -105,7 +121,7 @@ def _choose(rng: np.random.Generator, pixels: Pixels, window: int, recipe: Recip
     ]
     if not recipe.class_aware:
         return places[0]
-    wanted = rng.integers(len(TASKS[recipe.task].classes))
+    wanted = rng.integers(len(recipe.dataset.classes))
     step = max(1, window // COARSE)
     coarse = [pixels.read_labels(rows.source, columns.source)[::step, ::step] for rows, columns in places]
     return places[int(np.argmax([np.count_nonzero(labels == wanted) for labels in coarse]))]

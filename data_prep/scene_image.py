@@ -1,23 +1,32 @@
-"""A scene as training and prediction read it: BGR in 0-255 whatever the file holds, and where it has data."""
+"""A scene as training and prediction read it: its bands in 0-255, and where it has data."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import rasterio
 
-from data_prep.geotiff import Place, place_of
+from common.datasets import RGB
+from common.errors import DataError
+from data_prep.decoding import JPEG_START, PNG_START, decode_as_stored, decode_plain, read_bytes
+from data_prep.geotiff import MAGIC, SETTINGS, Place, open_geotiff, place_of
 from data_prep.raster_bands import RasterBands
 from data_prep.reading import WHOLE, Pixels, Reading
 from data_prep.stretch import Stretch
 
+TIFF = "GTiff"
+DRIVERS = {**dict.fromkeys(MAGIC, TIFF), JPEG_START: "JPEG", PNG_START: "PNG"}
+STORED = RGB[::-1]  # order of OpenCV's channels
+
 
 @dataclass
 class SceneImage:
-    """An open scene. `image[top:bottom]` gives rows as (h, W, 3) BGR in 0-255, uint8 or float32."""
+    """An open scene. `image[top:bottom]` gives rows as (h, W, C) in 0-255, uint8 or float32."""
 
     source: Pixels
-    fill: Sequence[float] = (0, 0, 0)
+    fill: Sequence[float] = (0,)
     place: Place | None = None  # None: a picture, not a raster
     stretch: Stretch | None = None
     _fill: np.ndarray = field(init=False, repr=False)
@@ -43,7 +52,7 @@ class SceneImage:
         return self.read(rows)
 
     def read(self, rows: slice, columns: slice = WHOLE) -> np.ndarray:
-        """Return a window of the image, (h, w, 3); `fill` where there are no data."""
+        """Return a window of the image, (h, w, C); `fill` where there are no data."""
         pixels, valid = self.source.pixels(rows, columns), self.valid(rows, columns)
         if self.stretch is not None:
             pixels = self.stretch(pixels)
@@ -56,6 +65,73 @@ class SceneImage:
         return self.source.valid(rows, columns)
 
 
-def image_in(dataset: rasterio.DatasetReader, reading: Reading) -> SceneImage:
-    """Return the image in an open TIFF; DataError for one that shows no grey or RGB image."""
-    return SceneImage.of(RasterBands.of(dataset, reading.bands), reading, place_of(dataset))
+@dataclass(frozen=True)
+class Picture:
+    """A decoded JPEG or PNG."""
+
+    image: np.ndarray  # (H, W, C)
+    alpha: np.ndarray | None  # (H, W)
+
+    @classmethod
+    def of(cls, stored: np.ndarray, reading: Reading, where: object) -> "Picture":
+        """Choose channels of what the decoder gives, (H, W), BGR or BGRA; DataError where it lacks them."""
+        if stored.ndim == 2 and (reading.is_colour or len(reading.file_bands) == 1):
+            return cls(np.repeat(stored[..., None], len(reading.bands), axis=2), None)
+        if stored.ndim == 2 or not reading.is_colour:
+            fact = f"is a {'grey' if stored.ndim == 2 else 'colour'} picture"
+            bands = ", ".join(reading.file_bands)
+            raise DataError(where, fact, f"give a TIFF of the data set's bands, {bands}")
+        channels = [STORED.index(name) for name in reading.bands]
+        alpha = stored[..., 3] if stored.shape[2] == 4 else None
+        return cls(stored[..., :3] if channels == [0, 1, 2] else stored[..., channels], alpha)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.image.shape[:2]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The type of a stored value."""
+        return self.image.dtype
+
+    def pixels(self, rows: slice, columns: slice = WHOLE) -> np.ndarray:
+        """Return a window as stored, (h, w, C)."""
+        return self.image[rows, columns]
+
+    def valid(self, rows: slice, columns: slice = WHOLE) -> np.ndarray | None:
+        """Return where a window is not fully transparent; None without alpha."""
+        return None if self.alpha is None else self.alpha[rows, columns] > 0
+
+    def sample(self, side: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return every n-th pixel and where it is valid."""
+        step = max(1, min(self.shape) // side)
+        pixels = self.image[::step, ::step]
+        valid = np.ones(self.shape, bool) if self.alpha is None else self.alpha > 0
+        return pixels, valid[::step, ::step]
+
+
+@contextmanager
+def open_image(path: Path, reading: Reading, plain: bool = False) -> Iterator[SceneImage]:
+    """Open a JPEG, PNG, TIFF or GeoTIFF, known by its first bytes; DataError for what cannot be used.
+
+    A TIFF is read in windows when rows are asked for; a JPEG or PNG is decoded whole. With `plain` one of
+    16 bits or with alpha is refused.
+    """
+    if driver_of(path) == TIFF:
+        with rasterio.Env(**SETTINGS), open_geotiff(path) as dataset:
+            yield SceneImage.of(RasterBands.of(dataset, reading), reading, place_of(dataset))
+    else:
+        reading.no_numbers_for(path)
+        stored = (decode_plain if plain else decode_as_stored)(read_bytes(path), path)
+        yield SceneImage.of(Picture.of(stored, reading, path), reading)
+
+
+def driver_of(path: Path) -> str | None:
+    """Return which of GDAL's drivers reads a file, by its first bytes; None for what none does."""
+    try:
+        with Path(path).open("rb") as file:
+            start = file.read(8)
+    except OSError:
+        return None
+    return next((driver for magic, driver in DRIVERS.items() if start.startswith(magic)), None)

@@ -1,24 +1,15 @@
-"""Folders of scenes: pairs of `<id>_sat.jpg` and `<id>_mask.png`, or of GeoTIFFs, found and read strictly."""
+"""Folders of scenes: an image and a mask for each id, found by the data set's patterns of file names."""
 
-import hashlib
+import re
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
+from common.datasets import Dataset
 from common.errors import DataError
-from data_prep.classes import Task, labels_from_mask
-from data_prep.decoding import decode, read_bytes
-from data_prep.label_values import LabelValues
-from data_prep.reading import AS_IT_IS, Reading
-
-MASK_ENDING, LABELS_ENDING = "_mask.png", "_mask.tif"
-RASTER_ENDINGS = ("_sat.tif", "_sat.tiff")  # GeoTIFF
-IMAGE_ENDINGS = ("_sat.jpg", "_sat.jpeg", "_sat.png", *RASTER_ENDINGS)
-LABELS_ENDINGS = (LABELS_ENDING, f"{LABELS_ENDING}f")  # of GeoTIFFs: integers that a file maps
-MASK_ENDINGS = (MASK_ENDING, *LABELS_ENDINGS)
+from data_prep.label_files import RASTER_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -30,40 +21,72 @@ class Scene:
     mask: Path
 
     @property
-    def is_raster(self) -> bool:
-        """Whether it is a pair of GeoTIFFs."""
-        return self.image.name.endswith(RASTER_ENDINGS)
+    def has_raster(self) -> bool:
+        """Whether its mask is a GeoTIFF."""
+        return is_raster(self.mask)
+
+
+def is_raster(path: Path) -> bool:
+    """Tell whether a file is a GeoTIFF by its name."""
+    return path.suffix.lower() in RASTER_SUFFIXES
 
 
 @dataclass(frozen=True)
-class ScenePixels:
-    """A decoded scene: `image` uint8 (H, W, 3) BGR, `labels` uint8 (H, W), and the files' SHA-256."""
+class FileNames:
+    """The names of images and masks of a data set, in folders of scenes."""
 
-    image: np.ndarray
-    labels: np.ndarray
-    image_sha256: str
-    mask_sha256: str
+    images: tuple[str, ...]
+    masks: tuple[str, ...]
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.labels.shape
+    @classmethod
+    def of(cls, dataset: Dataset) -> "FileNames":
+        """Return the names of a data set's files."""
+        return cls(dataset.images, dataset.masks)
 
-    @property
-    def read_as(self) -> dict:
-        """Nothing: a picture is read in one way only."""
-        return {}
+    @cached_property
+    def _patterns(self) -> list[tuple[Path, re.Pattern, str]]:
+        """Folder, name and kind of each pattern, those with most letters first: the closest fit counts."""
+        patterns = [(pattern, kind) for kind in ("image", "mask") for pattern in getattr(self, f"{kind}s")]
+        patterns.sort(key=lambda entry: len(entry[0]), reverse=True)
+        return [(Path(pattern).parent, _name_pattern(pattern), kind) for pattern, kind in patterns]
 
-    def read_image(self, rows: slice, columns: slice) -> np.ndarray:
-        """Return a window of the image, uint8 (h, w, 3), BGR."""
-        return self.image[rows, columns]
+    def image_id(self, path: Path) -> str | None:
+        """Return the id in the name of an image, None where its name is none of an image."""
+        return next((id for id, kind in self._ids(path) if kind == "image"), None)
 
-    def read_labels(self, rows: slice, columns: slice) -> np.ndarray:
-        """Return a window of the labels, uint8 (h, w)."""
-        return self.labels[rows, columns]
+    def is_mask(self, path: Path) -> bool:
+        """Tell whether a file is a mask by its name."""
+        return next((kind for _, kind in self._ids(path)), "") == "mask"
+
+    def _ids(self, path: Path) -> Iterator[tuple[str, str]]:
+        """Yield the (id, kind) of the closest pattern that a path's end fits."""
+        for folder, name, kind in self._patterns:
+            found = name.fullmatch(path.name)
+            if found and path.parent.parts[len(path.parent.parts) - len(folder.parts) :] == folder.parts:
+                yield found["id"], kind
+                return
+
+    def listing(self, folder: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
+        """Return the images and the masks in a folder by id; DataError where there is no such folder."""
+        if not folder.is_dir():
+            raise DataError(
+                folder, "is not a folder", f"give a folder of {self.images[0]} and {self.masks[0]}"
+            )
+        found = {"image": defaultdict(list), "mask": defaultdict(list)}
+        for part in dict.fromkeys(part for part, _, _ in self._patterns):
+            for path in sorted((folder / part).iterdir()) if (folder / part).is_dir() else ():
+                fits = [(name.fullmatch(path.name), kind) for at, name, kind in self._patterns if at == part]
+                for match, kind in [(match, kind) for match, kind in fits if match][:1]:
+                    found[kind][match["id"]].append(path)
+        return found["image"], found["mask"]
 
 
-def find_scenes(folders: Iterable[Path], leave_out: Collection[str] = ()) -> list[Scene]:
+def _name_pattern(pattern: str) -> re.Pattern:
+    before, after = map(re.escape, Path(pattern).name.split("*"))
+    return re.compile(f"{before}(?P<id>.*){after}", re.IGNORECASE | re.DOTALL)
+
+
+def find_scenes(folders: Iterable[Path], dataset: Dataset, leave_out: Collection[str] = ()) -> list[Scene]:
     """Return the scenes of `folders`, but those of `leave_out`, sorted by id as text.
 
     Raises DataError for a missing or empty folder, an image without mask or a mask without image, an
@@ -71,7 +94,7 @@ def find_scenes(folders: Iterable[Path], leave_out: Collection[str] = ()) -> lis
     file that is none or, by a symbolic link, lies outside its folder.
     """
     scenes: dict[str, Scene] = {}
-    for id, found in survey(folders, leave_out):
+    for id, found in survey(folders, dataset, leave_out):
         if isinstance(found, DataError):
             raise found
         scenes[id] = found
@@ -81,79 +104,69 @@ def find_scenes(folders: Iterable[Path], leave_out: Collection[str] = ()) -> lis
 
 
 def survey(
-    folders: Iterable[Path], leave_out: Collection[str] = ()
+    folders: Iterable[Path], dataset: Dataset, leave_out: Collection[str] = ()
 ) -> Iterator[tuple[str, Scene | DataError]]:
     """Yield for each id in `folders` the Scene, or the error that keeps it from being one.
 
     Raises DataError for a folder that is missing or holds no scene at all.
     """
     known: dict[str, Path] = {}
+    names = FileNames.of(dataset)
     for folder in map(Path, folders):
-        images, masks = _listing(folder)
+        images, masks = names.listing(folder)
+        if not images:
+            fact = f"holds no {names.images[0]} among {sum(1 for _ in folder.iterdir())} files"
+            raise DataError(folder, fact, "give a folder of scenes")
         for id in sorted(images.keys() | masks.keys()):
             if id in leave_out:
                 continue
             try:
-                yield id, _pair(folder, id, images.get(id, []), masks.get(id, []), known)
+                yield id, _pair(folder, id, images.get(id, []), masks.get(id, []), known, names)
             except DataError as error:
                 yield id, error
 
 
-def image_ids(folders: Iterable[Path]) -> set[str]:
+def image_ids(folders: Iterable[Path], dataset: Dataset) -> set[str]:
     """Return the ids of all images in `folders`, usable or not."""
-    names = (path.name for folder in folders for path in Path(folder).iterdir())
-    return {name.removesuffix(ending) for name in names for ending in IMAGE_ENDINGS if name.endswith(ending)}
+    names = FileNames.of(dataset)
+    return {id for folder in folders for id in names.listing(Path(folder))[0]}
 
 
-def _listing(folder: Path) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """Return the names of the images and of the masks in a folder by id."""
-    if not folder.is_dir():
-        raise DataError(folder, "is no folder", "give a folder of <id>_sat.jpg and <id>_mask.png")
-    names = sorted(path.name for path in folder.iterdir())
-    found = []
-    for endings in (IMAGE_ENDINGS, MASK_ENDINGS):
-        by_id: dict[str, list[str]] = {}
-        for name in names:
-            for ending in endings:
-                if name.endswith(ending):
-                    by_id.setdefault(name.removesuffix(ending), []).append(name)
-        found.append(by_id)
-    if not found[0]:
-        raise DataError(folder, f"holds no *_sat.jpg among {len(names)} files", "give a folder of scenes")
-    return found[0], found[1]
-
-
-def _pair(folder: Path, id: str, images: list[str], masks: list[str], known: dict[str, Path]) -> Scene:
+def _pair(
+    folder: Path, id: str, images: list[Path], masks: list[Path], known: dict[str, Path], names: FileNames
+) -> Scene:
     """Return the one scene of an id; raise DataError for anything wrong with its names."""
-    for name in images + masks:
-        _check_file(folder, name, id)
+    for path in images + masks:
+        _check_file(folder, path, id)
     if not images:
-        raise DataError(folder / masks[0], "has no image", f"add {id}_sat.jpg or remove the mask")
-    path = folder / images[0]
-    twin = folder / images[1] if len(images) > 1 else path
+        raise DataError(
+            masks[0], "has no image", f"add {names.images[0].replace('*', id)} or remove the mask"
+        )
+    path = images[0]
+    twin = images[1] if len(images) > 1 else path
     if twin != path or id in known:
         other = path if twin != path else known[id]
         raise DataError(twin, f"scene {id} is also {other}", "leave one of the two out")
     known[id] = path
-    fitting = LABELS_ENDINGS if path.name.endswith(RASTER_ENDINGS) else (MASK_ENDING,)
-    found = [name for name in masks if name.endswith(fitting)]
-    if not found:
-        raise DataError(path, f"has no mask {id}{fitting[0]}", "add the mask or remove the image")
+    if not masks:
+        wanted = names.masks[0].replace("*", id)
+        raise DataError(path, f"has no mask {wanted}", "add the mask or remove the image")
+    # A raster beside a picture's mask may be a map of it, and the other way round.
+    found = [mask for mask in masks if is_raster(mask) == is_raster(path)] or masks
     if len(found) > 1:
-        raise DataError(folder / found[1], f"is a mask of {id} beside {found[0]}", "leave one of the two out")
-    return Scene(id, path, folder / found[0])
+        raise DataError(found[1], f"is a mask of {id} beside {found[0].name}", "leave one of the two out")
+    return Scene(id, path, found[0])
 
 
-def _check_file(folder: Path, name: str, id: str) -> None:
-    """Raise DataError for a name that makes no id, and for what is no file of this folder."""
-    path = folder / name
+def _check_file(folder: Path, path: Path, id: str) -> None:
+    """Raise DataError for a name that makes no id, and for what is not a file of this folder."""
     if not is_id(id):
         remedy = "rename it: printable characters, no space around them, no # in front"
         raise DataError(printable(path), "makes no scene id", remedy)
     if path.is_symlink() and folder.resolve() not in path.resolve().parents:
         raise DataError(path, f"links to {path.resolve()}, outside its folder", "put the file itself there")
     if not path.is_file():
-        raise DataError(path, "is no regular file", "put an image there")
+        raise DataError(path, "is not a regular file", "put an image there")
 
 
 def is_id(text: str) -> bool:
@@ -164,41 +177,3 @@ def is_id(text: str) -> bool:
 def printable(text: object) -> str:
     """Return a text with backslashes in place of what cannot be printed, as new lines and broken UTF-8."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
-
-
-@contextmanager
-def open_scene(
-    scene: Scene, task: Task, values: LabelValues | None = None, reading: Reading = AS_IT_IS
-) -> Iterator:
-    """Yield a scene's pixels: decoded ScenePixels, or RasterPixels that read a GeoTIFF window by window.
-
-    `values` maps the numbers in GeoTIFF masks to labels, `reading` says how their images are read. Raises
-    DataError, naming the file, for anything wrong with the scene.
-    """
-    if not scene.is_raster:
-        reading.no_bands_for(scene.image)
-        yield read_scene(scene, task)
-        return
-    from data_prep.rasters import open_raster
-
-    if values is None:
-        raise DataError(scene.mask, "holds numbers", "say by --mapping which class each of them is")
-    with open_raster(scene.image, scene.mask, values, reading) as pixels:
-        yield pixels
-
-
-def read_scene(scene: Scene, task: Task) -> ScenePixels:
-    """Decode a scene strictly; raise DataError, naming the file, for anything wrong with it."""
-    image_bytes, mask_bytes = read_bytes(scene.image), read_bytes(scene.mask)
-    image, mask = decode(image_bytes, scene.image), decode(mask_bytes, scene.mask, rgb=True)
-    if image.shape != mask.shape:
-        raise size_mismatch(scene.mask, mask.shape, image.shape)
-    labels = labels_from_mask(mask, task, scene.mask)
-    sums = (hashlib.sha256(data).hexdigest() for data in (image_bytes, mask_bytes))
-    return ScenePixels(image, labels, *sums)
-
-
-def size_mismatch(mask: Path, size: tuple[int, ...], image_size: tuple[int, ...]) -> DataError:
-    """Return the error of a mask that is not as large as its image; sizes are (height, width, ...)."""
-    sizes = "{1}x{0}, its image {3}x{2}".format(*size[:2], *image_size[:2])
-    return DataError(mask, f"is {sizes}", "use the mask that belongs to the image")

@@ -6,20 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from common.datasets import Dataset
 from common.errors import DataError
-from data_prep.classes import Task
-from data_prep.label_values import LabelValues
-from data_prep.reading import AS_IT_IS, Reading
-from data_prep.scenes import Scene, open_scene
+from data_prep.reading import Reading
+from data_prep.scene_pixels import open_scene
+from data_prep.scenes import Scene
 
 
-def shuffle_masks(
-    scenes: Sequence[Scene],
-    task: Task,
-    seed: int,
-    values: LabelValues | None = None,
-    reading: Reading = AS_IT_IS,
-) -> list[Scene]:
+def shuffle_masks(scenes: Sequence[Scene], dataset: Dataset, seed: int, reading: Reading) -> list[Scene]:
     """Return the scenes in their order, each with the mask of another scene of the same size.
 
     All masks are kept, so the shares of the classes stay as they are; what is lost is where they belong.
@@ -27,7 +21,7 @@ def shuffle_masks(
     """
     by_size: dict[tuple[int, int], list[Scene]] = defaultdict(list)
     for scene in scenes:
-        with open_scene(scene, task, values, reading) as pixels:
+        with open_scene(scene, dataset, reading) as pixels:
             by_size[pixels.shape].append(scene)
     rng = np.random.default_rng(seed)
     masks = {}

@@ -12,7 +12,6 @@ from common.files import write_text
 from data_prep.decoding import read_bytes
 
 PARTS = ("train", "test")
-PAPER_TRAIN = {"land": 600, "road": 5000}  # section 3.2: 600 of 803 land scenes, 5,000 of 6,226 road scenes
 
 
 class HasId(Protocol):
@@ -26,12 +25,12 @@ T = TypeVar("T", bound=HasId)
 
 @dataclass(frozen=True)
 class Split:
-    """The parts of a task's scenes: an id trains if its hash is below `threshold`, of 2^64.
+    """The parts of a data set's scenes: an id trains if its hash is below `threshold`, of 2^64.
 
     So an id's part depends on nothing but itself, the seed and the threshold.
     """
 
-    task: str
+    dataset: str
     seed: int
     threshold: int
     train: tuple[str, ...]
@@ -40,7 +39,7 @@ class Split:
     def extended(self, ids: Iterable[str]) -> "Split":
         """Return this split with further ids; the old ones keep their part."""
         everything = {*self.train, *self.test, *ids}
-        return _split(self.task, self.seed, self.threshold, everything)
+        return _split(self.dataset, self.seed, self.threshold, everything)
 
     def pick(self, scenes: Sequence[T], part: str, where: object) -> list[T]:
         """Return the scenes of one part; raise DataError for a scene in no part, and if none is left."""
@@ -63,7 +62,7 @@ def hash_id(seed: int, id: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}:{id}".encode()).digest()[:8])
 
 
-def make_split(task: str, ids: Iterable[str], train: int, seed: int) -> Split:
+def make_split(dataset: str, ids: Iterable[str], train: int, seed: int) -> Split:
     """Split `ids` so that exactly `train` of them are for training, those of the smallest hashes.
 
     Raises DataError if that leaves nothing for one of the parts.
@@ -74,34 +73,37 @@ def make_split(task: str, ids: Iterable[str], train: int, seed: int) -> Split:
     if not 0 < train < len(ids):
         fact = f"{train} of {len(ids)} scenes leave nothing for one of the parts"
         raise DataError("--train", fact, f"give 1 to {len(ids) - 1}")
-    return _split(task, seed, sorted(hash_id(seed, id) for id in ids)[train], ids)
+    return _split(dataset, seed, sorted(hash_id(seed, id) for id in ids)[train], ids)
 
 
-def _split(task: str, seed: int, threshold: int, ids: set[str]) -> Split:
+def _split(dataset: str, seed: int, threshold: int, ids: set[str]) -> Split:
     train = {id for id in ids if hash_id(seed, id) < threshold}
-    return Split(task, seed, threshold, tuple(sorted(train)), tuple(sorted(ids - train)))
+    return Split(dataset, seed, threshold, tuple(sorted(train)), tuple(sorted(ids - train)))
 
 
 def write_split(path: Path, split: Split, overwrite: bool = False) -> None:
     """Write a split file (JSON)."""
-    write_text(path, json.dumps({"format": 1, **asdict(split)}, indent=1) + "\n", overwrite)
+    write_text(path, json.dumps({"format": 2, **asdict(split)}, indent=1) + "\n", overwrite)
 
 
-def read_split(path: Path, task: str) -> Split:
-    """Read a split file of `task`; raise DataError where it is none, or contradicts itself."""
+def read_split(path: Path, dataset: str) -> Split:
+    """Read a split file of a data set, by its name; DataError where it is none or contradicts itself."""
     remedy = "make it again with tools/split_data.py"
     try:
         table = json.loads(read_bytes(Path(path)))
+        if "task" in table:
+            spelling = f'write "dataset": "{dataset}" in place of "task": "{table["task"]}"'
+            raise DataError(path, "is a split file of version 1.0", spelling)
         split = Split(
-            str(table["task"]),
+            str(table["dataset"]),
             int(table["seed"]),
             int(table["threshold"]),
             *(tuple(map(str, table[part])) for part in PARTS),
         )
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise DataError(path, f"is no split file ({error!r})", remedy) from error
-    if split.task != task:
-        raise DataError(path, f"splits {split.task} scenes", f"give a split of {task}")
+        raise DataError(path, f"is not a split file ({error!r})", remedy) from error
+    if split.dataset != dataset:
+        raise DataError(path, f"splits scenes of {split.dataset}", f"give a split of {dataset}")
     both = sorted({*split.train} & {*split.test})
     if both:
         raise DataError(path, f"has scene {both[0]} in both parts", remedy)

@@ -32,6 +32,6 @@ class Stretch:
         return np.clip((pixels.astype(np.float32) - low) * (np.float32(255) / span), 0, 255)
 
     def text(self) -> str:
-        """Say what becomes 0 and 255, band by band in B, G, R."""
+        """Say what becomes 0 and 255, band by band."""
         pairs = zip(self.low, self.high, strict=True)
         return ", ".join(f"{low:g} to {high:g}" for low, high in pairs)

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from common.datasets import Dataset
 from common.errors import DataError
-from data_prep.classes import TASKS, Task, check_labels
-from data_prep.label_values import LabelValues
-from data_prep.manifest import class_shares, label_names
-from data_prep.reading import AS_IT_IS, Reading
-from data_prep.scenes import Scene, open_scene, survey
+from data_prep.manifest import class_shares
+from data_prep.masks import check_labels
+from data_prep.reading import Reading
+from data_prep.scene_pixels import open_scene
+from data_prep.scenes import Scene, survey
 from data_prep.workers import check_workers, ordered
 
 WINDOW = 4096  # pixels a side that are read at once
@@ -46,7 +47,7 @@ class Problem:
 class Report:
     """What a check found."""
 
-    task: str
+    dataset: Dataset
     checked: list[Checked]
     problems: list[Problem]
 
@@ -58,7 +59,7 @@ class Report:
     @property
     def pixels(self) -> dict[str, int]:
         """Pixels of each class and of `ignored` in all sound scenes."""
-        names = label_names(self.task)
+        names = self.dataset.label_names
         counts = sum((one.counts for one in self.checked), np.zeros(len(names), np.int64))
         return dict(zip(names, map(int, counts), strict=True))
 
@@ -79,7 +80,7 @@ class Report:
         """Return the report as an object for JSON."""
         return {
             "format": 1,
-            "task": self.task,
+            "dataset": self.dataset.name,
             "usable": self.usable,
             "sound_scenes": len(self.checked),
             "sizes": self.sizes,
@@ -102,58 +103,56 @@ class Report:
     def as_text(self) -> str:
         """Return the report as a table to read."""
         pixels, shares = self.pixels, class_shares(self.pixels)
-        lines = [f"{'class':12} {'pixels':>15} {'share':>8}"]
-        lines += [f"{name:12} {pixels[name]:15,} {100 * shares[name]:7.3f}%" for name in pixels]
+        width = max(12, *map(len, pixels))
+        lines = [f"{'class':{width}} {'pixels':>15} {'share':>8}"]
+        lines += [f"{name:{width}} {pixels[name]:15,} {100 * shares[name]:7.3f}%" for name in pixels]
         lines += [f"{size:>12} {count:6} scenes" for size, count in self.sizes.items()]
         lines += [f"{problem.file}: {problem.fact}; {problem.remedy}" for problem in self.problems]
         found = len(self.problems)
         verdict = "usable" if self.usable else f"not usable as it is: {found} problem{'s' * (found != 1)}"
-        lines.append(f"{len(self.checked)} sound {self.task} scenes; {verdict}")
+        lines.append(f"{len(self.checked)} sound scenes of {self.dataset.title}; {verdict}")
         return "\n".join(lines)
 
 
 def verify(
     folders: Sequence[Path],
-    task: str,
+    dataset: Dataset,
+    reading: Reading,
     *,
     workers: int = 1,
-    values: LabelValues | None = None,
-    reading: Reading = AS_IT_IS,
     leave_out: Collection[str] = (),
 ) -> Report:
-    """Check every scene of `folders`; problems of scenes go into the report.
+    """Check every scene of a data set in `folders`; problems of scenes go into the report.
 
     Raises DataError only where there is nothing to check: a folder that is missing or holds no scene.
     """
     check_workers(workers)
     scenes, problems, checked = [], [], []
-    for id, found in survey(folders, leave_out):
+    for id, found in survey(folders, dataset, leave_out):
         if isinstance(found, DataError):
             problems.append(_problem(id, found))
         else:
             scenes.append(found)
-    make = partial(_check, task=TASKS[task], values=values, reading=reading)
+    make = partial(_check, dataset=dataset, reading=reading)
     results = ordered(make, scenes, workers)
     for result, _ in tqdm(results, total=len(scenes), unit="scene", desc="verify", disable=None):
         (checked if isinstance(result, Checked) else problems).append(result)
     sound, twins = _part_twins(checked)
-    return Report(task, sound, sorted(problems + twins, key=lambda problem: problem.id))
+    return Report(dataset, sound, sorted(problems + twins, key=lambda problem: problem.id))
 
 
-def _check(
-    scene: Scene, task: Task, values: LabelValues | None, reading: Reading
-) -> Iterator[tuple[Checked | Problem, bytes]]:
+def _check(scene: Scene, dataset: Dataset, reading: Reading) -> Iterator[tuple[Checked | Problem, bytes]]:
     """Read one scene whole; yield what was found, as a result without bytes."""
     try:
-        with open_scene(scene, task, values, reading) as pixels:
+        with open_scene(scene, dataset, reading) as pixels:
             height, width = pixels.shape
             content = hashlib.sha256(f"{height} {width} ".encode())
-            counts = np.zeros(len(task.classes) + 1, np.int64)
+            counts = np.zeros(len(dataset.label_names), np.int64)
             for top in range(0, height, WINDOW):
                 for left in range(0, width, WINDOW):
                     window = slice(top, min(top + WINDOW, height)), slice(left, min(left + WINDOW, width))
                     content.update(np.ascontiguousarray(pixels.read_image(*window)))
-                    counts += check_labels(pixels.read_labels(*window), task, scene.mask)
+                    counts += check_labels(pixels.read_labels(*window), dataset, scene.mask)
         yield Checked(scene, height, width, counts, content.hexdigest()), b""
     except DataError as error:
         yield _problem(scene.id, error), b""

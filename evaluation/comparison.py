@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from common.datasets import Dataset
 from common.errors import DataError
-from data_prep.classes import Task
-from data_prep.label_values import LabelValues
-from evaluation.label_files import Labels, open_labels, open_truth
+from data_prep.label_files import Labels, open_map, open_truth
 from evaluation.overview import read_overview
-from inference.folders import find_images, find_masks, pick
+from inference.finished import map_dataset
+from inference.folders import find_images, find_maps, find_truth, pick
 
 LONGEST = 600  # pixels of a side kept: more than a cell of the figure shows
 
@@ -30,6 +30,7 @@ def scenes_to_show(
     images: Path,
     truth: Path,
     predicted: Sequence[Path],
+    dataset: Dataset,
     ids: Sequence[str] | None,
     rows: int,
     among: Collection[str] | None = None,
@@ -40,7 +41,9 @@ def scenes_to_show(
     """
     if rows < 1:
         raise DataError("--rows", f"is {rows}", "give 1 or more")
-    folders = {Path(folder): find_masks(folder) for folder in (truth, *predicted)}
+    folders = {Path(truth): find_truth(truth, dataset)} | {
+        Path(folder): find_maps(folder) for folder in predicted
+    }
     for id in ids or []:
         for folder, masks in folders.items():
             if id not in masks:
@@ -48,7 +51,7 @@ def scenes_to_show(
     if ids:
         return list(ids)
     common = set.intersection(*(set(masks) for masks in folders.values()))
-    common &= _images(images).keys()
+    common &= _images(images, dataset).keys()
     if not common:
         raise DataError(
             images, "shares no scene with all folders of masks", "give folders of the same scenes"
@@ -58,11 +61,11 @@ def scenes_to_show(
     return list(pick(sorted(common if among is None else common & set(among)), rows))
 
 
-def choose_images(images: Path, ids: Sequence[str] | None, rows: int) -> dict[str, Path]:
+def choose_images(images: Path, dataset: Dataset, ids: Sequence[str] | None, rows: int) -> dict[str, Path]:
     """Return the images of scenes by id: `ids` if given, else `rows` spread over the folder's."""
     if rows < 1:
         raise DataError("--rows", f"is {rows}", "give 1 or more")
-    found = _images(images)
+    found = _images(images, dataset)
     return {id: _image_of(images, found, id) for id in ids or pick(sorted(found), rows)}
 
 
@@ -71,19 +74,15 @@ def read_rows(
     truth: Path,
     predicted: Sequence[Path],
     ids: Sequence[str],
-    task: Task,
-    values: LabelValues | None = None,
+    dataset: Dataset,
 ) -> Iterator[Row]:
-    """Yield the scenes `ids`, shrunk to what a figure shows; DataError for a missing or broken file.
-
-    `values` says which class each number in a true GeoTIFF mask is.
-    """
-    pictures = _images(images)
-    true_masks, *folders = [find_masks(folder) for folder in (truth, *predicted)]
+    """Yield the scenes `ids`, shrunk to what a figure shows; DataError for a missing or broken file."""
+    pictures = _images(images, dataset)
+    true_masks, folders = find_truth(truth, dataset), [find_maps(folder) for folder in predicted]
     for id in ids:
-        image, shape = read_overview(_image_of(images, pictures, id), LONGEST)
-        opened = [open_truth(true_masks[id], task, values)]
-        opened += [open_labels(masks[id], task) for masks in folders]
+        image, shape = read_overview(_image_of(images, pictures, id), LONGEST, dataset)
+        opened = [open_truth(true_masks[id], dataset)]
+        opened += [open_map(masks[id], map_dataset(masks[id], id) or dataset) for masks in folders]
         yield Row(id, image, [_read_map(labels, shape) for labels in opened])
 
 
@@ -95,8 +94,8 @@ def _read_map(opened: AbstractContextManager[Labels], shape: tuple[int, int]) ->
         return labels.shrunk(LONGEST)
 
 
-def _images(folder: Path) -> dict[str, Path]:
-    return {scene.id: scene.path for scene in find_images([folder])}
+def _images(folder: Path, dataset: Dataset) -> dict[str, Path]:
+    return {scene.id: scene.path for scene in find_images([folder], dataset)}
 
 
 def _image_of(folder: Path, images: dict[str, Path], id: str) -> Path:

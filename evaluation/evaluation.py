@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
+from common.datasets import Dataset, read_dataset
 from common.errors import DataError
 from data_prep.choice import Part
-from data_prep.classes import Task
-from data_prep.label_values import LabelValues
+from data_prep.label_files import Labels, open_map, open_truth
+from data_prep.scene_pixels import check_same_place
 from evaluation.intervals import Resampling
-from evaluation.label_files import Labels, check_same_place, open_labels, open_truth
 from evaluation.metrics import Scores, confusion, constant_scores, scores
-from inference.finished import made_with
-from inference.folders import MaskPair, pair_masks
+from inference.finished import map_dataset
+from inference.folders import MaskPair, find_maps, pair_masks
 
 WINDOW = 2048  # pixels of a side compared at once
 
@@ -24,7 +24,7 @@ WINDOW = 2048  # pixels of a side compared at once
 class Evaluation:
     """Scores of a set of maps; `matrices` keeps each scene's confusion matrix by id."""
 
-    task: Task
+    dataset: Dataset
     matrices: dict[str, np.ndarray]
     measured: Scores
     constant: Scores
@@ -33,7 +33,7 @@ class Evaluation:
     @property
     def commonest(self) -> str:
         """Name of the truth's commonest class."""
-        return self.task.classes[self.measured.commonest]
+        return self.dataset.class_names[self.measured.commonest]
 
     @property
     def ratio(self) -> float:
@@ -68,29 +68,47 @@ class Evaluation:
 
 def evaluate(
     pairs: Sequence[MaskPair],
-    task: Task,
+    dataset: Dataset,
     progress: Callable[[Iterable[MaskPair]], Iterable[MaskPair]] = iter,
     resampling: Resampling | None = None,
-    values: LabelValues | None = None,
 ) -> Evaluation:
     """Compare the masks of `pairs`: one confusion matrix over all pixels of all scenes.
 
-    `values` says which class each number in a true GeoTIFF mask is.
-    Raises DataError for a mask that cannot be read, a prediction of another size, place or (by its record)
-    task than its truth, and where no pixel at all is scored.
+    The true masks are those of `dataset`. Raises DataError for a mask that cannot be read, a prediction of
+    another size, place or (by its record) of other classes than its truth, and where no pixel at all is
+    scored.
     """
-    matrices = {pair.id: confusion_of(pair, task, values) for pair in progress(pairs)}
+    matrices = {pair.id: confusion_of(pair, dataset) for pair in progress(pairs)}
     measured = scores(sum(matrices.values()))
     if not measured.pixels:
-        raise DataError(pairs[0].truth.parent, "has unknown pixels only", "give truth with a class in it")
-    return Evaluation(task, matrices, measured, constant_scores(measured), resampling or Resampling())
+        fact = f"has only pixels that are {dataset.ignore.name}"
+        raise DataError(pairs[0].truth.parent, fact, "give truth with a class in it")
+    return Evaluation(dataset, matrices, measured, constant_scores(measured), resampling or Resampling())
+
+
+def dataset_of_maps(folders: Sequence[Path], named: str | None) -> Dataset:
+    """Return the data set that a user names, else that of the maps by their records.
+
+    Raises DataError where no record says it.
+    """
+    if named is not None:
+        return read_dataset(named)
+    for folder in folders:
+        id, path = next(iter(find_maps(folder).items()))
+        if dataset := map_dataset(path, id):
+            return dataset
+    raise DataError(folders[0], "has no record of the maps' data set", "name it by --dataset")
 
 
 def pair_folders(
-    truth: Path, folders: Sequence[Path], only_predicted: bool = False, part: Part | None = None
+    truth: Path,
+    folders: Sequence[Path],
+    dataset: Dataset,
+    only_predicted: bool = False,
+    part: Part | None = None,
 ) -> list[list[MaskPair]]:
     """Pair each folder of predictions with the truth; DataError where they are not of the same scenes."""
-    paired = [pair_masks(truth, folder, only_predicted, part) for folder in folders]
+    paired = [pair_masks(truth, folder, dataset, only_predicted, part) for folder in folders]
     first = {pair.id for pair in paired[0]}
     for folder, pairs in zip(folders[1:], paired[1:], strict=True):
         different = sorted(first ^ {pair.id for pair in pairs})
@@ -101,19 +119,19 @@ def pair_folders(
     return paired
 
 
-def confusion_of(pair: MaskPair, task: Task, values: LabelValues | None = None) -> np.ndarray:
-    """Return the confusion matrix of one scene; `values` and DataError as `evaluate`."""
-    made_for = made_with(pair.predicted, pair.id).get("task", task.name)
-    if made_for != task.name:
-        remedy = f"give --task {made_for} and true {made_for} masks"
-        raise DataError(pair.predicted, f"is a {made_for} map, scored as {task.name}", remedy)
-    with open_truth(pair.truth, task, values) as truth, open_labels(pair.predicted, task) as predicted:
+def confusion_of(pair: MaskPair, dataset: Dataset) -> np.ndarray:
+    """Return the confusion matrix of one scene; DataError as `evaluate`."""
+    made_for = map_dataset(pair.predicted, pair.id) or dataset
+    if difference := dataset.difference(made_for):
+        remedy = f"give maps of {dataset.name}, or name the maps' data set by --dataset"
+        raise DataError(pair.predicted, f"is a map of {difference} as the truth has", remedy)
+    with open_truth(pair.truth, dataset) as truth, open_map(pair.predicted, made_for) as predicted:
         if truth.shape != predicted.shape:
             sizes = "{1}x{0}, the truth {3}x{2}".format(*predicted.shape, *truth.shape)
             raise DataError(pair.predicted, f"is {sizes}", "predict the image that belongs to the truth")
         check_same_place(truth, predicted)
         windows = _windows(truth)
-        return sum(confusion(truth.read(*w), predicted.read(*w), len(task.classes)) for w in windows)
+        return sum(confusion(truth.read(*w), predicted.read(*w), len(dataset.classes)) for w in windows)
 
 
 def _windows(labels: Labels) -> Iterator[tuple[slice, slice]]:

@@ -4,19 +4,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from common.datasets import Dataset, shown_bands
 from common.errors import DataError
 from common.files import staged_file
-from data_prep.classes import Task
+from data_prep.reading import Reading
+from data_prep.scene_image import open_image
 from evaluation.features import Blob, FeatureNet, choose_blobs, strongest
 from evaluation.figures import CELL, DOTS, STYLE
 from evaluation.overview import as_bytes, read_middle
 from inference.deploy import read_deploy
-from inference.scene_image import Reading, open_image
+from inference.loading import Learnt
 
 COLOURS = "viridis"
 OUTLIERS = 1  # percent of a map's pixels at each end of the colours that are cut off
@@ -48,7 +49,7 @@ def draw_features(
     out: Path,
     overwrite: bool = False,
 ) -> None:
-    """Draw the grid of `images` ((S, S, 3) RGB) and the models' columns, each map in its own span."""
+    """Draw the grid of `images` (S, S, 3 or 1) and the models' columns, each map in its own span."""
     groups = [[Column("", list(images))], *models.values()]
     count = sum(map(len, groups))
     height, width = CELL * len(images) + 0.36, CELL * count + GAP * len(models)
@@ -69,9 +70,10 @@ def draw_features(
 def draw_models(
     models: Mapping[str, tuple[Path, Path]],
     scenes: Mapping[str, Path],
-    task: Task,
     out: Path,
     *,
+    task: str | None = None,
+    dataset: Dataset | None = None,
     channels: int = 2,
     side: int | None = None,
     blobs: Sequence[str] | None = None,
@@ -80,26 +82,32 @@ def draw_models(
 ) -> list[Blob]:
     """Draw features of `models` (name -> deploy prototxt and weights) for the middle of `scenes`.
 
-    `side` of the middle: pixels, 32k+1; by default the first prototxt's. `blobs` as in `choose_blobs`.
-    Returns the blob shown of each model.
+    `task` and `dataset` as in `learnt_by`. `side` of the middle: pixels, 32k+1; by default the first
+    prototxt's. `blobs` as in `choose_blobs`. Returns the blob shown of each model.
     """
     if channels < 0:
         raise DataError("--channels", f"is {channels}", "give 0 or more")
     side = read_deploy(next(iter(models.values()))[0]).side if side is None else side
-    nets = [FeatureNet(deploy, weights, task, side, warn) for deploy, weights in models.values()]
+    nets = [FeatureNet(deploy, weights, task, dataset, side, warn) for deploy, weights in models.values()]
     chosen = choose_blobs(nets, blobs)
-    images = [_middle_of(path, side, nets[0].scaling[0]) for path in scenes.values()]
+    first = nets[0].learnt
+    for (_, weights), net in zip(models.values(), nets, strict=True):
+        if net.learnt.bands != first.bands:
+            fact = f"learnt from {', '.join(net.learnt.bands)}, the first from {', '.join(first.bands)}"
+            raise DataError(weights, fact, "compare nets of the same bands")
+    images = [_middle_of(path, side, first) for path in scenes.values()]
     shown = {
         name: columns([net.feature(blob, image) for image in images], channels)
         for name, net, blob in zip(models, nets, chosen, strict=True)
     }
-    pictures = [cv2.cvtColor(as_bytes(image), cv2.COLOR_BGR2RGB) for image in images]
+    channels_shown = [first.bands.index(band) for band in shown_bands(first.bands)]
+    pictures = [as_bytes(image[..., channels_shown]) for image in images]
     draw_features(pictures, shown, out, overwrite)
     return chosen
 
 
-def _middle_of(path: Path, side: int, fill: Sequence[float]) -> np.ndarray:
-    with open_image(path, Reading(fill=fill)) as image:
+def _middle_of(path: Path, side: int, learnt: Learnt) -> np.ndarray:
+    with open_image(path, Reading(learnt.bands, learnt.dataset.bands, fill=learnt.mean)) as image:
         return read_middle(image, side)
 
 
@@ -111,7 +119,13 @@ def _draw_column(figure: Figure, column: Column, left: float) -> None:
         box = ((left + inset) / width, (bottom + inset) / height)
         axes = figure.add_axes((*box, (CELL - 2 * inset) / width, (CELL - 2 * inset) / height))
         low, high = np.percentile(shown, (OUTLIERS, 100 - OUTLIERS))
-        axes.imshow(shown, cmap=COLOURS, vmin=low, vmax=high, interpolation="antialiased")
+        axes.imshow(
+            shown,
+            cmap=COLOURS if shown.ndim == 2 else "gray",
+            vmin=low,
+            vmax=high,
+            interpolation="antialiased",
+        )
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set(linewidth=0.4, color="0.35")
         if row == 0 and column.title:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from common.datasets import Dataset
 from common.errors import NetError
-from data_prep.classes import TASKS, Task
 from inference.caffe_net import CaffeNet
-from inference.deploy import INPUT, read_deploy
-from inference.loading import input_scaling
+from inference.deploy import ENDING, INPUT, read_deploy
+from inference.loading import learnt_by
 from inference.predictor import preprocess
 from prototxt_gen.prototxt import read_net
 
@@ -32,9 +32,11 @@ class Blob:
 def trunk(layers: Sequence, sizes: Mapping[str, int]) -> dict[str, Blob]:
     """Return the blobs of a net (its layers as protobuf messages), without input and heads, in order.
 
-    `sizes` gives each blob's height in pixels. A head's layers are named `<task>/...`.
+    `sizes` gives each blob's height in pixels. A head's layers are named `<task>/...`, its answer
+    `<task>_prob`.
     """
-    heads = tuple(f"{task}/" for task in TASKS)
+    answers = [top for layer in layers for top in layer.top if top.endswith(ENDING)]
+    heads = tuple(f"{answer.removesuffix(ENDING)}/" for answer in answers)
     depths = {INPUT: 0}
     blobs: dict[str, Blob] = {}
     for layer in layers:
@@ -62,13 +64,19 @@ class FeatureNet(CaffeNet):
     """A deploy net that gives a blob from its middle for square images of one side, 32k+1."""
 
     def __init__(
-        self, deploy: Path, weights: Path, task: Task, side: int, warn: Callable[[str], None]
+        self,
+        deploy: Path,
+        weights: Path,
+        task: str | None,
+        dataset: Dataset | None,
+        side: int,
+        warn: Callable[[str], None],
     ) -> None:
-        """Build the net; raises as CaffeNet and `input_scaling` do."""
+        """Build the net; raises as CaffeNet and `learnt_by` do."""
         net = read_deploy(deploy)
         self.deploy = Path(deploy)
-        self.scaling = input_scaling(Path(weights), task, warn, net)
-        super().__init__(net, weights, task.name, side)
+        self.learnt = learnt_by(Path(weights), net, task, dataset, warn)
+        super().__init__(net, weights, self.learnt.task, side)
         shapes = {name: tuple(blob.shape) for name, blob in self._net.blobs.items()}
         sizes = {name: shape[2] for name, shape in shapes.items() if len(shape) == 4}
         self.blobs = trunk(read_net(deploy).layer, sizes)
@@ -83,9 +91,9 @@ class FeatureNet(CaffeNet):
         return self.blobs[name]
 
     def feature(self, blob: Blob, image: np.ndarray) -> np.ndarray:
-        """Return a blob (C, h, w) float32 for an image (side, side, 3) BGR."""
+        """Return a blob (C, h, w) float32 for an image (side, side, bands)."""
         self._reshape(1)
-        self._net.blobs[INPUT].data[0] = preprocess(image, *self.scaling)
+        self._net.blobs[INPUT].data[0] = preprocess(image, self.learnt.mean, self.learnt.scale)
         self._net.forward(end=blob.layer)
         return self._net.blobs[blob.name].data[0].copy()
 

@@ -8,9 +8,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from common.datasets import IGNORE, Colour, Dataset
 from common.errors import DataError, OutputError
 from common.files import refuse_existing, staged_file
-from data_prep.classes import IGNORE, Task, colours_from_labels
+from data_prep.masks import colours_from_labels
 from evaluation.comparison import Row
 
 CELL = 1.9  # inches a picture is wide
@@ -52,7 +53,7 @@ def check_output(path: Path, overwrite: bool) -> None:
 
 
 def compare(
-    rows: Sequence[Row], names: Sequence[str], task: Task, out: Path, overwrite: bool = False
+    rows: Sequence[Row], names: Sequence[str], dataset: Dataset, out: Path, overwrite: bool = False
 ) -> None:
     """Draw the grid image / truth / one column per name, with a legend, into the file `out`.
 
@@ -66,29 +67,42 @@ def compare(
         figure = Figure(figsize=size)
         grid = figure.subplots(len(rows), len(titles), squeeze=False, gridspec_kw={"height_ratios": tallest})
         for row, axes in zip(rows, grid, strict=True):
-            _draw_row(row, axes, task)
+            _draw_row(row, axes, dataset)
         for axis, title in zip(grid[0], titles, strict=True):
             axis.set_title(title, fontsize=9, pad=4)
         edges = {"left": 0.004, "right": 0.996, "top": 1 - 0.22 / size[1], "bottom": legend / size[1]}
         figure.subplots_adjust(**edges, wspace=0.025, hspace=0.025)
-        _draw_legend(figure, rows, task)
+        _draw_legend(figure, rows, dataset)
         with staged_file(out, overwrite) as staged:
             figure.savefig(staged, dpi=DOTS)
 
 
-def _draw_row(row: Row, axes: Sequence, task: Task) -> None:
-    pictures = [row.image, *(colours_from_labels(labels, task) for labels in row.maps)]
+def _draw_row(row: Row, axes: Sequence, dataset: Dataset) -> None:
+    pictures = [row.image, *(colours_from_labels(labels, dataset) for labels in row.maps)]
     for axis, picture in zip(axes, pictures, strict=True):
-        axis.imshow(picture, interpolation="nearest" if picture is not row.image else "antialiased")
+        axis.imshow(
+            picture,
+            cmap="gray",
+            vmin=0,
+            vmax=255,
+            interpolation="nearest" if picture is not row.image else "antialiased",
+        )
         axis.set(xticks=[], yticks=[])
         for spine in axis.spines.values():
             spine.set(linewidth=0.4, color="0.35")
 
 
-def _draw_legend(figure, rows: Sequence[Row], task: Task) -> None:
-    entries = list(zip(task.classes, task.palette, strict=True))
-    if task.unknown is not None and any((labels == IGNORE).any() for row in rows for labels in row.maps):
-        entries.append(("unknown", task.unknown))
+def legend(dataset: Dataset) -> list[tuple[str, Colour]]:
+    """Return names and colours of the classes and, where it has a colour of its own, of what is ignored."""
+    entries = list(zip(dataset.class_names, dataset.palette, strict=True))
+    has_own = bool(dataset.ignore.colours) or dataset.ignored_colour not in dataset.palette
+    return [*entries, (dataset.ignore.name, dataset.ignored_colour)] if has_own else entries
+
+
+def _draw_legend(figure, rows: Sequence[Row], dataset: Dataset) -> None:
+    entries = legend(dataset)
+    if not any((labels == IGNORE).any() for row in rows for labels in row.maps):
+        entries = entries[: len(dataset.classes)]
     patches = [
         Patch(facecolor=np.array(colour) / 255, edgecolor="0.35", linewidth=0.5, label=name)
         for name, colour in entries

@@ -64,7 +64,7 @@ def _draw(axes: Axes, shares: np.ndarray, evaluation: Evaluation) -> None:
     for row in np.flatnonzero(np.isnan(shares[:, 0])):
         middle = (shares.shape[1] - 1) / 2
         axes.text(middle, row, "not in the truth", ha="center", va="center", color="0.35")
-    names = [*evaluation.task.classes, "unknown"]
+    names = [*evaluation.dataset.class_names, "unknown"]
     axes.set_yticks(range(shares.shape[0]), names[: shares.shape[0]])
     axes.set_xticks(range(shares.shape[1]), names[: shares.shape[1]], rotation=35, ha="left", va="baseline")
     axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0, pad=3)

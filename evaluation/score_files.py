@@ -17,9 +17,9 @@ CSV_COLUMNS = ("maps", "score", "class", "value", "low", "high")
 
 def as_numbers(evaluation: Evaluation) -> dict:
     """Return all scores as plain numbers for JSON: None for what is undefined."""
-    measured, classes = evaluation.measured, evaluation.task.classes
+    measured, classes = evaluation.measured, evaluation.dataset.class_names
     return {
-        "task": evaluation.task.name,
+        "dataset": evaluation.dataset.name,
         "scenes": list(evaluation.matrices),
         "scored_pixels": measured.pixels,
         **{score: _number(getattr(measured, score)) for score in OVERALL},
@@ -46,7 +46,7 @@ def _intervals(evaluation: Evaluation) -> dict | None:
     """Return each score's bounds and how they were drawn; None for a single scene."""
     if evaluation.resampled is None:
         return None
-    resampling, classes = evaluation.resampling, evaluation.task.classes
+    resampling, classes = evaluation.resampling, evaluation.dataset.class_names
     bounds = {score: _bounds(evaluation.interval(score)) for score in OVERALL}
     for score in BY_CLASS:
         bounds[score] = {
@@ -84,7 +84,7 @@ def as_csv(evaluations: Mapping[str, Evaluation]) -> str:
 
 
 def _rows(evaluation: Evaluation) -> Iterator[tuple]:
-    measured, classes = evaluation.measured, evaluation.task.classes
+    measured, classes = evaluation.measured, evaluation.dataset.class_names
     for score in OVERALL:
         value = _number(getattr(measured, score))
         yield score, "", value, *(_bounds(evaluation.interval(score)) or (None, None))

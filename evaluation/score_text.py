@@ -24,7 +24,8 @@ def table(evaluation: Evaluation) -> str:
     ]
     return "\n".join(
         [
-            f"{_scenes(len(evaluation.matrices))}, {measured.pixels:,} scored pixels, {evaluation.task.name}",
+            f"{_scenes(len(evaluation.matrices))}, {measured.pixels:,} scored pixels, "
+            f"{evaluation.dataset.title}",
             "",
             *_class_lines(evaluation),
             "",
@@ -38,7 +39,7 @@ def _class_lines(evaluation: Evaluation) -> list[str]:
     measured = evaluation.measured
     columns = (measured.iou, measured.precision, measured.recall, measured.f1, measured.truth_share)
     lines = [f"{'class':<12}  {'IoU %':>7}  {'prec. %':>7}  {'rec. %':>7}  {'F1 %':>7}  {'truth %':>7}"]
-    for label, name in enumerate(evaluation.task.classes):
+    for label, name in enumerate(evaluation.dataset.class_names):
         values = [percent(column[label]) for column in columns]
         if measured.absent[label]:
             values[0] = "absent"
@@ -49,7 +50,9 @@ def _class_lines(evaluation: Evaluation) -> list[str]:
 def notes(evaluation: Evaluation) -> list[str]:
     """Return what must be said beside the numbers: absent classes, and what the intervals are."""
     measured, resampling = evaluation.measured, evaluation.resampling
-    gone = [name for name, absent in zip(evaluation.task.classes, measured.absent, strict=True) if absent]
+    gone = [
+        name for name, absent in zip(evaluation.dataset.class_names, measured.absent, strict=True) if absent
+    ]
     lines = []
     if gone:
         lines.append(f"left out of the mean: {', '.join(gone)} (neither in truth nor predicted)")
@@ -67,7 +70,7 @@ def notes(evaluation: Evaluation) -> list[str]:
 def comparison(evaluations: Mapping[str, Evaluation]) -> str:
     """Return one row per set of maps: mIoU with its interval, other scores, IoU by class, all in percent."""
     first = next(iter(evaluations.values()))
-    header = ["maps", "mIoU", "interval", "lead", "accuracy", "fw IoU", *first.task.classes]
+    header = ["maps", "mIoU", "interval", "lead", "accuracy", "fw IoU", *first.dataset.class_names]
     rows = [header]
     for name, evaluation in evaluations.items():
         measured = evaluation.measured
@@ -86,7 +89,7 @@ def comparison(evaluations: Mapping[str, Evaluation]) -> str:
             ]
         )
     scenes = _scenes(len(first.matrices))
-    title = f"{scenes}, {first.measured.pixels:,} scored pixels, {first.task.name}; all in percent"
+    title = f"{scenes}, {first.measured.pixels:,} scored pixels, {first.dataset.title}; all in percent"
     lines = [title, "", *_aligned(rows), *notes(first)]
     return "\n".join([*lines, f"lead: mIoU above {next(iter(evaluations))}, on the same resamples"])
 

@@ -8,7 +8,6 @@ import lmdb
 import numpy as np
 
 from data_prep.datums import from_datum
-from data_prep.manifest import read_manifest
 from evaluation.metrics import confusion, scores
 from inference.predictor import preprocess
 from prototxt_gen.experiment import Experiment
@@ -18,8 +17,8 @@ from prototxt_gen.experiment import Experiment
 class Validation:
     """Called with (caffe, the solver's net), returns {"miou", "tasks": {task: {"miou", "iou"}}}.
 
-    Each record of a task's validation database is cut to the crop in its middle. "miou" is land's, or the
-    only task's; None where the labels know no pixel.
+    Each record of a task's validation database is cut to the crop in its middle. "miou" is that of
+    the first task that has one; None where the labels know no pixel.
     """
 
     experiment: Experiment
@@ -55,7 +54,7 @@ class Validation:
         return net
 
     def _score(self, task: str, source: Path) -> dict:
-        classes = read_manifest(source)["classes"]
+        classes = self.experiment.tasks[task].dataset.class_names
         settings, matrix = self.experiment.input, 0
         for image, label in _records(source, settings.crop):
             self._net.blobs["data"].data[0] = preprocess(image, settings.mean, settings.scale)
@@ -72,10 +71,10 @@ def _number(value: float) -> float | None:
 
 
 def _records(source: Path, crop: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield (image (crop, crop, 3) BGR, label (crop, crop)) of each record, cut in the middle."""
+    """Yield (image (crop, crop, bands), label (crop, crop)) of each record, cut in the middle."""
     with lmdb.open(str(source), readonly=True, lock=False) as environment, environment.begin() as reading:
         for _, value in reading.cursor():
             record = from_datum(bytes(value), source)
             top, left = ((size - crop) // 2 for size in record.shape[1:])
             record = record[:, top : top + crop, left : left + crop]
-            yield record[:3].transpose(1, 2, 0), record[3]
+            yield record[:-1].transpose(1, 2, 0), record[-1]

@@ -35,7 +35,7 @@ class CaffeNet:
         bf16: bool = False,
     ) -> None:
         """Build the net and load the weights; nothing is computed yet."""
-        self.output = deploy.output_for(task)
+        self.output, self.channels = deploy.output_for(task), deploy.channels
         self.side = deploy.side if side is None else check_side("tile", side)
 
         from training.gpus import check_gpus
@@ -93,7 +93,7 @@ class CaffeNet:
         return twin
 
     def __call__(self, tiles: np.ndarray) -> np.ndarray:
-        """Return the probabilities (N, C, S, S) of `tiles` (N, 3, S, S) float32."""
+        """Return the probabilities (N, C, S, S) of `tiles` (N, bands, S, S) float32."""
         self._enter()
         self._reshape(len(tiles))
         self._net.blobs[INPUT].data[...] = tiles
@@ -131,7 +131,7 @@ class CaffeNet:
         return {name: [blob.data.copy() for blob in blobs] for name, blobs in self._net.params.items()}
 
     def _reshape(self, count: int) -> None:
-        shape = (count, 3, self.side, self.side)
+        shape = (count, self.channels, self.side, self.side)
         if tuple(self._net.blobs[INPUT].shape) != shape:
             self._net.blobs[INPUT].reshape(*shape)
             self._net.reshape()

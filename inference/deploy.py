@@ -13,26 +13,33 @@ from prototxt_gen.prototxt import net_inputs, net_outputs, read_net
 from prototxt_gen.sides import is_side, neighbours
 
 INPUT = "data"
+ENDING = "_prob"  # of the blob of a task's probabilities
 
 
 @dataclass(frozen=True)
 class Deploy:
     """A deploy net: its file, the side of its square input in pixels, its output blobs and layer types.
 
-    `name` is the experiment's, empty where the file has none; `fed` is (mean in B, G, R, scale) of its
-    input as its comments say, None where they do not.
+    `channels` are those of its input; `name` is the experiment's, empty where the file has none; `fed` is
+    (bands, mean, scale) of its input as its comments say, None where they do not.
     """
 
     path: Path
     side: int
     outputs: tuple[str, ...]
     layer_types: frozenset[str]
+    channels: int = 3
     name: str = ""
-    fed: tuple[tuple[float, ...], float] | None = None
+    fed: tuple[tuple[str, ...], tuple[float, ...], float] | None = None
+
+    @property
+    def tasks(self) -> list[str]:
+        """The tasks that it answers for."""
+        return [output.removesuffix(ENDING) for output in self.outputs if output.endswith(ENDING)]
 
     def output_for(self, task: str) -> str:
         """Return the blob of `task`'s probabilities, `<task>_prob`; NetError where the net has none."""
-        name = f"{task}_prob"
+        name = f"{task}{ENDING}"
         if name not in self.outputs:
             raise NetError(
                 self.path,
@@ -55,15 +62,17 @@ def read_deploy(path: Path) -> Deploy:
     net = read_net(path)
     types = frozenset(layer.type for layer in net.layer)
     fed = read_input_comment(path.read_text(encoding="utf-8", errors="replace"))
-    return Deploy(path, _input_side(path, net), net_outputs(net), types, net.name, fed)
+    channels, side = _input_shape(path, net)
+    return Deploy(path, side, net_outputs(net), types, channels, net.name, fed)
 
 
-def _input_side(path: Path, net) -> int:
+def _input_shape(path: Path, net) -> tuple[int, int]:
+    """Return the channels and the side of the input."""
     shapes = net_inputs(net)
     shape = shapes.get(INPUT)
-    if shape is None or len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3]:
+    if shape is None or len(shape) != 4 or shape[2] != shape[3]:
         found = ", ".join(f"{name} {list(dim)}" for name, dim in shapes.items()) or "none"
         raise NetError(
-            path, f"has no input {INPUT} of shape 1 x 3 x S x S (found: {found})", "give a deploy prototxt"
+            path, f"has no input {INPUT} of shape 1 x C x S x S (found: {found})", "give a deploy prototxt"
         )
-    return check_side(path, shape[2])
+    return shape[1], check_side(path, shape[2])

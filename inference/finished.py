@@ -5,7 +5,10 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from common.errors import OutputError
+from pydantic import ValidationError
+
+from common.datasets import Dataset
+from common.errors import DataError, OutputError
 from data_prep.decoding import file_checksum
 
 RECORDS = "records"  # folder in the folder of maps
@@ -46,10 +49,16 @@ def publish(
             path.unlink()
 
 
-def made_with(path: Path, id: str) -> Mapping[str, object]:
-    """Return the settings that the map `path` of scene `id` was made with; none for one of other origin."""
+def map_dataset(path: Path, id: str) -> Dataset | None:
+    """Return the data set of the map `path` of scene `id`, by its record; None where none says it."""
     record = _read(record_path(path.parent, id))
-    return record["settings"] if record and record["sha256"].get(path.name) == file_checksum(path) else {}
+    if record is None or record["sha256"].get(path.name) != file_checksum(path) or "dataset" not in record:
+        return None
+    try:
+        return Dataset.model_validate(record["dataset"])
+    except ValidationError as error:
+        fact = f"has no data set ({error.errors()[0]['msg']})"
+        raise DataError(record_path(path.parent, id), fact, "predict the scene again") from error
 
 
 def is_finished(

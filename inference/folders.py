@@ -5,10 +5,13 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.datasets import Dataset
 from common.errors import DataError
 from data_prep.choice import Part
-from data_prep.scenes import IMAGE_ENDINGS, MASK_ENDING, MASK_ENDINGS, image_ids, is_id, printable
+from data_prep.scenes import FileNames, image_ids, is_id, printable
 
+MAP_ENDING, RASTER_ENDING = "_mask.png", "_mask.tif"  # of the maps that are written
+MAPS = (f"*{MAP_ENDING}", f"*{RASTER_ENDING}", f"*{RASTER_ENDING}f")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 
 
@@ -29,27 +32,20 @@ class MaskPair:
     predicted: Path
 
 
-def scene_id(path: Path) -> str:
-    """Return the scene's id: the name without DeepGlobe's ending, else without its extension."""
-    name = path.name
-    for ending in (*IMAGE_ENDINGS, *MASK_ENDINGS):
-        if name.endswith(ending):
-            return name.removesuffix(ending)
-    return path.stem
-
-
-def find_images(inputs: Iterable[Path], leave_out: Collection[str] = ()) -> list[ScenePath]:
+def find_images(inputs: Iterable[Path], dataset: Dataset, leave_out: Collection[str] = ()) -> list[ScenePath]:
     """Return the images that `inputs` mean, in their order, a folder's by name.
 
-    A file means itself; a folder, or a pattern as `scenes/*_sat.*`, its `<id>_sat.*`, or all images but
-    masks where it has none of these. Raises DataError for a missing path, a folder or a pattern without
-    images, a name that makes no id, and two images of one id, since their maps would have one name; of
-    the ids in `leave_out`, which the caller does not map, there may be two.
+    A file means itself; a folder, or a pattern as `scenes/*_sat.*`, its images by the data set's names, or
+    all images but masks where it has none of these. An id is what a name has in the place of the pattern's
+    `*`, or the name without its ending. Raises DataError for a missing path, a folder or a pattern without
+    images, a name that makes no id, and two images of one id, since their maps would have one name; of the
+    ids in `leave_out`, which the caller does not map, there may be two.
     """
+    names = FileNames.of(dataset)
     found: dict[str, Path] = {}
     for given in map(Path, inputs):
-        for path in _meant(given):
-            id = scene_id(path)
+        for path in _meant(given, names):
+            id = names.image_id(path) or path.stem
             if not is_id(id):
                 remedy = "rename it: printable characters, no space around them, no # in front"
                 raise DataError(printable(path), "makes no scene id", remedy)
@@ -59,54 +55,57 @@ def find_images(inputs: Iterable[Path], leave_out: Collection[str] = ()) -> list
     return [ScenePath(id, path) for id, path in found.items()]
 
 
-def _meant(given: Path) -> list[Path]:
+def _meant(given: Path, names: FileNames) -> list[Path]:
     """Return the images that one argument means."""
     if given.is_dir():
-        return _images(given, sorted(given.iterdir()), "holds no image")
+        listed = [path for paths in names.listing(given)[0].values() for path in paths]
+        return sorted(listed) or _images(given, sorted(given.iterdir()), names, "holds no image")
     if given.is_file():
         return [given]
     if not glob.has_magic(str(given)):
         raise DataError(given, "is neither a file nor a folder", "check the path")
-    return _images(given, map(Path, sorted(glob.glob(str(given), recursive=True))), "matches no image")
+    return _images(given, map(Path, sorted(glob.glob(str(given), recursive=True))), names, "matches no image")
 
 
-def _images(given: Path, paths: Iterable[Path], fact: str) -> list[Path]:
+def _images(given: Path, paths: Iterable[Path], names: FileNames, fact: str) -> list[Path]:
     files = [path for path in paths if path.suffix.lower() in SUFFIXES]
-    scenes = [path for path in files if path.name.endswith(IMAGE_ENDINGS)]
-    images = scenes or [path for path in files if not path.name.endswith(MASK_ENDINGS)]
+    scenes = [path for path in files if names.image_id(path) is not None]
+    images = scenes or [path for path in files if not names.is_mask(path)]
     if not images:
         raise DataError(given, fact, f"give one of {', '.join(SUFFIXES)} files")
     return images
 
 
-def find_masks(folder: Path) -> dict[str, Path]:
-    """Return the masks `<id>_mask.png` and `<id>_mask.tif` (or `.tiff`) of a folder by id, sorted.
+def find_truth(folder: Path, dataset: Dataset) -> dict[str, Path]:
+    """Return the true masks of a data set in a folder by id, sorted; DataError for none, or two of one id."""
+    names = FileNames.of(dataset)
+    return _by_id(Path(folder), names.listing(Path(folder))[1], names.masks[0])
 
-    Raises DataError where there is none, or two of one id.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise DataError(folder, "is no folder", "give a folder of <id>_mask.png")
-    found: dict[str, Path] = {}
-    for path in sorted(path for path in folder.iterdir() if path.name.endswith(MASK_ENDINGS)):
-        id = scene_id(path)
-        if id in found:
-            raise DataError(path, f"has the id {id} of {found[id].name}", "leave one of the two out")
-        found[id] = path
-    if not found:
-        raise DataError(folder, f"holds no <id>{MASK_ENDING}", "give a folder of masks")
-    return dict(sorted(found.items()))
+
+def find_maps(folder: Path) -> dict[str, Path]:
+    """Return the maps of a folder, <id>_mask.png and <id>_mask.tif, as `find_truth` does the true masks."""
+    names = FileNames((), MAPS)
+    return _by_id(Path(folder), names.listing(Path(folder))[1], names.masks[0])
+
+
+def _by_id(folder: Path, masks: dict[str, list[Path]], wanted: str) -> dict[str, Path]:
+    for id, paths in masks.items():
+        if len(paths) > 1:
+            raise DataError(paths[1], f"has the id {id} of {paths[0].name}", "leave one of the two out")
+    if not masks:
+        raise DataError(folder, f"holds no {wanted}", "give a folder of masks")
+    return {id: masks[id][0] for id in sorted(masks)}
 
 
 def pair_masks(
-    truth: Path, predicted: Path, only_predicted: bool = False, part: Part | None = None
+    truth: Path, predicted: Path, dataset: Dataset, only_predicted: bool = False, part: Part | None = None
 ) -> list[MaskPair]:
     """Pair the masks of two folders by id, sorted; with a `part` only those of its scenes.
 
     Each true mask must have its prediction, unless `only_predicted`; each prediction its true mask.
     Raises DataError, naming the first one alone and how many there are.
     """
-    true_masks, predictions = find_masks(truth), find_masks(predicted)
+    true_masks, predictions = find_truth(truth, dataset), find_maps(predicted)
     if part is not None:
         ids = _ids_of(part, truth, true_masks)
         true_masks, predictions = (
@@ -127,14 +126,14 @@ def _ids_of(part: Part, folder: Path, masks: dict[str, Path]) -> set[str]:
     scenes = [ScenePath(id, path) for id, path in masks.items()]
     if error := part.missing(scenes):
         raise error
-    return {scene.id for scene in part.pick(scenes, image_ids([folder]) | masks.keys())}
+    return {scene.id for scene in part.pick(scenes, image_ids([folder], part.dataset) | masks.keys())}
 
 
 def _refuse_unpaired(folder: Path, wanted: dict, there: dict, what: str, remedy: str) -> None:
     missing = sorted(wanted.keys() - there.keys())
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise DataError(Path(folder) / f"{missing[0]}{MASK_ENDING}{more}", f"is missing ({what})", remedy)
+        raise DataError(Path(folder), f"lacks the {what} of scene {missing[0]}{more}", remedy)
 
 
 def pick(ids: Sequence[str], count: int) -> Iterator[str]:

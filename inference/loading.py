@@ -1,58 +1,79 @@
 """Deploy net, weights and model card -> a predictor that feeds the net as it was trained."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from common.datasets import Dataset
 from common.errors import NetError, WeightsError
-from data_prep.classes import Task
 from inference.deploy import Deploy, read_deploy
 from inference.engine_names import CAFFE
 from inference.engines import open_nets
-from inference.predictor import FedNet, Predictor, TileNet
+from inference.predictor import FedNet, Predictor
+from prototxt_gen.input_comment import BGR
 from prototxt_gen.model_card import ModelCard, card_path, read_card
 
-DENSENET_MEAN = (103.94, 116.78, 123.68)  # B, G, R of the public DenseNet-121 for Caffe
+DENSENET_MEAN = (103.94, 116.78, 123.68)  # blue, green, red of the public DenseNet-121 for Caffe
 DENSENET_SCALE = 0.017
 
 
-def input_scaling(
-    weights: Path, task: Task, warn: Callable[[str], None], deploy: Deploy | None = None
-) -> tuple[tuple[float, float, float], float]:
-    """Return (mean in B, G, R, scale) for `weights`: their card's, else the deploy net's, else DenseNet's.
+@dataclass(frozen=True)
+class Learnt:
+    """What weights have learnt, a task and its data set, and how their net is fed: (bands - mean) * scale."""
 
-    Without a card a warning says what is assumed. Raises WeightsError where the card says that the
-    weights have not learnt `task`, or other classes or another order of them, or that they belong to
-    another experiment, mean or scale than `deploy`.
+    task: str
+    dataset: Dataset
+    bands: tuple[str, ...]
+    mean: tuple[float, ...]
+    scale: float
+
+
+def learnt_by(
+    weights: Path,
+    deploy: Deploy,
+    task: str | None = None,
+    dataset: Dataset | None = None,
+    warn: Callable[[str], None] = print,
+) -> Learnt:
+    """Return what `weights` have learnt of `task` (None: the main one), by their card.
+
+    `dataset` is one that a user names. Without a card it tells the classes, and the deploy net's comments
+    how the net is fed; a warning says what is assumed. Raises WeightsError where there is neither, or where
+    the card says that the weights have not learnt the task, or other classes or another order of them than
+    the data set has, or that they belong to another experiment, mean or scale than `deploy`.
     """
     card = read_card(weights)
     if card is None:
-        mean, scale = deploy.fed[1:] if deploy and deploy.fed else (DENSENET_MEAN, DENSENET_SCALE)
-        whose = f" as {deploy.path.name} says" if deploy and deploy.fed else ""
-        warn(
-            f"{weights}: no model card {card_path(weights).name}; assuming {_text(mean, scale)}{whose}, "
-            f"{task.name} classes {', '.join(task.classes)}"
-        )
-        return mean, scale
-    _check_classes(weights, card, task)
-    if deploy is not None:
-        _check_net(weights, card, deploy)
-    return card.mean, card.scale
-
-
-def _text(mean: Sequence[float], scale: float) -> str:
-    return f"mean {' '.join(map(str, mean))} (B G R), scale {scale:g}"
-
-
-def _check_classes(weights: Path, card: ModelCard, task: Task) -> None:
-    if task.name not in card.tasks:
+        return _assumed(weights, deploy, task, dataset, warn)
+    name = task or next(iter(card.tasks), "nothing")
+    if name not in card.tasks:
         known = ", ".join(card.tasks) or "nothing"
-        raise WeightsError(
-            card_path(weights), f"trained for {known}, not {task.name}", "choose another --task"
-        )
-    if card.tasks[task.name].class_names != task.classes:
-        learnt = ", ".join(card.tasks[task.name].class_names)
-        fact = f"{task.name} classes {learnt}, not {', '.join(task.classes)}"
-        raise WeightsError(card_path(weights), fact, "use weights trained on these classes in this order")
+        raise WeightsError(card_path(weights), f"trained for {known}, not {name}", "choose another --task")
+    if dataset is not None and (difference := dataset.difference(card.tasks[name])):
+        remedy = "use weights trained on these classes in this order"
+        raise WeightsError(card_path(weights), f"learnt {difference} of {dataset.name}", remedy)
+    _check_net(weights, card, deploy)
+    return Learnt(name, card.tasks[name], card.bands, card.mean, card.scale)
+
+
+def _assumed(
+    weights: Path, deploy: Deploy, task: str | None, dataset: Dataset | None, warn: Callable[[str], None]
+) -> Learnt:
+    name = task or next(iter(deploy.tasks), None)
+    if dataset is None or name is None:
+        fact = f"has no model card {card_path(weights).name}, which tells the classes"
+        raise WeightsError(weights, fact, "name the data set by --dataset")
+    bands, mean, scale = deploy.fed or (BGR, DENSENET_MEAN, DENSENET_SCALE)
+    whose = f" as {deploy.path.name} says" if deploy.fed else ""
+    warn(
+        f"{weights}: no model card {card_path(weights).name}; assuming {_text(bands, mean, scale)}{whose}, "
+        f"{name} classes {', '.join(dataset.class_names)}"
+    )
+    return Learnt(name, dataset, bands, mean, scale)
+
+
+def _text(bands: Sequence[str], mean: Sequence[float], scale: float) -> str:
+    return f"mean {' '.join(map(str, mean))} ({' '.join(bands)}), scale {scale:g}"
 
 
 def _check_net(weights: Path, card: ModelCard, deploy: Deploy) -> None:
@@ -61,38 +82,17 @@ def _check_net(weights: Path, card: ModelCard, deploy: Deploy) -> None:
         fact = f"trained as {card.experiment}, but {deploy.path} is the net of {deploy.name}"
         raise WeightsError(card_path(weights), fact, remedy)
     # The prototxt gives the scale with six digits.
-    if deploy.fed and deploy.fed[1:] != (card.mean, float(f"{card.scale:g}")):
-        fact = f"trained with {_text(card.mean, card.scale)}, but {deploy.path} has {_text(*deploy.fed[1:])}"
+    fed = (card.bands, card.mean, float(f"{card.scale:g}"))
+    if deploy.fed and deploy.fed != fed:
+        fact = f"trained with {_text(*fed)}, but {deploy.path} has {_text(*deploy.fed)}"
         raise WeightsError(card_path(weights), fact, remedy)
-
-
-def tile_nets(
-    deploy: Deploy,
-    weights: Sequence[Path],
-    task: Task,
-    side: int | None,
-    batch: int,
-    engine: str = CAFFE,
-    gpu: int | None = None,
-) -> Sequence[TileNet]:
-    """Return a net for each of `weights`: the one place where nets that answer tiles are made.
-
-    `side` is the tile's side (None: the prototxt's own), `batch` the most tiles of a call, `engine` one of
-    `engine_names.ENGINES`, `gpu` a GPU's number (None: the CPU). Raises NetError where the net has other
-    classes than `task`.
-    """
-    nets = open_nets(engine, deploy, weights, task.name, side, batch, gpu)
-    first = nets[0]
-    if first.classes != len(task.classes):
-        fact = f"{first.output} has {first.classes} channels, {task.name} {len(task.classes)} classes"
-        raise NetError(deploy.path, fact, "use a deploy net of this task")
-    return nets
 
 
 def load_predictor(
     deploy: Path,
     weights: Path | Sequence[Path],
-    task: Task,
+    task: str | None = None,
+    dataset: Dataset | None = None,
     *,
     overlap: int | None = None,
     side: int | None = None,
@@ -102,17 +102,31 @@ def load_predictor(
     engine: str = CAFFE,
     gpu: int | None = None,
     warn: Callable[[str], None] = print,
-) -> Predictor:
-    """Return a predictor of `task`; several `weights` are averaged.
+) -> tuple[Predictor, Learnt]:
+    """Return a predictor, and what it predicts; several `weights` are averaged.
 
-    `overlap` and `side` are in pixels (None: a quarter of the tile; the prototxt's own side), `engine` is
-    one of `engine_names.ENGINES`, `gpu` the number of the GPU that computes (None: the CPU); the others as
-    in `Predictor`. `warn` gets one line where something is assumed. Raises NetError or WeightsError for
-    files that are missing, broken, or do not belong together.
+    `task` and `dataset` as in `learnt_by`. `overlap` and `side` are in pixels (None: a quarter of the tile;
+    the prototxt's own side), `engine` is one of `engine_names.ENGINES`, `gpu` the number of the GPU that
+    computes (None: the CPU); the others as in `Predictor`. `warn` gets one line where something is assumed.
+    Raises NetError or WeightsError for files that are missing, broken, or do not belong together.
     """
     paths = [Path(weights)] if isinstance(weights, str | Path) else [Path(path) for path in weights]
     net = read_deploy(deploy)
-    fed = [input_scaling(path, task, warn, net) for path in paths]  # before Caffe is loaded
-    nets = tile_nets(net, paths, task, side, batch, engine, gpu)
-    others = [FedNet(other, *how) for other, how in zip(nets[1:], fed[1:], strict=True)]
-    return Predictor(nets[0], *fed[0], overlap, batch, scales, flip, others)
+    known = [learnt_by(path, net, task, dataset, warn) for path in paths]  # before Caffe is loaded
+    first = known[0]
+    for path, other in zip(paths[1:], known[1:], strict=True):
+        if difference := first.dataset.difference(other.dataset):
+            raise WeightsError(
+                card_path(path), f"learnt {difference} of {paths[0]}", "average nets of one task"
+            )
+    remedy = "use a deploy net of this task"
+    if len(first.bands) != net.channels:
+        fact = f"takes {net.channels} bands, the weights learnt from {', '.join(first.bands)}"
+        raise NetError(deploy, fact, remedy)
+    nets = open_nets(engine, net, paths, first.task, side, batch, gpu)
+    classes = len(first.dataset.classes)
+    if nets[0].classes != classes:
+        fact = f"{nets[0].output} has {nets[0].classes} channels, {first.task} {classes} classes"
+        raise NetError(deploy, fact, remedy)
+    others = [FedNet(other, its.mean, its.scale) for other, its in zip(nets[1:], known[1:], strict=True)]
+    return Predictor(nets[0], first.mean, first.scale, overlap, batch, scales, flip, others), first

@@ -8,12 +8,13 @@ from time import perf_counter
 import rasterio
 
 from common.errors import DataError, OutputError
-from data_prep.classes import Task
 from data_prep.geotiff import SETTINGS
+from data_prep.reading import Reading
+from data_prep.scene_image import SceneImage, open_image
 from inference.finished import publish, short_checksum
 from inference.folders import ScenePath
+from inference.loading import Learnt
 from inference.predictor import Predictor
-from inference.scene_image import Reading, SceneImage, open_image
 from inference.scene_maps import SceneMaps, Wanted
 
 
@@ -26,7 +27,7 @@ class Mapper:
     """
 
     predictor: Predictor
-    task: Task
+    learnt: Learnt
     out: Path
     work: Path
     wanted: Wanted
@@ -51,6 +52,7 @@ class Mapper:
             names = self.wanted.names(scene.id, image.place is not None)
         settings = {**self.settings, "image": short_checksum(scene.path)}
         more = {"scene": scene.path.name, "pixels": maps.shares(), "notes": notes}
+        more["dataset"] = self.learnt.dataset.model_dump(mode="json")
         more["seconds"] = round(perf_counter() - begin, 3)
         try:
             publish(self.out, self.work, scene.id, names, settings, **more)
@@ -61,7 +63,8 @@ class Mapper:
     def _notes(self, scene: ScenePath, image: SceneImage) -> list[str]:
         if image.stretch is None:
             return []
-        note = f"{image.source.dtype} stretched to 0-255: {image.stretch.text()} (B, G, R)"
+        bands = ", ".join(self.reading.bands)
+        note = f"{image.source.dtype} stretched to 0-255: {image.stretch.text()} ({bands})"
         self.say(f"{scene.path}: {note}")
         return [note]
 
@@ -69,7 +72,10 @@ class Mapper:
         tags = {"settings": "; ".join(f"{key} {value}" for key, value in self.settings.items())}
         if notes:
             tags["input"] = notes[0]
-        maps = SceneMaps(self.work, scene.id, image.shape, image.place, self.task, self.wanted, tags)
+        learnt = self.learnt
+        maps = SceneMaps(
+            self.work, scene.id, image.shape, image.place, learnt.task, learnt.dataset, self.wanted, tags
+        )
         try:
             for top, strip in self.predictor.strips(image):
                 rows = slice(top, top + strip.shape[1])

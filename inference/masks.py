@@ -1,29 +1,19 @@
-"""Images in, maps out: strict reading, DeepGlobe's colours, whole files or none."""
+"""Maps of pictures: PNGs in the data set's colours, whole or not at all."""
 
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from common.datasets import Dataset
 from common.errors import OutputError
 from common.files import staged_file
-from data_prep.classes import Task, colours_from_labels, labels_from_mask
-from data_prep.decoding import decode, read_bytes
+from data_prep.masks import colours_from_labels
 
 
-def read_image(path: Path) -> np.ndarray:
-    """Return an 8-bit image as (H, W, 3) uint8 BGR; DataError if it is missing, broken or no image."""
-    return decode(read_bytes(Path(path)), path)
-
-
-def read_labels(path: Path, task: Task) -> np.ndarray:
-    """Return a mask's labels, (H, W) uint8 with 255 for unknown; DataError for a colour of no class."""
-    return labels_from_mask(cv2.cvtColor(read_image(path), cv2.COLOR_BGR2RGB), task, path)
-
-
-def write_map(path: Path, labels: np.ndarray, task: Task, overwrite: bool = False) -> None:
-    """Write labels (H, W) as a PNG in the task's colours, in one step; OutputError where that fails."""
-    colours = cv2.cvtColor(colours_from_labels(labels, task), cv2.COLOR_RGB2BGR)
+def write_map(path: Path, labels: np.ndarray, dataset: Dataset, overwrite: bool = False) -> None:
+    """Write labels (H, W) as a PNG in the data set's colours, in one step; OutputError where that fails."""
+    colours = cv2.cvtColor(colours_from_labels(labels, dataset), cv2.COLOR_RGB2BGR)
     done, png = cv2.imencode(".png", colours)
     if not done:
         raise OutputError(path, f"{labels.shape} labels make no PNG", "predict a smaller scene")

@@ -8,7 +8,7 @@ import numpy as np
 
 from common.optional import optional
 from inference.caffe_net import CaffeNet
-from inference.deploy import INPUT, read_deploy
+from inference.deploy import ENDING, INPUT, read_deploy
 from prototxt_gen.model_card import ModelCard
 from prototxt_gen.sides import SMALLEST
 
@@ -27,22 +27,22 @@ def compare(
     """
     net = read_deploy(deploy)
     session = optional("onnxruntime", "onnx").InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    tasks = [output.name.removesuffix("_prob") for output in session.get_outputs()]
-    mean, scale = (card.mean, card.scale) if card else ((128.0,) * 3, 1 / 64)
+    tasks = [output.name.removesuffix(ENDING) for output in session.get_outputs()]
+    mean, scale = (card.mean, card.scale) if card else ((128.0,) * net.channels, 1 / 64)
     for length, task in product(dict.fromkeys((side or min(net.side, LARGEST), SMALLEST)), tasks):
         caffe = CaffeNet(net, weights, task, length)
-        for name, tiles in _tiles(length).items():
+        for name, tiles in _tiles(length, net.channels).items():
             scaled = ((tiles - np.float32(mean)) * np.float32(scale)).transpose(0, 3, 1, 2)
             (answer,) = session.run([caffe.output], {INPUT: np.ascontiguousarray(scaled)})
             difference = float(np.abs(caffe(scaled) - answer).max())
             yield f"{caffe.output}, {name} of {length}", difference
 
 
-def _tiles(side: int) -> dict[str, np.ndarray]:
-    """Return name -> (N, side, side, 3) float32, BGR in 0-255."""
+def _tiles(side: int, channels: int) -> dict[str, np.ndarray]:
+    """Return name -> (N, side, side, channels) float32 in 0-255."""
     rng = np.random.default_rng(0)
-    random = rng.integers(0, 256, (2, side, side, 3)).astype(np.float32)
-    edge = np.zeros((1, side, side, 3), np.float32)
+    random = rng.integers(0, 256, (2, side, side, channels)).astype(np.float32)
+    edge = np.zeros((1, side, side, channels), np.float32)
     edge[:, [0, -1]] = edge[:, :, [0, -1]] = 255
     tiles = {"random tile": random[:1]}
     if side > SMALLEST:

@@ -25,14 +25,14 @@ class OnnxNet:
 
     def __init__(self, deploy: Deploy, weights: Path, task: str, side: int | None = None) -> None:
         """Export the net, unless this process has done so, and hand it to the engine."""
-        self.output = deploy.output_for(task)
+        self.output, self.channels = deploy.output_for(task), deploy.channels
         self.side = deploy.side if side is None else check_side("tile", side)
         self._path = deploy.path
         model, self.classes = exported(deploy.path, Path(weights), self.output)
         self._open(model, _threads())
 
     def __call__(self, tiles: np.ndarray) -> np.ndarray:
-        """Return the probabilities (N, C, S, S) of `tiles` (N, 3, S, S) float32."""
+        """Return the probabilities (N, C, S, S) of `tiles` (N, bands, S, S) float32."""
         answer = self._run(np.ascontiguousarray(tiles, np.float32))
         if answer.shape != (len(tiles), self.classes, self.side, self.side):
             raise NetError(
@@ -72,7 +72,7 @@ class OpenVinoNet(OnnxNet):
         engine = optional("openvino", "openvino")
         core = engine.Core()
         net = core.read_model(model, b"")
-        net.reshape([1, 3, self.side, self.side])
+        net.reshape([1, self.channels, self.side, self.side])
         options = {
             "INFERENCE_PRECISION_HINT": "f32",
             "PERFORMANCE_HINT": "LATENCY",

@@ -11,11 +11,11 @@ from rasterio.errors import RasterioError
 
 from common.errors import DFCNetError, OutputError
 from data_prep.geotiff import SETTINGS
+from data_prep.scene_image import TIFF, driver_of
 from inference.finished import is_finished
 from inference.folders import ScenePath
 from inference.mapping import Mapper
 from inference.ranks import Ranks, share
-from inference.scene_image import TIFF, driver_of
 from inference.scene_maps import Wanted
 
 
@@ -30,18 +30,21 @@ class Plan:
 
 @dataclass
 class Done:
-    """What was done: scenes and pixels predicted, and errors, each in one line, of the others."""
+    """What was done for a task: scenes and pixels predicted, and errors, each in one line, of the others."""
 
+    task: str = ""
     scenes: int = 0
     pixels: int = 0
     finished: int = 0
     seconds: float = 0.0
     errors: list[str] = field(default_factory=list)
 
-    def line(self, task: str, out: Path) -> str:
+    def line(self, out: Path) -> str:
         """Say in a line what was done."""
         maps = "map" if self.scenes == 1 else "maps"
-        text = f"{self.scenes} {task} {maps} in {out}, {self.seconds / max(self.scenes, 1):.2f} s a scene"
+        text = (
+            f"{self.scenes} {self.task} {maps} in {out}, {self.seconds / max(self.scenes, 1):.2f} s a scene"
+        )
         if self.finished:
             text += f"; {self.finished} finished before"
         if self.errors:
@@ -95,7 +98,7 @@ def predict(
     advance: Callable[[int], object] = lambda pixels: None,
 ) -> Done:
     """Predict this rank's share of the plan; a scene that fails is complained of, the others go on."""
-    done, begin = Done(finished=plan.finished), perf_counter()
+    done, begin = Done(mapper.learnt.task, finished=plan.finished), perf_counter()
     for number in share(plan.pixels, ranks.count)[ranks.number]:
         try:
             mapper(plan.scenes[number], advance)
@@ -129,6 +132,7 @@ def in_all(ranks: Ranks, work: Callable[[], Done], complain: Callable[[str], Non
         raise first
     parts = [part for part, _ in outcomes]
     return Done(
+        mine.task,
         sum(part.scenes for part in parts),
         sum(part.pixels for part in parts),
         mine.finished,

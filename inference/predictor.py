@@ -16,7 +16,7 @@ SCALES = (0.1, 10.0)  # beyond, nothing of the image or nothing but it is left
 class TileNet(Protocol):
     """What predicts tiles: Caffe's net, another engine's, or a stub.
 
-    `side` is the tile's side S in pixels. Called with (N, 3, S, S) float32, (BGR - mean) * scale, it
+    `side` is the tile's side S in pixels. Called with (N, bands, S, S) float32, (bands - mean) * scale, it
     returns probabilities (N, C, S, S) float32 that the next call may overwrite.
     """
 
@@ -27,21 +27,21 @@ class TileNet(Protocol):
 
 
 def preprocess(tile: np.ndarray, mean: Sequence[float], scale: float) -> np.ndarray:
-    """Return (3, S, S) float32, (BGR - mean) * scale, from a (S, S, 3) BGR tile in 0-255."""
+    """Return (bands, S, S) float32, (bands - mean) * scale, from a (S, S, bands) tile in 0-255."""
     centred = tile.astype(np.float32) - np.asarray(mean, np.float32)
     return (centred * np.float32(scale)).transpose(2, 0, 1)
 
 
 @dataclass(frozen=True)
 class FedNet:
-    """A net, and the mean (B, G, R in grey levels) and scale of its input."""
+    """A net, and the mean (of each band, in grey levels) and scale of its input."""
 
     net: TileNet
     mean: Sequence[float]
     scale: float
 
     def __call__(self, tiles: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the probabilities (N, C, S, S) of tiles (S, S, 3) BGR in 0-255."""
+        """Return the probabilities (N, C, S, S) of tiles (S, S, bands) in 0-255."""
         return self.net(np.stack([preprocess(tile, self.mean, self.scale) for tile in tiles]))
 
 
@@ -59,12 +59,12 @@ def check_scales(scales: Sequence[float]) -> None:
 class Predictor:
     """A net and how to feed it; or several, whose probabilities are averaged.
 
-    `mean` is B, G, R in grey levels. `overlap` is what neighbouring tiles share, in pixels (None: a
+    `mean` is that of each band in grey levels. `overlap` is what neighbouring tiles share, in pixels (None: a
     quarter of the tile); `batch` is how many tiles the net gets at once. The answers at each of
     `scales`, with `flip` also those to the mirrored image, and those of the nets in `others` (of the
     same side and classes) are averaged with equal weights, as in the paper's test (section 3.3).
 
-    An image is (H, W, 3) BGR, 0-255; anything with `shape` that gives an array for a slice of rows
+    An image is (H, W, bands), 0-255; anything with `shape` that gives an array for a slice of rows
     will do, so a scene on disk need not be in memory.
     """
 
@@ -116,7 +116,7 @@ class Predictor:
         return stitched_strips(image.shape[:2], side, overlap, answers)
 
     def _average(self, tiles: list[np.ndarray]) -> np.ndarray:
-        """Return the probabilities (N, C, S, S) of tiles (S, S, 3), averaged over nets and flips."""
+        """Return the probabilities (N, C, S, S) of tiles (S, S, bands), averaged over nets and flips."""
         nets = [FedNet(self.net, self.mean, self.scale), *self.others]
         if len(nets) == 1 and not self.flip:
             return nets[0](tiles)

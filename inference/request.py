@@ -4,20 +4,21 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from tqdm import tqdm
 
+from common.datasets import Dataset, read_dataset
 from common.errors import DFCNetError, WeightsError
 from common.staging import workplace
 from data_prep.choice import Part
-from data_prep.classes import TASKS
 from data_prep.reading import Reading
 from inference.deploy import check_side, read_deploy
 from inference.engine_names import CAFFE, CAFFE_BF16
 from inference.finished import short_checksum
 from inference.folders import ScenePath, find_images
-from inference.loading import load_predictor
+from inference.loading import Learnt, learnt_by, load_predictor
 from inference.mapping import Mapper
 from inference.prediction import Done, Plan, make_plan, predict
 from inference.ranks import Ranks, share
@@ -33,7 +34,8 @@ class Request:
     deploy: Path
     weights: Sequence[Path]
     out: Path
-    task: str = "land"
+    task: str | None = None
+    dataset: str | None = None
     tile: int | None = None
     overlap: int | None = None
     scales: Sequence[float] = (1.0,)
@@ -42,7 +44,7 @@ class Request:
     engine: str = CAFFE
     gpu: int | None = None
     stretch: tuple[float, float] | None = None
-    bands: tuple[int, int, int] | None = None
+    bands: Sequence[int] | None = None
     hold_out: int | None = None
     split: Path | None = None
     leave_out: Path | None = None
@@ -57,15 +59,15 @@ class Request:
         if self.gpu is not None and ranks.count > 1:
             fact = f"gives GPU {self.gpu} to each of {ranks.count} processes"
             raise DFCNetError("--gpu", fact, "start one for each GPU and part of the scenes, without mpirun")
-        reading = Reading(self.stretch, self.bands)
         plan, settings = ranks.from_first(lambda: self._plan(complain))
         if not share(plan.pixels, ranks.count)[ranks.number]:
-            return Done(finished=plan.finished)
+            return Done(settings["task"], finished=plan.finished)
         silent = ranks.number > 0
-        predictor = load_predictor(
+        predictor, learnt = load_predictor(
             self.deploy,
             self.weights,
-            TASKS[self.task],
+            self.task,
+            self._dataset,
             overlap=self.overlap,
             side=self.tile,
             batch=self.batch,
@@ -77,37 +79,45 @@ class Request:
         )
         with workplace(self.out) as work, _progress(plan, ranks) as advance:
             mapper = Mapper(
-                predictor,
-                TASKS[self.task],
-                self.out,
-                work,
-                self.wanted,
-                Reading(reading.stretch, reading.bands, predictor.mean),
-                settings,
-                complain,
+                predictor, learnt, self.out, work, self.wanted, self._reading(learnt), settings, complain
             )
             return predict(ranks, plan, mapper, complain, advance)
 
-    def _plan(self, complain: Callable[[str], None]) -> tuple[Plan, dict[str, object]]:
-        settings = self._settings()
-        return make_plan(self._scenes(complain), self.out, self.wanted, settings, self.overwrite), settings
+    @cached_property
+    def _dataset(self) -> Dataset | None:
+        return None if self.dataset is None else read_dataset(self.dataset)
 
-    def _scenes(self, complain: Callable[[str], None]) -> list[ScenePath]:
-        part = Part(self.task, "test", self.hold_out, self.split, self.leave_out)
-        images = find_images(self.inputs, part.left_out)
+    def _learnt(self) -> Learnt:
+        """Return what the first weights have learnt; DFCNetError where files are missing or broken."""
+        deploy = read_deploy(self.deploy)
+        for path in self.weights:
+            if not path.is_file():
+                raise WeightsError(path, "cannot be read (no such file)", "give a .caffemodel file")
+        return learnt_by(self.weights[0], deploy, self.task, self._dataset, lambda line: None)
+
+    def _reading(self, learnt: Learnt) -> Reading:
+        numbers = None if self.bands is None else tuple(self.bands)
+        return Reading(learnt.bands, learnt.dataset.bands, numbers, self.stretch, learnt.mean)
+
+    def _plan(self, complain: Callable[[str], None]) -> tuple[Plan, dict[str, object]]:
+        learnt = self._learnt()
+        self._reading(learnt)  # refuses what makes no image before time is spent
+        settings, scenes = self._settings(learnt), self._scenes(learnt.dataset, complain)
+        return make_plan(scenes, self.out, self.wanted, settings, self.overwrite), settings
+
+    def _scenes(self, dataset: Dataset, complain: Callable[[str], None]) -> list[ScenePath]:
+        part = Part(dataset, "test", self.hold_out, self.split, self.leave_out)
+        images = find_images(self.inputs, dataset, part.left_out)
         if error := part.missing(images):
             complain(f"warning: {error}")
         return part.pick(images, (image.id for image in images))
 
-    def _settings(self) -> dict[str, object]:
+    def _settings(self, learnt: Learnt) -> dict[str, object]:
         """Return all that the maps depend on, beside the image: not batch, threads, GPU, other engines."""
         deploy = read_deploy(self.deploy)
         side = deploy.side if self.tile is None else check_side("tile", self.tile)
-        for path in self.weights:
-            if not path.is_file():
-                raise WeightsError(path, "cannot be read (no such file)", "give a .caffemodel file")
         return {
-            "task": self.task,
+            "task": learnt.task,
             "deploy": short_checksum(self.deploy),
             "weights": [short_checksum(path) for path in self.weights],
             "tile": side,

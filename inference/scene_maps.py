@@ -1,15 +1,16 @@
 """The files that one scene gives: its classes, and on request probabilities and confidence."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from data_prep.classes import IGNORE, Task
+from common.datasets import IGNORE, Dataset
 from data_prep.geotiff import Place
-from data_prep.label_rasters import CLASSES_TAG, class_list
-from data_prep.scenes import LABELS_ENDING, MASK_ENDING
+from data_prep.label_files import CLASSES_TAG
+from data_prep.masks import class_list
+from inference.folders import MAP_ENDING, RASTER_ENDING
 from inference.map_rasters import FULL, NODATA, Layout, MapRaster, names_file, names_text, to_bytes
 from inference.masks import write_map
 
@@ -31,9 +32,9 @@ class Wanted:
 
     def names(self, id: str, tiff: bool) -> list[str]:
         """Return the names of the files of scene `id`; `tiff` tells that the scene is a TIFF itself."""
-        names = [f"{id}{MASK_ENDING}"]
+        names = [f"{id}{MAP_ENDING}"]
         if tiff or self.raster:
-            raster = f"{id}{LABELS_ENDING}"
+            raster = f"{id}{RASTER_ENDING}"
             names = [names_file(Path(raster)).name, raster]
         if self.probabilities:
             names.append(f"{id}{PROBABILITIES_ENDING}")
@@ -51,14 +52,15 @@ class SceneMaps:
         id: str,
         shape: tuple[int, int],
         place: Place | None,
-        task: Task,
+        task: str,
+        dataset: Dataset,
         wanted: Wanted,
         tags: Mapping[str, str],
     ) -> None:
         """Create the rasters; `shape` is the scene's (H, W), `place` None for a picture."""
-        self._folder, self._id, self._task, self._wanted = folder, id, task, wanted
+        self._folder, self._id, self._dataset, self._wanted = folder, id, dataset, wanted
         self.pixels = np.zeros(256, np.int64)  # by label
-        tags = {"task": task.name, CLASSES_TAG: class_list(task), **tags}
+        tags = {"task": task, "dataset": dataset.name, CLASSES_TAG: class_list(dataset.class_names), **tags}
         self._rasters: dict[str, MapRaster] = {}
         self._labels = None
 
@@ -67,12 +69,14 @@ class SceneMaps:
 
         try:
             if place is not None or wanted.raster:
-                raster("classes", LABELS_ENDING, Layout([f"{task.name} class"], task.palette, 1.0, tags))
+                raster("classes", RASTER_ENDING, Layout([f"{task} class"], dataset.palette, 1.0, tags))
             else:
                 self._labels = np.empty(shape, np.uint8)
             scaled = tags | {"scaling": f"probability = value / {FULL}; {NODATA} = no data"}
             if wanted.probabilities:
-                raster("probabilities", PROBABILITIES_ENDING, Layout(task.classes, (), 1 / FULL, scaled))
+                raster(
+                    "probabilities", PROBABILITIES_ENDING, Layout(dataset.class_names, (), 1 / FULL, scaled)
+                )
             if wanted.confidence:
                 layout = Layout(["probability of the likeliest class"], (), 1 / FULL, scaled)
                 raster("confidence", CONFIDENCE_ENDING, layout)
@@ -109,10 +113,10 @@ class SceneMaps:
         for raster in self._rasters.values():
             raster.close(self._wanted.cloud)
         if self._labels is not None:
-            write_map(self._folder / f"{self._id}{MASK_ENDING}", self._labels, self._task)
+            write_map(self._folder / f"{self._id}{MAP_ENDING}", self._labels, self._dataset)
         else:
-            names = names_file(self._folder / f"{self._id}{LABELS_ENDING}")
-            names.write_text(names_text(self._task.classes), encoding="utf-8")
+            names = names_file(self._folder / f"{self._id}{RASTER_ENDING}")
+            names.write_text(names_text(self._dataset.class_names), encoding="utf-8")
 
     def discard(self) -> None:
         """Close what is open, as it is."""
@@ -121,6 +125,5 @@ class SceneMaps:
 
     def shares(self) -> dict[str, int]:
         """Return the number of pixels of each class, and of those without data."""
-        names: Sequence[str] = self._task.classes
-        counts = {name: int(self.pixels[label]) for label, name in enumerate(names)}
+        counts = {name: int(self.pixels[label]) for label, name in enumerate(self._dataset.class_names)}
         return counts | {"no data": int(self.pixels[IGNORE])}

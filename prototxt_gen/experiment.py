@@ -240,6 +240,12 @@ class Experiment(Named):
             )
         return passes
 
+    def task(self, name: str) -> Task:
+        """Return a task by its name; ExperimentError where there is none of it."""
+        if name not in self.tasks:
+            raise ExperimentError(self.name, f"has no task {name}", f"choose of {', '.join(self.tasks)}")
+        return self.tasks[name]
+
     def task_names(self) -> list[str]:
         """Return the tasks in the order of the batch axis."""
         return list(self.tasks)

@@ -40,8 +40,9 @@ class ModelCard(BaseModel):
     """What weights need to be used as they were trained, and what their training was begun with.
 
     A net's input is (bands - mean) * scale, with `bands` in the order of its channels and `mean` in grey
-    levels (0-255). `crop` is the side of the training crop in pixels. `tasks` maps a task to its data set; the
-    first is the main one. `started_from` is empty for a training from scratch, None where it is not known.
+    levels (0-255). `crop` is the side of the training crop in pixels. `tasks` maps a task to its data set;
+    the first is the main one. `started_from` is empty for a training from scratch, None where it is not
+    known.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

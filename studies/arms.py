@@ -13,28 +13,33 @@ from typing import Literal
 from common.settings import checked
 from prototxt_gen.experiment import Experiment
 
-LAND_DB, ROAD_DB, SHUFFLED_DB = "land_train_lmdb", "road_train_lmdb", "road_shuffled_lmdb"
+TRAIN, SHUFFLED = "train", "shuffled"  # kinds of a task's database: its own labels, or those of other images
+
+
+def database(task: str, kind: str) -> str:
+    """Return the folder's name of a task's database."""
+    return f"{task}_{kind}_lmdb"
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One arm: how tables call it, the net, the database of its classmate if it has one, and what it is."""
+    """One arm: its title in tables, the net, the kind of its classmates' databases if any, what it is."""
 
     title: str
     model: str
-    road: str | None
+    classmates: str | None
     about: str
 
 
 ARMS = {
     "baseline": Arm("Baseline", "baseline", None, "FC-DenseNet on land cover alone"),
-    "classmate": Arm("ClassmateNet", "classmate", ROAD_DB, "FC-DenseNet on land cover and roads together"),
-    "dfcnet": Arm("DFCNet", "dfcnet", ROAD_DB, "ClassmateNet with DenseBlock 9 and dense fusion"),
+    "classmate": Arm("ClassmateNet", "classmate", TRAIN, "FC-DenseNet on land cover and roads together"),
+    "dfcnet": Arm("DFCNet", "dfcnet", TRAIN, "ClassmateNet with DenseBlock 9 and dense fusion"),
     "dfcnet_no_road": Arm("DFCNet without roads", "dfcnet", None, "dense fusion, on land cover alone"),
     "classmate_shuffled": Arm(
         "ClassmateNet, shuffled roads",
         "classmate",
-        SHUFFLED_DB,
+        SHUFFLED,
         "ClassmateNet, each road image with the labels of another",
     ),
 }
@@ -54,11 +59,11 @@ ArmName = Literal["baseline", "classmate", "dfcnet", "dfcnet_no_road", "classmat
 def derive(
     base: Experiment, name: str, seed: int, data: Path, batches: Mapping[str, int] | None = None
 ) -> Experiment:
-    """Return the experiment of arm `name`, from that of DFCNet on both tasks.
+    """Return the experiment of arm `name`, from that of DFCNet on all tasks.
 
-    Net, crop, schedule and the land images of an update are the base's; an arm without roads has a batch of
-    the land images alone. `data` is the folder of the databases; `batches` gives arms another batch_size.
-    Raises ExperimentError where the settings make no net or no batch.
+    Net, crop, schedule and the main task's images of an update are the base's; an arm without classmates
+    has a batch of the main task's images alone. `data` is the folder of the databases; `batches` gives arms
+    another batch_size. Raises ExperimentError where the settings make no net or no batch.
     """
     arm = ARMS[name]
     table = base.model_dump(exclude_none=True, exclude={"name"})
@@ -66,21 +71,23 @@ def derive(
     if arm.model != "dfcnet":
         del table["fusion_channels"]
         table["densenet"]["decoder_units"] = base.densenet.decoder_units[:3]
-    table["tasks"]["land"]["source"] = str(data / LAND_DB)
-    if arm.road:
-        table["tasks"]["road"]["source"] = str(data / arm.road)
-    else:
-        del table["tasks"]["road"]
-    batch = land_images(base) * len(table["tasks"])
+    main, *classmates = base.task_names()
+    table["tasks"][main]["source"] = str(data / database(main, TRAIN))
+    for task in classmates:
+        if arm.classmates:
+            table["tasks"][task]["source"] = str(data / database(task, arm.classmates))
+        else:
+            del table["tasks"][task]
+    batch = main_images(base) * len(table["tasks"])
     table["solver"] |= {"batch_size": (batches or {}).get(name, batch), "random_seed": seed}
     return checked(Experiment, table, name, f"{base.name} as {name}")
 
 
-def land_images(exp: Experiment) -> int:
-    """Return the land images of one update: each task has an equal part of the batch."""
+def main_images(exp: Experiment) -> int:
+    """Return the main task's images of one update: each task has an equal part of the batch."""
     return exp.solver.batch_size // len(exp.tasks)
 
 
-def land_samples(exp: Experiment) -> int:
-    """Return how many land crops the whole training sees, the repeated ones too."""
-    return land_images(exp) * exp.solver.max_iter
+def main_crops(exp: Experiment) -> int:
+    """Return how many crops of the main task the whole training sees, the repeated ones too."""
+    return main_images(exp) * exp.solver.max_iter

@@ -8,17 +8,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from common.datasets import Dataset
 from common.errors import ExperimentError, RunError
-from data_prep.classes import TASKS
 from data_prep.lmdb_writer import write_database
 from data_prep.manifest import MANIFEST
+from data_prep.reading import Reading
 from data_prep.records import Recipe
 from data_prep.shuffling import shuffle_masks
 from inference.ranks import Ranks
 from inference.request import Request
 from prototxt_gen.emit import Command
 from prototxt_gen.experiment import Experiment
-from studies.arms import ARMS, LAND_DB, SHUFFLED_DB
+from studies.arms import ARMS, SHUFFLED, TRAIN, database
 from studies.plan import Study, experiment_of
 from studies.provenance import remember
 from studies.scenes import StudyScenes, choose_study_scenes
@@ -71,14 +72,24 @@ class Conduct:
         return self.out / "data"
 
     @property
-    def land(self) -> Path:
-        """The folder of the land scenes, images and true masks."""
-        return self.root / self.study.data.land
+    def main(self) -> str:
+        """The task that is tested."""
+        return self.base.task_names()[0]
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data set that is tested on."""
+        return self.base.tasks[self.main].dataset
+
+    @property
+    def tested(self) -> Path:
+        """The first folder of the main task's scenes, images and true masks."""
+        return self.root / self.study.scenes[self.main].images[0]
 
     @cached_property
     def scenes(self) -> StudyScenes:
         """The scenes that train and that test."""
-        return choose_study_scenes(self.study.data, self.root)
+        return choose_study_scenes(self.study, self.base, self.root)
 
     @cached_property
     def hows(self) -> tuple[str, ...]:
@@ -118,24 +129,26 @@ class Conduct:
             for task in table["tasks"].values():
                 del task["source"]  # inside the folder, wherever that is
             arms[arm] = table | {"start_from": self.study.start_from.get(arm, "")}
-        study = self.study.model_dump(mode="json", include={"data", "test"}, exclude_none=True)
+        study = self.study.model_dump(mode="json", include={"scenes", "records", "test"}, exclude_none=True)
         del study["test"]["resamples"]
-        return {**study, "scenes": self.scenes.checksums(), "arms": arms}
+        return {**study, "files": self.scenes.checksums(), "arms": arms}
 
     def _databases(self) -> None:
-        data, crop = self.study.data, self.base.input.crop
-        roads = {ARMS[arm].road for arm in self.study.arms} - {None}
-        for name in (LAND_DB, *sorted(roads)):
-            if (self.data / name / MANIFEST).exists():
-                continue
-            task = "land" if name == LAND_DB else "road"
-            with self._step(f"database {name}"):
-                scenes = self.scenes.land_train if task == "land" else self.scenes.road
-                if name == SHUFFLED_DB:
-                    scenes = shuffle_masks(scenes, TASKS[task], data.seed)
-                variants = data.land_variants if task == "land" else data.road_variants
-                recipe = Recipe(task, crop, data.margin, variants, data.seed)
-                write_database(scenes, recipe, self.data / name)
+        records = self.study.records
+        classmates = {ARMS[arm].classmates for arm in self.study.arms} - {None}
+        for task in self.base.tasks:
+            for kind in [TRAIN] if task == self.main else sorted(classmates):
+                name = database(task, kind)
+                if (self.data / name / MANIFEST).exists():
+                    continue
+                with self._step(f"database {name}"):
+                    variants = self.study.scenes[task].variants
+                    recipe = Recipe.of(self.base, task, records.margin, variants, records.seed)
+                    scenes = self.scenes.train[task]
+                    if kind == SHUFFLED:
+                        reading = Reading(recipe.bands, recipe.dataset.bands)
+                        scenes = shuffle_masks(scenes, recipe.dataset, records.seed, reading)
+                    write_database(scenes, recipe, self.data / name)
 
     def _train(self, arm: str, seed: int) -> int:
         run = self.training(arm, seed)
@@ -158,10 +171,11 @@ class Conduct:
         runs = [self.training(arm, number) for number in seeds]
         several = how != ONE_SCALE
         request = Request(
-            [scene.image for scene in self.scenes.land_test],
+            [scene.image for scene in self.scenes.test],
             runs[0].deploy,
             [run.weights for run in runs],
             self.maps(arm, how, seed),
+            task=self.main,
             tile=test.tile,
             scales=test.scales if several else (1.0,),
             flip=test.flip and several,
@@ -171,7 +185,7 @@ class Conduct:
             done = request.run(Ranks(), self.tell)
             step["scenes"] = done.scenes
         if done.errors:
-            raise RunError(request.out, f"{len(done.errors)} scenes failed ({done.errors[0]})", "mend them")
+            raise RunError(request.out, f"{len(done.errors)} scenes failed ({done.errors[0]})", "fix them")
 
     @contextmanager
     def _step(self, what: str) -> Iterator[dict]:

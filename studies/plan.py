@@ -10,31 +10,26 @@ from common.settings import Count, Named, Positive, Strict, checked, read_toml
 from inference.predictor import check_scales
 from prototxt_gen.experiment import Experiment, experiment_path, read_experiment
 from prototxt_gen.sides import is_side, neighbours
-from studies.arms import ARMS, ArmName, derive, land_samples
+from studies.arms import ARMS, ArmName, derive, main_crops
 
 Seed = Annotated[int, Field(ge=0)]
 
 
-class Data(Strict):
-    """Scenes and how records are cut from them. Paths are relative to the data folder that a user gives."""
+class Scenes(Strict):
+    """The scenes of a task. Paths are relative to the data folder that a user gives."""
 
-    land: str
-    road: tuple[str, ...] = Field(strict=False, min_length=1)
-    hold_out: Annotated[int, Field(ge=2)] | None = None  # every so many-th land scene, by id, tests; or
-    land_train: Count | None = None  # so many train, by a hash of the ids, and the others test
-    road_train: Count | None = None  # so many, by a hash of the ids; else all
-    land_leave_out: str | None = None  # list of ids to leave out, as verify_data.py --fix-list writes it
-    road_leave_out: str | None = None
-    land_variants: Count  # records per scene
-    road_variants: Count
+    images: tuple[str, ...] = Field(strict=False, min_length=1)  # folders
+    variants: Count  # records per scene
+    hold_out: Annotated[int, Field(ge=2)] | None = None  # every so many-th scene, by id, tests; or
+    train: Count | None = None  # so many train, by a hash of the ids, and the others test
+    leave_out: str | None = None  # list of ids to leave out, as verify_data.py --fix-list writes it
+
+
+class Records(Strict):
+    """How records are cut from the scenes."""
+
     margin: Annotated[int, Field(ge=0)] = 32  # pixels of a record beyond the crop
     seed: Seed = 1
-
-    @model_validator(mode="after")
-    def _one_way_to_split(self) -> Self:
-        if (self.hold_out is None) == (self.land_train is None):
-            raise ValueError("give one of hold_out and land_train")
-        return self
 
 
 class Test(Strict):
@@ -60,15 +55,19 @@ class Study(Named):
     """One study file."""
 
     EXAMPLE: ClassVar[str] = "studies/small.toml"
+    NOT_KEYS: ClassVar[dict[str, str]] = {
+        "data": "write [scenes.TASK] for each task, and [records], as studies/small.toml does"
+    }
     title: str
     experiment: str  # of DFCNet: a name of solvers/, or a path relative to the study's file
     set: tuple[str, ...] = Field(default=(), strict=False)  # replaces its settings, as --set of the tools
     arms: tuple[ArmName, ...] = Field(default=tuple(ARMS), strict=False, min_length=1)
     seeds: tuple[Seed, ...] = Field(strict=False, min_length=1)
-    equal_land_samples: bool = True  # refuse arms that see different numbers of land crops
+    equal_samples: bool = True  # refuse arms that see different numbers of the main task's crops
     batch_size: dict[ArmName, Count] = Field(default_factory=dict)  # of an arm that is to have another one
     start_from: dict[ArmName, ArmName] = Field(default_factory=dict)  # begin with the weights of another
-    data: Data
+    scenes: dict[str, Scenes]  # of each task; those of the first test too
+    records: Records = Records()
     test: Test
 
     @model_validator(mode="after")
@@ -98,7 +97,8 @@ def read_study(path: Path) -> tuple[Study, Experiment]:
     experiment = read_experiment(base, study.set)
     if experiment.model != "dfcnet" or len(experiment.tasks) < 2:
         fact = f"is {experiment.model} on {' and '.join(experiment.tasks)}"
-        raise ExperimentError(base, fact, "name one of dfcnet on land and road: the arms derive from it")
+        raise ExperimentError(base, fact, "name one of dfcnet on two tasks or more: the arms derive from it")
+    _check_scenes(study, experiment, path)
     _check_fair(study, experiment, path)
     return study, experiment
 
@@ -108,18 +108,31 @@ def experiment_of(study: Study, base: Experiment, arm: str, seed: int, data: Pat
     return derive(base, arm, seed, data, study.batch_size)
 
 
-def land_crops_seen(study: Study, base: Experiment) -> dict[str, int]:
-    """Return how many land crops each arm's weights have seen, those of the arm that it starts from too."""
+def crops_seen(study: Study, base: Experiment) -> dict[str, int]:
+    """Return how many crops of the main task each arm's weights have seen, in the arm it starts from too."""
     seen: dict[str, int] = {}
     for arm in study.arms:
         before = seen[study.start_from[arm]] if arm in study.start_from else 0
-        seen[arm] = before + land_samples(experiment_of(study, base, arm, 0, Path()))
+        seen[arm] = before + main_crops(experiment_of(study, base, arm, 0, Path()))
     return seen
 
 
+def _check_scenes(study: Study, base: Experiment, path: Path) -> None:
+    for task in {*study.scenes} ^ {*base.tasks}:
+        what = "no scenes" if task in base.tasks else f"scenes of {task}, which is none of the tasks"
+        remedy = f"write a table [scenes.TASK] for each of {', '.join(base.tasks)}"
+        raise ExperimentError(path, f"scenes: has {what} of {base.name}", remedy)
+    for task, scenes in study.scenes.items():
+        if task == base.task_names()[0] and (scenes.hold_out is None) == (scenes.train is None):
+            raise ExperimentError(path, f"scenes.{task}: {task} is tested", "give one of hold_out and train")
+        if task != base.task_names()[0] and scenes.hold_out is not None:
+            raise ExperimentError(path, f"scenes.{task}.hold_out: {task} is not tested", "leave it out")
+
+
 def _check_fair(study: Study, base: Experiment, path: Path) -> None:
-    seen = land_crops_seen(study, base)
-    if study.equal_land_samples and len(set(seen.values())) > 1:
+    seen = crops_seen(study, base)
+    if study.equal_samples and len(set(seen.values())) > 1:
         counts = ", ".join(f"{arm} {count:,}" for arm, count in seen.items())
-        remedy = "take batch_size and start_from out, or say equal_land_samples = false"
-        raise ExperimentError(path, f"the arms see different numbers of land crops ({counts})", remedy)
+        remedy = "take batch_size and start_from out, or say equal_samples = false"
+        fact = f"the arms see different numbers of {base.task_names()[0]} crops ({counts})"
+        raise ExperimentError(path, fact, remedy)

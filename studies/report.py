@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from common.files import write_text
-from data_prep.classes import TASKS
 from evaluation.comparison import choose_images, read_rows, scenes_to_show
 from evaluation.feature_figure import draw_models
 from evaluation.figures import compare
@@ -23,7 +22,6 @@ from training.curves import Curve, draw, read_log
 
 SCORES, TABLES, PAGE = "scores.json", "tables.md", "report.html"
 FEATURE_ROWS, MAP_ROWS = 3, 5  # scenes of Figures 3 and 4
-LAND = TASKS["land"]
 FIGURE_3, FIGURE_4 = ("baseline", "dfcnet"), ("baseline", "classmate", "dfcnet")  # the arms in them
 
 
@@ -83,17 +81,19 @@ def _numbers(results: Results) -> dict:
 
 def _facts(conduct: Conduct, results: Results) -> list[tuple[str, str]]:
     study, exp = conduct.study, conduct.base
-    land = f"{study.data.land}: {len(conduct.scenes.land_train)} train, {results.scenes} test"
-    road = f"{', '.join(study.data.road)}: {len(conduct.scenes.road)} train"
-    equal = len(set(results.land_crops.values())) == 1
+    equal = len(set(results.crops.values())) == 1
+    scenes = []
+    for task, its in study.scenes.items():
+        test = f", {results.scenes} test" if task == conduct.main else ""
+        train = f"{len(conduct.scenes.train[task])} train{test}"
+        line = f"{', '.join(its.images)}: {train}; {its.variants} records a scene"
+        scenes.append((f"Scenes of {task}", line))
     return [
-        ("Land scenes", land),
-        ("Road scenes", road),
-        ("Records", f"{study.data.land_variants} a land scene, {study.data.road_variants} a road scene"),
+        *scenes,
         ("Crop", f"{exp.input.crop} x {exp.input.crop} pixels"),
         ("Training", f"{exp.solver.max_iter:,} iterations, {exp.solver.type}, lr {exp.solver.base_lr:g}"),
         ("Seeds", ", ".join(map(str, study.seeds))),
-        ("Land crops seen", "equal in all arms" if equal else "not equal: see Table 1"),
+        (f"Crops of {conduct.main} seen", "equal in all arms" if equal else "not equal: see Table 1"),
         *time_spent(conduct.out / LOG),
     ]
 
@@ -119,7 +119,7 @@ def _shown(conduct: Conduct, arms: Sequence[str]) -> list[str]:
 def _scenes(conduct: Conduct, arms: Sequence[str], count: int) -> tuple[list[Path], list[str]]:
     """Return the folders of the arms' maps of the first seed, and `count` of their scenes."""
     folders = [conduct.maps(arm, ONE_SCALE, conduct.study.seeds[0]) for arm in arms]
-    return folders, scenes_to_show(conduct.land, conduct.land, folders, None, count)
+    return folders, scenes_to_show(conduct.tested, conduct.tested, folders, conduct.dataset, None, count)
 
 
 def _figure_3(conduct: Conduct) -> Drawn:
@@ -129,9 +129,9 @@ def _figure_3(conduct: Conduct) -> Drawn:
     runs = {ARMS[arm].title: conduct.training(arm, seed) for arm in arms}
     draw_models(
         {title: (run.deploy, run.weights) for title, run in runs.items()},
-        choose_images(conduct.land, ids, FEATURE_ROWS),
-        LAND,
+        choose_images(conduct.tested, conduct.dataset, ids, FEATURE_ROWS),
         out,
+        task=conduct.main,
         side=conduct.study.test.tile,
         overwrite=True,
         warn=conduct.tell,
@@ -145,8 +145,8 @@ def _figure_4(conduct: Conduct) -> Drawn:
     seed, out = conduct.study.seeds[0], conduct.out / "figure4.png"
     arms = _shown(conduct, FIGURE_4)
     folders, ids = _scenes(conduct, arms, MAP_ROWS)
-    rows = list(read_rows(conduct.land, conduct.land, folders, ids, LAND))
-    compare(rows, [ARMS[arm].title for arm in arms], LAND, out, overwrite=True)
+    rows = list(read_rows(conduct.tested, conduct.tested, folders, ids, conduct.dataset))
+    compare(rows, [ARMS[arm].title for arm in arms], conduct.dataset, out, overwrite=True)
     caption = f"Held-out scenes, spread evenly over their ids, with truth and maps at one scale, seed {seed}."
     return Drawn("Figure 4", caption, out)
 

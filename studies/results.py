@@ -10,16 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.errors import DataError
-from data_prep.classes import TASKS
 from evaluation.evaluation import Evaluation, evaluate
 from evaluation.intervals import Resampling
-from inference.folders import MaskPair, find_masks
+from inference.folders import MaskPair, find_maps
 from prototxt_gen.models import TRAIN, build
 from studies.arms import CONTRASTS
 from studies.conduct import ENSEMBLE, ONE_SCALE, Conduct
-from studies.plan import land_crops_seen
+from studies.plan import crops_seen
 
-LAND = TASKS["land"]
 Bounds = tuple[float, float] | None
 
 
@@ -65,12 +63,12 @@ class Difference:
 
 @dataclass(frozen=True)
 class Results:
-    """All of a study: rows, differences, each arm's parameters and land crops seen, the commonest class."""
+    """All of a study: rows, differences, each arm's parameters and crops seen, the commonest class."""
 
     rows: list[Row]
     differences: list[Difference]
     parameters: dict[str, int]
-    land_crops: dict[str, int]
+    crops: dict[str, int]
     scenes: int
     commonest: str
     always: float  # mIoU of the commonest class everywhere
@@ -97,7 +95,7 @@ def measure(conduct: Conduct, progress: Callable[[Iterable], Iterable] = iter) -
             if arm in plain and other in plain
         ],
         {arm: build(conduct.training(arm, 0).experiment, TRAIN).parameters() for arm in study.arms},
-        land_crops_seen(study, conduct.base),
+        crops_seen(study, conduct.base),
         len(first.matrices),
         first.commonest,
         float(first.constant.miou),
@@ -108,15 +106,15 @@ def _evaluations(conduct: Conduct, arm: str, how: str) -> list[Evaluation]:
     """Return the scores of one arm's maps, one per seed; of an ensemble, one."""
     resampling = Resampling(conduct.study.test.resamples)
     seeds = (None,) if how == ENSEMBLE else conduct.study.seeds
-    truth = {scene.id: scene.mask for scene in conduct.scenes.land_test}
+    truth = {scene.id: scene.mask for scene in conduct.scenes.test}
     folders = [conduct.maps(arm, how, seed) for seed in seeds]
-    masks = [find_masks(folder) for folder in folders]
+    masks = [find_maps(folder) for folder in folders]
     for folder, found in zip(folders, masks, strict=True):
         if found.keys() != truth.keys():
             id = min(found.keys() ^ truth.keys())
             raise DataError(folder, f"has other scenes than those held out, as {id}", "remove the folder")
     pairs = [[MaskPair(id, truth[id], path) for id, path in found.items()] for found in masks]
-    return [evaluate(each, LAND, resampling=resampling) for each in pairs]
+    return [evaluate(each, conduct.dataset, resampling=resampling) for each in pairs]
 
 
 def row_of(arm: str, how: str, scored: Sequence[Evaluation]) -> Row:
@@ -129,7 +127,7 @@ def row_of(arm: str, how: str, scored: Sequence[Evaluation]) -> Row:
         how,
         _mious(scored),
         None if draws is None else scored[0].resampling.interval(draws.mean(axis=0)),
-        dict(zip(scored[0].task.classes, iou, strict=True)),
+        dict(zip(scored[0].dataset.class_names, iou, strict=True)),
     )
 
 

@@ -1,56 +1,61 @@
 """Which scenes of a study train and which test, and their checksums: a test scene must never have trained."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.datasets import Dataset
 from common.errors import DataError
 from data_prep.decoding import read_bytes
 from data_prep.leave_out import read_leave_out
 from data_prep.scenes import Scene, find_scenes, image_ids
 from data_prep.splits import hold_out, make_split
-from studies.plan import Data
+from prototxt_gen.experiment import Experiment
+from studies.plan import Scenes, Study
 
 
 @dataclass(frozen=True)
 class StudyScenes:
-    """The land scenes that train and that test, and the road scenes that train."""
+    """The scenes that train, by task, and those of the main task that test."""
 
-    land_train: list[Scene]
-    land_test: list[Scene]
-    road: list[Scene]
+    train: Mapping[str, list[Scene]]
+    test: list[Scene]
 
     def checksums(self) -> dict[str, dict[str, str]]:
         """Return for each part the first 16 hexadecimal digits of each scene's SHA-256, image and mask."""
-        return {part: {scene.id: _checksum(scene) for scene in scenes} for part, scenes in vars(self).items()}
+        parts = {**self.train, "test": self.test}
+        return {part: {scene.id: _checksum(scene) for scene in scenes} for part, scenes in parts.items()}
 
 
-def choose_study_scenes(data: Data, root: Path) -> StudyScenes:
-    """Choose the scenes in the folders below `root`: every K-th land scene tests, or all but `land_train`.
+def choose_study_scenes(study: Study, base: Experiment, root: Path) -> StudyScenes:
+    """Choose the scenes in the folders below `root`: all train but those of the main task that test.
 
     Raises DataError for a folder that is missing or holds something else, and where a part has no scene.
     """
-    for folder in (data.land, *data.road):
+    for folder in (folder for scenes in study.scenes.values() for folder in scenes.images):
         if not (root / folder).is_dir():
-            raise DataError(root / folder, "is no folder", "say by --data where the data stands")
-    left_out = [path and read_leave_out(root / path) for path in (data.land_leave_out, data.road_leave_out)]
-    land = find_scenes([root / data.land], left_out[0] or ())
-    road = find_scenes([root / folder for folder in data.road], left_out[1] or ())
-    if data.hold_out is not None:
-        listed = image_ids([root / data.land])
-        parts = (hold_out(land, data.hold_out, part, listed) for part in ("train", "test"))
-    else:
-        parts = (_split(land, "land", data.land_train, data.seed, part) for part in ("train", "test"))
-    if data.road_train is not None:
-        road = _split(road, "road", data.road_train, data.seed, "train")
-    return StudyScenes(*parts, road)
+            raise DataError(root / folder, "is not a folder", "say by --data where the data stands")
+    parts = {
+        task: _parts(study.scenes[task], its.dataset, root, study.records.seed)
+        for task, its in base.tasks.items()
+    }
+    _, test = parts[base.task_names()[0]]
+    return StudyScenes({task: train for task, (train, _) in parts.items()}, test)
 
 
-def _split(scenes: Sequence[Scene], task: str, train: int, seed: int, part: str) -> list[Scene]:
-    """Return the part that tools/split_data.py would give."""
-    split = make_split(task, (scene.id for scene in scenes), train, seed)
-    return split.pick(scenes, part, scenes[0].image.parent)
+def _parts(scenes: Scenes, dataset: Dataset, root: Path, seed: int) -> tuple[list[Scene], list[Scene]]:
+    """Return the scenes that train and that test, as build_lmdb.py and split_data.py would choose them."""
+    folders = [root / folder for folder in scenes.images]
+    left_out = read_leave_out(scenes.leave_out and root / scenes.leave_out)
+    found = find_scenes(folders, dataset, left_out)
+    if scenes.hold_out is not None:
+        listed = image_ids(folders, dataset)
+        return tuple(hold_out(found, scenes.hold_out, part, listed) for part in ("train", "test"))
+    if scenes.train is None:
+        return found, []
+    split = make_split(dataset.name, (scene.id for scene in found), scenes.train, seed)
+    return tuple(split.pick(found, part, folders[0]) for part in ("train", "test"))
 
 
 def _checksum(scene: Scene) -> str:

@@ -41,17 +41,17 @@ def tables(study: Study, results: Results) -> list[Table]:
 def _table_1(study: Study, results: Results) -> Table:
     rows = []
     for row in results.of(ONE_SCALE):
-        size, crops = results.parameters[row.arm], results.land_crops[row.arm]
+        size, crops = results.parameters[row.arm], results.crops[row.arm]
         paper = f"{PAPER[row.arm]:.2f}" if row.arm in PAPER else ""
         cells = [mean_and_spread(row), between(row.interval), f"{size:,}", f"{crops:,}", paper]
         rows.append([ARMS[row.arm].title, *cells])
     rows.append([f"always {results.commonest}", percent(results.always), *[""] * 4])
     caption = (
         f"mIoU on {results.scenes} held-out scenes at one scale{_over_seeds(study)}. The interval holds "
-        f"95 % of {study.test.resamples:,} bootstrap draws of the scenes. Land crops are those that a net "
-        "has seen in training. The last column is the paper's, of its own data and size."
+        f"95 % of {study.test.resamples:,} bootstrap draws of the scenes. Crops are those of the "
+        "tested task that a net has seen. The last column is the paper's, of its own data and size."
     )
-    head = ["", "mIoU %", "over scenes", "parameters", "land crops", "paper"]
+    head = ["", "mIoU %", "over scenes", "parameters", "crops", "paper"]
     return Table("Table 1", caption, head, rows)
 
 

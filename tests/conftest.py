@@ -9,6 +9,7 @@ import lmdb
 import numpy as np
 import pytest
 
+from common.datasets import read_dataset
 from tests.installed_caffe import has_onednn
 
 ROOT = Path(__file__).parents[1]
@@ -107,7 +108,8 @@ def write_lmdb(
             data = np.concatenate([image, known[None]]).tobytes()
             datum = caffe_pb2().Datum(channels=4, height=side, width=side, data=data)
             writing.put(f"{number:08d}".encode(), datum.SerializeToString())
-    manifest = {"task": task, "side": side, "classes": [str(label) for label in range(classes)]}
+    dataset = read_dataset(f"deepglobe_{task}").model_dump(mode="json")
+    manifest = {"format": 2, "dataset": dataset, "bands": ["blue", "green", "red"], "side": side}
     (path / "manifest.json").write_text(json.dumps(manifest))
 
 

@@ -1,27 +1,31 @@
 #!/usr/bin/env python
-"""Build an LMDB for training: resized crops of scenes as 4-channel records (B, G, R, label)."""
+"""Build the LMDB of an experiment's task: resized crops of scenes as records of the bands and the label.
+
+Crop, bands, mean, classes and the place of the database stand in the experiment and its data set.
+"""
 
 import argparse
 from pathlib import Path
 
-from cli import add_overwrite, run
-from data_options import add_mapping, add_part, add_reading, add_task, add_workers
+from cli import add_overwrite, add_settings, run
+from data_options import add_part, add_reading, add_workers
 
 
 def parse_arguments() -> argparse.Namespace:
     """Return the command line's arguments."""
     parser = argparse.ArgumentParser(description=__doc__)
-    add_task(parser)
+    parser.add_argument("experiment", help="a name of solvers/, or a path to an experiment's .toml file")
+    parser.add_argument("task", help="one of its tasks")
     parser.add_argument(
-        "--images",
-        type=Path,
-        nargs="+",
-        required=True,
-        metavar="DIR",
-        help="folders of <id>_sat.jpg and <id>_mask.png, or of <id>_sat.tif and <id>_mask.tif",
+        "--images", type=Path, nargs="+", required=True, metavar="DIR", help="folders of the data set's files"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DB", help="the database, a new folder")
-    parser.add_argument("--crop", type=int, required=True, metavar="N", help="the net's input size, 32k + 1")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DB",
+        help="the database, a new folder (default: the task's source; of the test part, its validation)",
+    )
+    add_settings(parser)
     parser.add_argument(
         "--margin",
         type=int,
@@ -50,7 +54,6 @@ def parse_arguments() -> argparse.Namespace:
         action="store_true",
         help="give each image the labels of another one: a control for experiments",
     )
-    add_mapping(parser)
     add_reading(parser)
     add_part(parser, "take one part of")
     parser.add_argument(
@@ -68,45 +71,55 @@ def main() -> None:
     """Find, split, cut, write, and print a short summary."""
     args = parse_arguments()
     from data_prep.choice import Part, choose_scenes
-    from data_prep.classes import TASKS
-    from data_prep.label_values import read_label_values
     from data_prep.lmdb_writer import write_database
     from data_prep.reading import Reading
     from data_prep.records import Recipe
     from data_prep.shuffling import shuffle_masks
+    from prototxt_gen.experiment import experiment_path, read_experiment
 
-    recipe = Recipe(
+    experiment = read_experiment(experiment_path(args.experiment), args.set)
+    task = experiment.task(args.task)
+    recipe = Recipe.of(
+        experiment,
         args.task,
-        args.crop,
         args.margin,
         args.variants,
         args.seed,
-        args.encode,
-        args.rotate,
-        args.class_aware,
+        encode=args.encode,
+        rotate=args.rotate,
+        class_aware=args.class_aware,
     )
-    part = Part(args.task, args.part, args.hold_out, args.split, args.leave_out)
+    out = args.out or _place(task, args)
+    part = Part(task.dataset, args.part, args.hold_out, args.split, args.leave_out)
     scenes, noted = choose_scenes(args.images, part), part.note()
-    reading = Reading(args.stretch, args.bands)
-    values = args.mapping and read_label_values(args.mapping, TASKS[args.task])
     if args.shuffle_labels:
-        scenes = shuffle_masks(scenes, TASKS[args.task], args.seed, values, reading)
+        reading = Reading(recipe.bands, task.dataset.bands, args.bands, args.stretch)
+        scenes = shuffle_masks(scenes, task.dataset, args.seed, reading)
         noted = {**(noted or {}), "labels": "of another image"}
     database = write_database(
         scenes,
         recipe,
-        args.out,
+        out,
         args.overwrite,
         noted,
         workers=args.workers,
-        values=values,
-        reading=reading,
+        numbers=args.bands and tuple(args.bands),
+        stretch=args.stretch and tuple(args.stretch),
         tell=lambda line: print(line, flush=True),
     )
-    print(
-        f"{args.out}: {database.records} records of {len(scenes)} scenes, {recipe.side}x{recipe.side} pixels"
-    )
-    print(f"{args.out}: {database.size / 1e6:.1f} MB; {database.share_line}")
+    print(f"{out}: {database.records} records of {len(scenes)} scenes, {recipe.side}x{recipe.side} pixels")
+    print(f"{out}: {database.size / 1e6:.1f} MB; {database.share_line}")
+
+
+def _place(task, args: argparse.Namespace) -> Path:
+    from common.errors import ExperimentError
+
+    if args.part == "train":
+        return Path(task.source)
+    if task.validation is None:
+        fact = f"has no validation for task {args.task}"
+        raise ExperimentError(args.experiment, fact, "give --out, the place of the test part's database")
+    return Path(task.validation)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,18 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 
-def add_task(parser: ArgumentParser) -> None:
-    """Add the task."""
-    parser.add_argument("task", choices=["land", "road"], help="land cover (6 classes) or road (2)")
+def add_dataset(parser: ArgumentParser) -> None:
+    """Add the data set."""
+    parser.add_argument("dataset", help="a data set: a name of datasets/, or a path to a .toml file")
+
+
+def add_dataset_option(parser: ArgumentParser, known_from: str) -> None:
+    """Add `--dataset` where the data set is known from somewhere else, unless told."""
+    parser.add_argument(
+        "--dataset",
+        metavar="NAME",
+        help=f"data set of the true masks: of datasets/, or a .toml file (default: that of {known_from})",
+    )
 
 
 def add_leave_out(parser: ArgumentParser) -> None:
@@ -30,15 +39,8 @@ def add_part(parser: ArgumentParser, does: str) -> None:
     add_leave_out(parser)
 
 
-def add_mapping(parser: ArgumentParser) -> None:
-    """Add `--mapping`: the numbers of true GeoTIFF masks."""
-    parser.add_argument(
-        "--mapping", type=Path, metavar="TOML", help="which class each number in a true *_mask.tif is"
-    )
-
-
 def add_reading(parser: ArgumentParser) -> None:
-    """Add `--bands` and `--stretch`: how images are read that are no 8-bit RGB or grey."""
+    """Add `--bands` and `--stretch`: how images are read that do not say it, or are of more than 8 bits."""
     parser.add_argument(
         "--stretch",
         type=float,
@@ -48,7 +50,11 @@ def add_reading(parser: ArgumentParser) -> None:
         "(default: 2nd and 98th percentile of each band)",
     )
     parser.add_argument(
-        "--bands", type=int, nargs=3, metavar=("R", "G", "B"), help="bands of red, green, blue, from 1"
+        "--bands",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="number in the image files, from 1, of each band of the data set, as 3 2 1 for red, green, blue",
     )
 
 

@@ -10,20 +10,19 @@ from functools import partial
 from pathlib import Path
 
 import cli
-from data_options import add_mapping, add_part
+from data_options import add_dataset_option, add_part
 from tqdm import tqdm
 
 
 def parse() -> argparse.Namespace:
     """Return the arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    masks = "<id>_mask.png in DeepGlobe's colours, or <id>_mask.tif with class numbers"
-    mapped = "; other numbers with --mapping"
-    parser.add_argument("--truth", type=Path, required=True, help=f"folder of true {masks}{mapped}")
-    parser.add_argument("--pred", type=Path, required=True, nargs="+", help="folders of predicted ones")
-    add_mapping(parser)
+    truth = "folder of true masks, by the data set's names"
+    maps = "folders of predicted masks, <id>_mask.png or <id>_mask.tif"
+    parser.add_argument("--truth", type=Path, required=True, help=truth)
+    parser.add_argument("--pred", type=Path, required=True, nargs="+", help=maps)
+    add_dataset_option(parser, "the maps, by their records")
     parser.add_argument("--names", nargs="+", help="a name per --pred folder (default: its own)")
-    parser.add_argument("--task", choices=("land", "road"), default="land", help="default: land")
     add_part(parser, "score only the test part of")
     parser.add_argument("--only-predicted", action="store_true", help="skip true masks without prediction")
     parser.add_argument(
@@ -48,10 +47,8 @@ def main() -> None:
     arguments = parse()
     from common.files import refuse_existing, write_text
     from data_prep.choice import Part
-    from data_prep.classes import TASKS
-    from data_prep.label_values import read_label_values
     from evaluation import score_files, score_text
-    from evaluation.evaluation import evaluate, pair_folders
+    from evaluation.evaluation import dataset_of_maps, evaluate, pair_folders
     from evaluation.figures import check_output, different_names
     from evaluation.intervals import Resampling
     from evaluation.matrix_figure import draw_matrices
@@ -62,12 +59,12 @@ def main() -> None:
         check_output(arguments.figure, arguments.overwrite)
     names = different_names(arguments.pred, arguments.names)
     resampling = Resampling(arguments.resamples, seed=arguments.seed)
-    values = arguments.mapping and read_label_values(arguments.mapping, TASKS[arguments.task])
+    dataset = dataset_of_maps(arguments.pred, arguments.dataset)
     progress = partial(tqdm, unit="scene", disable=None, leave=False)
-    part = Part(arguments.task, "test", arguments.hold_out, arguments.split, arguments.leave_out)
-    paired = pair_folders(arguments.truth, arguments.pred, arguments.only_predicted, part)
+    part = Part(dataset, "test", arguments.hold_out, arguments.split, arguments.leave_out)
+    paired = pair_folders(arguments.truth, arguments.pred, dataset, arguments.only_predicted, part)
     evaluations = {
-        name: evaluate(pairs, TASKS[arguments.task], progress, resampling, values)
+        name: evaluate(pairs, dataset, progress, resampling)
         for name, pairs in zip(names, paired, strict=True)
     }
     several = len(evaluations) > 1

@@ -13,7 +13,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--deploy", type=Path, required=True, help="deploy prototxt, plain or folded")
     parser.add_argument("--weights", type=Path, required=True, help=".caffemodel, its card .json beside it")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .onnx to write")
-    parser.add_argument("--task", choices=("land", "road"), help="only this task's output (default: all)")
+    parser.add_argument("--task", help="only this task's output (default: all)")
     parser.add_argument(
         "--check", action="store_true", help="compare with Caffe in onnxruntime; exit code 1 above 1e-4"
     )

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import cli
-from data_options import add_mapping
+from data_options import add_dataset_option
 
 
 def parse() -> argparse.Namespace:
@@ -19,11 +19,13 @@ def parse() -> argparse.Namespace:
     compare = commands.add_parser("compare", help="image, truth and predictions side by side")
     compare.add_argument("--truth", type=Path, required=True, help="folder of true masks")
     compare.add_argument("--pred", type=Path, required=True, nargs="+", help="folders of predicted masks")
-    add_mapping(compare)
+    add_dataset_option(compare, "the maps, by their records")
     compare.add_argument("--names", nargs="+", help="a title per --pred folder (default: its name)")
     features = commands.add_parser("features", help="deepest feature maps of models side by side")
     features.add_argument("--deploy", type=Path, required=True, nargs="+", help="deploy prototxt per model")
     features.add_argument("--weights", type=Path, required=True, nargs="+", help=".caffemodel per model")
+    features.add_argument("--task", help="one of those that the nets have learnt (default: the first)")
+    add_dataset_option(features, "the weights' card")
     features.add_argument("--names", nargs="+", help="a title per model (default: its weights' folder)")
     features.add_argument("--channels", type=int, default=2, help="shown beside the mean (default: 2)")
     features.add_argument(
@@ -33,8 +35,9 @@ def parse() -> argparse.Namespace:
         "--tile", type=int, help="side of the middle shown, 32k+1 pixels (default: the first prototxt's)"
     )
     for command, rows in ((features, 3), (compare, 4)):
-        command.add_argument("--images", type=Path, required=True, help="folder of <id>_sat.*")
-        command.add_argument("--task", choices=("land", "road"), default="land", help="default: land")
+        command.add_argument(
+            "--images", type=Path, required=True, help="folder of images, by the data set's names"
+        )
         command.add_argument("--out", type=Path, required=True, help="picture to write (.png, .pdf, .svg)")
         which = command.add_mutually_exclusive_group()
         which.add_argument("--scenes", nargs="+", metavar="ID", help="the scenes to show")
@@ -45,35 +48,39 @@ def parse() -> argparse.Namespace:
 
 def draw_comparison(arguments: argparse.Namespace) -> list[str]:
     """Draw Figure 4; return the scenes shown."""
-    from data_prep.classes import TASKS
-    from data_prep.label_values import read_label_values
     from evaluation import comparison, figures
+    from evaluation.evaluation import dataset_of_maps
 
     folders = (arguments.images, arguments.truth, arguments.pred)
-    task = TASKS[arguments.task]
     names = figures.column_names(arguments.pred, arguments.names, "--pred folders")
-    scenes = comparison.scenes_to_show(*folders, arguments.scenes, arguments.rows)
-    values = arguments.mapping and read_label_values(arguments.mapping, task)
-    rows = list(comparison.read_rows(*folders, scenes, task, values))
-    figures.compare(rows, names, task, arguments.out, arguments.overwrite)
+    dataset = dataset_of_maps(arguments.pred, arguments.dataset)
+    scenes = comparison.scenes_to_show(*folders, dataset, arguments.scenes, arguments.rows)
+    rows = list(comparison.read_rows(*folders, scenes, dataset))
+    figures.compare(rows, names, dataset, arguments.out, arguments.overwrite)
     return scenes
 
 
 def draw_feature_maps(arguments: argparse.Namespace) -> list[str]:
     """Draw Figure 3; return the scenes shown."""
-    from data_prep.classes import TASKS
+    from common.datasets import read_dataset
     from evaluation import comparison, figures
     from evaluation.feature_figure import draw_models
+    from inference.deploy import read_deploy
+    from inference.loading import learnt_by
 
     folders = [weights.parent for weights in arguments.weights]
     names = figures.different_names(folders, arguments.names, "--weights")
     figures.column_names(arguments.weights, [str(path) for path in arguments.deploy], "--weights", "--deploy")
-    scenes = comparison.choose_images(arguments.images, arguments.scenes, arguments.rows)
+    named = arguments.dataset and read_dataset(arguments.dataset)
+    first = (arguments.weights[0], read_deploy(arguments.deploy[0]), arguments.task, named, lambda line: None)
+    dataset = learnt_by(*first).dataset
+    scenes = comparison.choose_images(arguments.images, dataset, arguments.scenes, arguments.rows)
     blobs = draw_models(
         dict(zip(names, zip(arguments.deploy, arguments.weights, strict=True), strict=True)),
         scenes,
-        TASKS[arguments.task],
         arguments.out,
+        task=arguments.task,
+        dataset=named,
         channels=arguments.channels,
         side=arguments.tile,
         blobs=arguments.blobs,

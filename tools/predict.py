@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import cli
-from data_options import add_part, add_reading
+from data_options import add_dataset_option, add_part, add_reading
 
 from inference.engine_names import CAFFE, ENGINES
 
@@ -18,16 +18,18 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "inputs", metavar="INPUT", type=Path, nargs="*", help="JPEG, PNG, TIFF; folders or patterns of them"
     )
-    parser.add_argument("--deploy", type=Path, required=True, help="deploy prototxt")
+    parser.add_argument("--run", type=Path, help="folder of train.py: stands for its deploy net and weights")
+    parser.add_argument("--deploy", type=Path, help="deploy prototxt")
     parser.add_argument(
         "--weights",
         type=Path,
-        required=True,
+        default=[],
         nargs="+",
         help=".caffemodel files, each with its card .json beside it; several are averaged",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the maps")
-    parser.add_argument("--task", choices=("land", "road"), default="land", help="default: land")
+    parser.add_argument("--task", help="one of those that the net has learnt (default: the first)")
+    add_dataset_option(parser, "the weights' card")
     tiles = parser.add_argument_group("tiles")
     tiles.add_argument("--tile", type=int, help="side of a tile, 32k+1 pixels (default: the prototxt's)")
     tiles.add_argument("--overlap", type=int, help="pixels that neighbours share (default: tile / 4)")
@@ -64,18 +66,20 @@ def parse() -> argparse.Namespace:
     cli.add_overwrite(parser)
     arguments = parser.parse_intermixed_args()
     # `--weights W.caffemodel INPUT` may stand in this order too.
-    first, *more = arguments.weights
-    arguments.weights = [first, *(path for path in more if path.suffix == ".caffemodel")]
+    first, more = arguments.weights[:1], arguments.weights[1:]
+    arguments.weights = [*first, *(path for path in more if path.suffix == ".caffemodel")]
     arguments.inputs += [path for path in more if path.suffix != ".caffemodel"]
     if not arguments.inputs:
         parser.error("no INPUT: give images, folders or patterns")
+    if not arguments.run and not (arguments.deploy and arguments.weights):
+        parser.error("give --run, or --deploy and --weights")
     return arguments
 
 
 def gpu_number(text: str) -> int:
     """Return the number of a GPU."""
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no GPU's number; nvidia-smi lists them from 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a GPU's number; nvidia-smi lists them from 0")
     return int(text)
 
 
@@ -89,8 +93,12 @@ def main() -> None:
     from inference.prediction import in_all
     from inference.request import Request
     from inference.scene_maps import Wanted
+    from training.run import DEPLOY_FILE, WEIGHTS_FILE
 
     options = vars(arguments)
+    if run := options.pop("run"):
+        options["deploy"] = options["deploy"] or run / DEPLOY_FILE
+        options["weights"] = options["weights"] or [run / WEIGHTS_FILE]
     del options["threads"]
     kinds = ("probabilities", "confidence", "raster", "cloud")
     wanted = Wanted(**{name: options.pop(name) for name in kinds})
@@ -104,7 +112,7 @@ def main() -> None:
             sys.exit(2)
         raise
     if ranks.number == 0:
-        print(done.line(request.task, request.out))
+        print(done.line(request.out))
     sys.exit(2 if done.errors else 0)
 
 

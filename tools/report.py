@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 import cli
-from data_options import add_mapping
+from data_options import add_dataset_option
 
 
 def parse() -> argparse.Namespace:
@@ -15,9 +15,9 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="folder that train.py wrote")
     parser.add_argument("--scores", type=Path, metavar="JSON", help="what evaluate.py --json wrote")
-    parser.add_argument("--images", type=Path, help="folder of <id>_sat.*")
+    parser.add_argument("--images", type=Path, help="folder of images, by the data set's names")
     parser.add_argument("--truth", type=Path, help="folder of true masks")
-    add_mapping(parser)
+    add_dataset_option(parser, "the run's main task")
     parser.add_argument("--pred", type=Path, help="folder of predicted masks")
     parser.add_argument("--scenes", type=int, default=6, help="how many to show, 1 to 24 (default: 6)")
     parser.add_argument("--out", type=Path, help="page to write (default: RUN/report.html)")
@@ -28,6 +28,7 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Write the page and print where it is."""
     arguments = parse()
+    from common.datasets import read_dataset
     from common.errors import DataError
     from common.files import refuse_existing
     from evaluation.page.build import Folders, write_report
@@ -35,12 +36,11 @@ def main() -> None:
     folders = (arguments.images, arguments.truth, arguments.pred)
     if any(folders) and not all(folders):
         raise DataError("--images, --truth, --pred", "one is missing", "give all three, or none")
-    if arguments.mapping and not all(folders):
-        raise DataError("--mapping", "there are no true masks to map", "give --images, --truth, --pred too")
     out = arguments.out or arguments.run / "report.html"
     refuse_existing(out, arguments.overwrite)
-    scenes = Folders(*folders, arguments.mapping) if all(folders) else None
-    write_report(arguments.run, out, arguments.scores, scenes, arguments.scenes, arguments.overwrite)
+    scenes = Folders(*folders) if all(folders) else None
+    dataset = arguments.dataset and read_dataset(arguments.dataset)
+    write_report(arguments.run, out, arguments.scores, scenes, arguments.scenes, arguments.overwrite, dataset)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
 
 

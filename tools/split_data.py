@@ -5,17 +5,17 @@ import argparse
 from pathlib import Path
 
 from cli import add_overwrite, run
-from data_options import add_leave_out, add_task
+from data_options import add_dataset, add_leave_out
 
 
 def parse_arguments() -> argparse.Namespace:
     """Return the command line's arguments."""
     parser = argparse.ArgumentParser(description=__doc__)
-    add_task(parser)
+    add_dataset(parser)
     parser.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="folders of images and masks")
     parser.add_argument("--out", type=Path, required=True, metavar="JSON", help="the split file")
     parser.add_argument(
-        "--train", type=int, metavar="N", help="scenes to train on (default: the paper's 600 land, 5000 road)"
+        "--train", type=int, metavar="N", help="scenes to train on (default: the data set's own number)"
     )
     parser.add_argument("--seed", type=int, metavar="S", help="of the hash (default 0)")
     parser.add_argument(
@@ -32,19 +32,24 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Split, write, and print how many scenes are where."""
     args = parse_arguments()
+    from common.datasets import read_dataset
     from common.errors import DataError
     from data_prep.leave_out import read_leave_out
     from data_prep.scenes import find_scenes
-    from data_prep.splits import PAPER_TRAIN, make_split, read_split, write_split
+    from data_prep.splits import make_split, read_split, write_split
 
-    ids = [scene.id for scene in find_scenes(args.folders, read_leave_out(args.leave_out))]
+    dataset = read_dataset(args.dataset)
+    ids = [scene.id for scene in find_scenes(args.folders, dataset, read_leave_out(args.leave_out))]
     if args.extend is None:
-        train = PAPER_TRAIN[args.task] if args.train is None else args.train
-        split = make_split(args.task, ids, train, args.seed or 0)
+        train = dataset.train if args.train is None else args.train
+        if train is None:
+            fact = f"is not given, and {dataset.name} has no key train"
+            raise DataError("--train", fact, "say how many scenes are for training")
+        split = make_split(dataset.name, ids, train, args.seed or 0)
     elif args.train is not None or args.seed is not None:
         raise DataError("--extend", "comes with --train or --seed", "leave them out: the split file has them")
     else:
-        split = read_split(args.extend, args.task).extended(ids)
+        split = read_split(args.extend, dataset.name).extended(ids)
     write_split(args.out, split, args.overwrite)
     print(f"{args.out}: {len(split.train)} train and {len(split.test)} test scenes, seed {split.seed}")
 

@@ -7,20 +7,19 @@ import sys
 from pathlib import Path
 
 from cli import add_overwrite, run
-from data_options import add_leave_out, add_mapping, add_reading, add_task, add_workers
+from data_options import add_dataset, add_leave_out, add_reading, add_workers
 
 
 def parse_arguments() -> argparse.Namespace:
     """Return the command line's arguments."""
     parser = argparse.ArgumentParser(description=__doc__)
-    add_task(parser)
+    add_dataset(parser)
     parser.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="folders of images and masks")
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write the report, with all scenes, as JSON"
     )
     parser.add_argument("--fix-list", type=Path, metavar="FILE", help="write the ids that must be left out")
     add_leave_out(parser)
-    add_mapping(parser)
     add_reading(parser)
     add_workers(parser)
     add_overwrite(parser)
@@ -30,9 +29,8 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Check, write the two files, and print the table."""
     args = parse_arguments()
+    from common.datasets import read_dataset
     from common.files import refuse_existing, write_text
-    from data_prep.classes import TASKS
-    from data_prep.label_values import read_label_values
     from data_prep.leave_out import read_leave_out, write_leave_out
     from data_prep.reading import Reading
     from data_prep.verification import verify
@@ -40,12 +38,10 @@ def main() -> None:
     for path in (args.json, args.fix_list):
         if path is not None:
             refuse_existing(path, args.overwrite)
-    reading = Reading(args.stretch, args.bands)
-    values = args.mapping and read_label_values(args.mapping, TASKS[args.task])
+    dataset = read_dataset(args.dataset)
+    reading = Reading(dataset.bands, dataset.bands, args.bands, args.stretch)
     left_out = read_leave_out(args.leave_out)
-    report = verify(
-        args.folders, args.task, workers=args.workers, values=values, reading=reading, leave_out=left_out
-    )
+    report = verify(args.folders, dataset, reading, workers=args.workers, leave_out=left_out)
     if args.json is not None:
         write_text(args.json, json.dumps(report.as_json(), indent=1) + "\n", args.overwrite)
     if args.fix_list is not None:

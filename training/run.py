@@ -10,13 +10,14 @@ from common.errors import DataError, DFCNetError, ExperimentError, OutputError
 from common.files import staged_folder
 from data_prep.manifest import read_manifest
 from prototxt_gen.emit import Command, class_weights, header, net_texts, solver_text, write_files
-from prototxt_gen.experiment import Experiment, Task
+from prototxt_gen.experiment import Experiment, Input, Task
 from prototxt_gen.model_card import ModelCard, read_card
 from prototxt_gen.models import TRAIN, build
 from training.provenance import ORIGINS, Origins, read_origins, refuse_others
 from training.snapshots import STAGED
 from training.weights import Fit, match
 
+DEPLOY_FILE, WEIGHTS_FILE = "deploy.prototxt", "weights.caffemodel"
 EXPERIMENT = "experiment.json"  # the settings that a run was begun with
 
 
@@ -35,7 +36,7 @@ class Run:
     @property
     def deploy(self) -> Path:
         """The deploy prototxt."""
-        return self.folder / "deploy.prototxt"
+        return self.folder / DEPLOY_FILE
 
     @property
     def log(self) -> Path:
@@ -45,7 +46,7 @@ class Run:
     @property
     def weights(self) -> Path:
         """The final weights, with their model card beside them."""
-        return self.folder / "weights.caffemodel"
+        return self.folder / WEIGHTS_FILE
 
     @property
     def snapshots(self) -> Path:
@@ -92,27 +93,38 @@ class Run:
 
 
 def check_data(exp: Experiment) -> None:
-    """Raise DataError where a database is missing, too small for the crop or of other classes.
+    """Raise DataError where a database is missing, too small for the crop, or of other classes or bands.
 
     Caffe would end the process, or with a label outside the classes write outside its memory.
     """
     for task, settings in exp.tasks.items():
         for source in filter(None, (settings.source, settings.validation)):
-            _check_database(Path(source), task, settings, exp.input.crop)
+            _check_database(Path(source), task, settings, exp.input)
 
 
-def _check_database(source: Path, task: str, settings: Task, crop: int) -> None:
+# Of a data set, what its records depend on.
+OF_RECORDS = ("classes", "ignore", "tolerance", "bands", "resize")
+
+
+def _check_database(source: Path, task: str, settings: Task, fed: Input) -> None:
+    again = f"build it with tools/build_lmdb.py EXPERIMENT {task}"
     if not (source / "data.mdb").is_file():
-        raise DataError(source, "is no LMDB", f"build it with tools/build_lmdb.py {task}")
-    manifest = read_manifest(source)
-    if manifest["task"] != task:
-        raise DataError(source, f"holds {manifest['task']} records", f"give a {task} database as source")
-    if manifest["side"] < crop:
-        fact = f"holds records of {manifest['side']} pixels, the crop is {crop}"
-        raise DataError(source, fact, f"build it with --crop {crop}")
-    if len(manifest["classes"]) != settings.classes:
-        fact = f"has {len(manifest['classes'])} classes, the experiment {settings.classes}"
-        raise DataError(source, fact, "correct tasks in the experiment file")
+        raise DataError(source, "is not an LMDB", again)
+    manifest, dataset = read_manifest(source), settings.dataset
+    if difference := dataset.difference(manifest["dataset"]):
+        remedy = f"give a database of {dataset.name} as source of {task}"
+        raise DataError(source, f"has {difference} as {dataset.name} has", remedy)
+    if tuple(manifest["bands"]) != fed.bands:
+        fact = f"holds the bands {', '.join(manifest['bands'])}, the experiment has {', '.join(fed.bands)}"
+        raise DataError(source, fact, again)
+    if manifest["side"] < fed.crop:
+        fact = f"holds records of {manifest['side']} pixels, the crop is {fed.crop}"
+        raise DataError(source, fact, again)
+    before, now = (each.model_dump(include=set(OF_RECORDS)) for each in (manifest["dataset"], dataset))
+    if found := first_difference(before, now):
+        key, old, new = found
+        fact = f"was built when {dataset.name} had {key} = {old}, now it is {new}"
+        raise DataError(source, fact, again)
 
 
 def scenes_in_both(exp: Experiment) -> Iterator[str]:

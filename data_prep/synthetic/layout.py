@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from data_prep.classes import IGNORE
+from common.datasets import IGNORE
 from data_prep.synthetic.noise import Lines, crossing_line, fractal, smooth
 
 URBAN, AGRICULTURE, RANGELAND, FOREST, WATER, BARREN = range(6)

@@ -3,7 +3,8 @@
 import cv2
 import numpy as np
 
-from data_prep.classes import TASKS, colours_from_labels
+from common.datasets import read_dataset
+from data_prep.masks import colours_from_labels
 from data_prep.synthetic.layout import (
     AGRICULTURE,
     GUESTS,
@@ -16,19 +17,20 @@ from data_prep.synthetic.layout import (
 from data_prep.synthetic.noise import fractal, grain, relief, shifted, smooth
 from data_prep.synthetic.textures import PAINTERS, blend, colour
 
+DATASETS = {"land": "deepglobe_land", "road": "deepglobe_road"}  # what a scene is a sample of
 HAZE = 0.15  # share of the colour that the air takes
 
 
-def make_scene(task: str, size: int, seed: int, number: int) -> tuple[np.ndarray, np.ndarray]:
+def make_scene(kind: str, size: int, seed: int, number: int) -> tuple[np.ndarray, np.ndarray]:
     """Return image and mask, both uint8 (size, size, 3) in RGB, of scene `number` of a seed.
 
-    The mask has DeepGlobe's colours: the seven of land cover, or black and white for roads.
+    `kind` is of DATASETS; the mask has the data set's colours.
     """
-    rng = np.random.default_rng([seed, list(TASKS).index(task), number])
+    rng = np.random.default_rng([seed, list(DATASETS).index(kind), number])
     layout = make_layout(rng, size, GUESTS[number % len(GUESTS)])
     image = _camera(rng, _paint(rng, layout), layout.cloud)
-    labels = layout.land_labels if task == "land" else layout.road.astype(np.uint8)
-    return image, colours_from_labels(labels, TASKS[task])
+    labels = layout.land_labels if kind == "land" else layout.road.astype(np.uint8)
+    return image, colours_from_labels(labels, read_dataset(DATASETS[kind]))
 
 
 def _paint(rng: np.random.Generator, at: Layout) -> np.ndarray:

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import jinja2
 
+from common.datasets import Dataset
 from common.errors import DataError
 from common.files import write_text
-from data_prep.classes import TASKS, Task
-from data_prep.label_values import read_label_values
+from evaluation.figures import legend
 from evaluation.page.curves import charts
 from evaluation.page.deviations import read_deviations
 from evaluation.page.scenes import Picture, pictures
 from evaluation.page.scores import ScoreFile, check_maps, class_rows, headlines, matrix_rows, read_scores
 from evaluation.page.trained import facts, read_run
 from evaluation.score_text import percent
-from inference.folders import MaskPair, find_masks
+from inference.folders import MaskPair, find_maps, find_truth
 from training.curves import read_log
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates" / "report"
@@ -25,15 +25,11 @@ STYLES, SCRIPT = ("report.css", "report_parts.css"), "report.js"
 
 @dataclass(frozen=True)
 class Folders:
-    """Where the scenes of a page stand: images, true masks and predicted masks.
-
-    `mapping` is a file that says which class each number in a true GeoTIFF mask is.
-    """
+    """Where the scenes of a page stand: images, true masks and predicted masks."""
 
     images: Path
     truth: Path
     predicted: Path
-    mapping: Path | None = None
 
 
 @cache
@@ -55,25 +51,32 @@ def write_report(
     scenes: Folders | None = None,
     count: int = 6,
     overwrite: bool = False,
+    dataset: Dataset | None = None,
 ) -> None:
     """Write the page of the run in `folder` into the file `out`.
 
-    `scores` is a JSON of evaluate.py; `scenes` are where `count` scenes are taken from. What is not
+    `scores` is a JSON of evaluate.py; `scenes` are where `count` scenes are taken from; `dataset` is that of
+    their true masks (None: that of the run's main task). What is not
     given is left out, and the page says how to make it. Raises DataError for what cannot be read.
     """
-    write_text(out, page(folder, scores, scenes, count), overwrite)
+    write_text(out, page(folder, scores, scenes, count, dataset), overwrite)
 
 
-def page(folder: Path, scores: Path | None, scenes: Folders | None, count: int) -> str:
+def page(
+    folder: Path, scores: Path | None, scenes: Folders | None, count: int, dataset: Dataset | None = None
+) -> str:
     """Return the page as HTML, see `write_report`."""
     run = read_run(folder)
     measured = read_scores(scores) if scores else None
-    task = TASKS[measured.task if measured else run.experiment.task_names()[0]]
-    if measured and list(measured.iou) != list(task.classes):
-        fact = f"has the classes {', '.join(measured.iou)}"
-        raise DataError(scores, fact, f"score {task.name} again with this version's evaluate.py")
+    learnt = [task.dataset for task in run.experiment.tasks.values()]
+    dataset = dataset or next((its for its in learnt if measured and measured.dataset == its.name), learnt[0])
+    if measured and list(measured.iou) != list(dataset.class_names):
+        fact = (
+            f"has the classes {', '.join(measured.iou)}, {dataset.name} has {', '.join(dataset.class_names)}"
+        )
+        raise DataError(scores, fact, "score maps of this data set, or name the right one by --dataset")
     drawn = charts(read_log(run.folder))
-    shown = _pictures(scenes, task, count, measured, scores) if scenes else []
+    shown = _pictures(scenes, dataset, count, measured, scores) if scenes else []
     head, deviations = read_deviations()
     return (
         templates()
@@ -84,31 +87,30 @@ def page(folder: Path, scores: Path | None, scenes: Folders | None, count: int) 
             script=_asset(SCRIPT),
             facts=facts(run),
             charts=drawn,
-            task=task.name,
-            legend=_legend(task),
+            task=dataset.title,
+            legend=_legend(dataset),
             pictures=[(picture, _caption(measured, picture.id)) for picture in shown],
             head=head,
             deviations=deviations,
-            scores=measured and _score_parts(measured, task),
+            scores=measured and _score_parts(measured, dataset),
         )
     )
 
 
 def _pictures(
-    scenes: Folders, task: Task, count: int, measured: ScoreFile | None, path: Path | None
+    scenes: Folders, dataset: Dataset, count: int, measured: ScoreFile | None, path: Path | None
 ) -> list[Picture]:
     """Return the scenes to show: of those scored, if there are scores, which must be these maps'."""
-    values = read_label_values(scenes.mapping, task) if scenes.mapping else None
     folders = (scenes.images, scenes.truth, scenes.predicted)
-    shown = pictures(*folders, task, count, values, measured and measured.by_scene)
+    shown = pictures(*folders, dataset, count, measured and measured.by_scene)
     if measured:
-        true, mapped = find_masks(scenes.truth), find_masks(scenes.predicted)
+        true, mapped = find_truth(scenes.truth, dataset), find_maps(scenes.predicted)
         pairs = (MaskPair(each.id, true[each.id], mapped[each.id]) for each in shown)
-        check_maps(measured, path, pairs, task, values)
+        check_maps(measured, path, pairs, dataset)
     return shown
 
 
-def _score_parts(scores: ScoreFile, task: Task) -> dict:
+def _score_parts(scores: ScoreFile, dataset: Dataset) -> dict:
     columns, rows = matrix_rows(scores)
     always, bounds = scores.always_commonest, scores.intervals
     return {
@@ -120,7 +122,7 @@ def _score_parts(scores: ScoreFile, task: Task) -> dict:
         and f"{100 * bounds.level:g} % intervals over scenes, {bounds.resamples:,} bootstrap resamples, "
         f"seed {bounds.seed}.",
         "absent": ", ".join(scores.absent),
-        "classes": class_rows(scores, dict(_legend(task))),
+        "classes": class_rows(scores, dict(_legend(dataset))),
         "columns": columns,
         "rows": rows,
     }
@@ -131,12 +133,9 @@ def _caption(scores: ScoreFile | None, id: str) -> str:
     return f"mIoU {percent(scene.miou)} %, accuracy {percent(scene.accuracy)} %" if scene else ""
 
 
-def _legend(task: Task) -> list[tuple[str, str]]:
-    """Return (name, #rrggbb) of each class, and of unknown where there is a colour for it."""
-    entries = [*zip(task.classes, task.palette, strict=True)]
-    if task.unknown is not None:
-        entries.append(("unknown", task.unknown))
-    return [(name, "#{:02x}{:02x}{:02x}".format(*colour)) for name, colour in entries]
+def _legend(dataset: Dataset) -> list[tuple[str, str]]:
+    """Return (name, #rrggbb) of each class, and of what is ignored where there is a colour for it."""
+    return [(name, "#{:02x}{:02x}{:02x}".format(*colour)) for name, colour in legend(dataset)]
 
 
 def style() -> str:

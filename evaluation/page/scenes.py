@@ -8,9 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from common.datasets import Dataset
 from common.errors import DataError
-from data_prep.classes import Task, colours_from_labels
-from data_prep.label_values import LabelValues
+from data_prep.masks import colours_from_labels
 from evaluation.comparison import read_rows, scenes_to_show
 
 MOST = 24  # scenes of a page
@@ -33,23 +33,21 @@ def pictures(
     images: Path,
     truth: Path,
     predicted: Path,
-    task: Task,
+    dataset: Dataset,
     count: int,
-    values: LabelValues | None = None,
     scored: Collection[str] | None = None,
 ) -> list[Picture]:
     """Return `count` scenes spread over those that all three folders have, sides of at most 600 pixels.
 
-    Where `scored` gives ids, they are of these.
-    `values` says which class each number in a true GeoTIFF mask is.
-    Raises DataError for more than MOST, and as `scenes_to_show` and `read_rows` do.
+    Where `scored` gives ids, they are of these. Raises DataError for more than MOST, and as
+    `scenes_to_show` and `read_rows` do.
     """
     if not 1 <= count <= MOST:
         raise DataError("--scenes", f"is {count}", f"give 1 to {MOST}")
-    ids = scenes_to_show(images, truth, [predicted], None, count, scored)
+    ids = scenes_to_show(images, truth, [predicted], dataset, None, count, scored)
     found = []
-    for row in read_rows(images, truth, [predicted], ids, task, values):
-        true, mapped = (_png(colours_from_labels(labels, task)) for labels in row.maps)
+    for row in read_rows(images, truth, [predicted], ids, dataset):
+        true, mapped = (_png(colours_from_labels(labels, dataset)) for labels in row.maps)
         height, width = row.image.shape[:2]
         found.append(Picture(row.id, width, height, _jpeg(row.image), mapped, true))
     return found
@@ -64,5 +62,5 @@ def _png(image: np.ndarray) -> str:
 
 
 def _encoded(image: np.ndarray, ending: str, kind: str, options: Sequence[int]) -> str:
-    _, data = cv2.imencode(ending, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+    _, data = cv2.imencode(ending, image[..., ::-1], options)
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from common.datasets import Dataset
 from common.errors import DataError
-from data_prep.classes import Task
-from data_prep.label_values import LabelValues
 from evaluation.evaluation import confusion_of
 from evaluation.score_files import scene_numbers
 from evaluation.score_text import between, percent
@@ -50,7 +49,7 @@ class Scene(BaseModel):
 class ScoreFile(BaseModel):
     """A JSON of evaluate.py for one folder of predictions; shares from 0 to 1."""
 
-    task: str
+    dataset: str
     scenes: list[str]
     scored_pixels: int
     miou: float | None
@@ -85,13 +84,11 @@ def read_scores(path: Path) -> ScoreFile:
         raise DataError(path, fact, remedy) from error
 
 
-def check_maps(
-    scores: ScoreFile, path: Path, pairs: Iterable[MaskPair], task: Task, values: LabelValues | None = None
-) -> None:
+def check_maps(scores: ScoreFile, path: Path, pairs: Iterable[MaskPair], dataset: Dataset) -> None:
     """Raise DataError where the scores in the file `path` are not those of the maps in `pairs`."""
     for pair in pairs:
         remedy = "score the folders of --truth and --pred again with evaluate.py"
-        if scores.by_scene[pair.id] != Scene(**scene_numbers(confusion_of(pair, task, values))):
+        if scores.by_scene[pair.id] != Scene(**scene_numbers(confusion_of(pair, dataset))):
             raise DataError(path, f"holds other scores than those of {pair.predicted}", remedy)
 
 

@@ -16,10 +16,11 @@ import pytest
 import rasterio
 
 from common.errors import DataError
-from data_prep.classes import TASKS
-from data_prep.decoding import decode
-from data_prep.label_values import read_label_values
-from data_prep.rasters import open_raster
+from data_prep.decoding import decode, decode_numbers
+from data_prep.reading import Reading
+from data_prep.scene_pixels import open_scene
+from data_prep.scenes import find_scenes
+from tests.datasets import LAND, with_values
 
 FLIPS = 500
 CUTS = (0.1, 0.5, 0.9)
@@ -70,6 +71,14 @@ def test_a_flipped_byte_of_a_png_is_named(capfd, name):
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("name", ["grey.png", "bits.png"])
+def test_a_flipped_byte_of_a_mask_of_numbers_is_named(capfd, name):
+    for broken in flips(PNGS[name], 5):
+        with pytest.raises(DataError, match=rf"^{name}: "):
+            decode_numbers(broken, name)
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("name", JPEGS)
 def test_a_flipped_byte_of_a_jpeg_is_named_or_decodes_without_a_warning(capfd, name):
     refused = 0
@@ -100,8 +109,7 @@ def geotiff(path: Path, bands: np.ndarray, **options: object) -> bytes:
 @pytest.fixture
 def rasters(tmp_path):
     """Return (function that reads the whole scene, the two files' bytes by name)."""
-    (tmp_path / "mapping.toml").write_text('[values]\n1 = "urban"\n2 = "water"\n')
-    values = read_label_values(tmp_path / "mapping.toml", TASKS["land"])
+    dataset = with_values(LAND, {"urban": [1], "water": [2]})
     names = {
         "1_sat.tif": geotiff(tmp_path / "1_sat.tif", PICTURE.transpose(2, 0, 1)),
         "1_mask.tif": geotiff(tmp_path / "1_mask.tif", (MASK[None, ..., 0] > 0).astype(np.uint16) + 1),
@@ -109,7 +117,8 @@ def rasters(tmp_path):
 
     def read():
         everything = slice(0, 64), slice(0, 80)
-        with open_raster(tmp_path / "1_sat.tif", tmp_path / "1_mask.tif", values) as pixels:
+        [scene] = find_scenes([tmp_path], dataset)
+        with open_scene(scene, dataset, Reading()) as pixels:
             assert pixels.shape == (64, 80)
             return pixels.read_image(*everything), pixels.read_labels(*everything)
 

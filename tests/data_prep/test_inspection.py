@@ -11,9 +11,9 @@ import pytest
 from common.errors import DataError
 from data_prep.inspection import check_database, contact_sheet
 from data_prep.lmdb_writer import write_database
-from data_prep.records import Recipe
 from data_prep.scenes import find_scenes
 from prototxt_gen.caffe_proto import caffe_pb2
+from tests.datasets import ROAD, recipe
 
 pytestmark = pytest.mark.caffe
 SIDE = 41
@@ -27,8 +27,8 @@ def database(tmp_path, request):
         mask[:60] = 255
         cv2.imwrite(str(tmp_path / "scenes" / f"{number}_sat.png"), np.full((120, 120, 3), 40, np.uint8))
         cv2.imwrite(str(tmp_path / "scenes" / f"{number}_mask.png"), mask)
-    recipe = Recipe("road", 33, SIDE - 33, 2, 1, encode=request.param)
-    write_database(find_scenes([tmp_path / "scenes"]), recipe, tmp_path / "db")
+    made = recipe("road", 33, SIDE - 33, 2, 1, encode=request.param)
+    write_database(find_scenes([tmp_path / "scenes"], ROAD), made, tmp_path / "db")
     return tmp_path / "db"
 
 
@@ -65,9 +65,9 @@ def test_a_database_is_as_its_manifest_says(database):
 @pytest.mark.parametrize(
     ("value", "fact"),
     [
-        (record(np.full((SIDE, SIDE), 2, np.uint8)), "label 2 is no class of road"),
+        (record(np.full((SIDE, SIDE), 2, np.uint8)), "label 2 is not a class of deepglobe_road"),
         (record(np.zeros((SIDE, SIDE - 1), np.uint8)), "has shape (4, 41, 40), not (4, 41, 41)"),
-        (b"\xff\xff\xff", "is no Datum"),
+        (b"\xff\xff\xff", "is not a Datum"),
         (caffe_pb2().Datum(channels=4, height=41, width=41, data=b"x").SerializeToString(), "holds 1 bytes"),
         (caffe_pb2().Datum(encoded=True, data=b"x").SerializeToString(), "cannot be decoded"),
     ],
@@ -112,7 +112,7 @@ def test_a_missing_file_is_named(database, name):
 
 
 def test_a_manifest_without_its_entries_is_named(database):
-    (database / "manifest.json").write_text('{"task": "road", "side": 41, "classes": []}')
+    (database / "manifest.json").write_text('{"side": 41, "classes": ["background", "road"]}')
     with pytest.raises(DataError, match="lacks records, pixels"):
         check_database(database)
 

@@ -33,8 +33,8 @@ def images(tmp_path_factory) -> Path:
 
 
 def start(images: Path, out: Path, seed: int, *more: object) -> subprocess.Popen:
-    command = [*HEED_CTRL_C, sys.executable, TOOL, "road", "--images", images, "--out", out, "--crop", 257]
-    command += ["--variants", 16, "--workers", 2, "--seed", seed, *more]
+    command = [*HEED_CTRL_C, sys.executable, TOOL, "dfcnet_demo", "road", "--images", images, "--out", out]
+    command += ["--set", "input.crop=257", "--variants", 16, "--workers", 2, "--seed", seed, *more]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     return subprocess.Popen([str(word) for word in command], start_new_session=True, **quiet)
 

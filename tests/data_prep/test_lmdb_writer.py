@@ -13,12 +13,13 @@ import pytest
 from common.errors import DataError, OutputError
 from data_prep import growing_lmdb, lmdb_writer
 from data_prep.lmdb_writer import read_manifest, write_database
-from data_prep.records import Recipe, make_record
-from data_prep.scenes import ScenePixels, find_scenes
+from data_prep.records import make_record
+from data_prep.scenes import find_scenes
 from prototxt_gen.caffe_proto import caffe_pb2
+from tests.datasets import ROAD, ArrayScene, recipe
 
 pytestmark = pytest.mark.caffe
-RECIPE = Recipe("road", crop=33, margin=7, variants=3, seed=4)
+RECIPE = recipe("road", crop=33, margin=7, variants=3, seed=4)
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def scenes(tmp_path):
         mask[rng.integers(5, 60) :][:6] = 255
         cv2.imwrite(str(folder / f"{id}_sat.png"), rng.integers(0, 256, (70, 60, 3), np.uint8))
         cv2.imwrite(str(folder / f"{id}_mask.png"), mask)
-    return find_scenes([folder])
+    return find_scenes([folder], ROAD)
 
 
 def entries(database) -> dict[str, bytes]:
@@ -51,15 +52,13 @@ def test_every_record_is_there_once_and_as_make_record_made_it(tmp_path, scenes)
         image = cv2.imread(str(tmp_path / "scenes" / f"{id}_sat.png"))
         labels = cv2.imread(str(tmp_path / "scenes" / f"{id}_mask.png"), cv2.IMREAD_GRAYSCALE) // 255
         assert (datum.channels, datum.height, datum.width, datum.encoded) == (4, 40, 40, False)
-        assert (
-            datum.data == make_record(ScenePixels(image, labels, "", ""), id, int(variant), RECIPE).tobytes()
-        )
+        assert datum.data == make_record(ArrayScene(image, labels), id, int(variant), RECIPE).tobytes()
 
 
 def test_scenes_are_shuffled_by_the_seed(tmp_path, scenes):
     orders = []
     for seed in (1, 2):
-        write_database(scenes, Recipe("road", 33, 0, 3, seed), tmp_path / f"db{seed}")
+        write_database(scenes, recipe("road", 33, 0, 3, seed), tmp_path / f"db{seed}")
         orders.append([key[9:] for key in entries(tmp_path / f"db{seed}")])
     assert orders[0] != orders[1]
     assert all(order != sorted(order) for order in orders)
@@ -77,10 +76,10 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path, scenes, monkeypatch):
 def test_the_bytes_do_not_depend_on_the_number_of_workers(tmp_path, scenes, monkeypatch, encode):
     monkeypatch.setattr(growing_lmdb, "COMMIT_BYTES", 50000)
     monkeypatch.setattr(lmdb_writer, "JOB_RECORDS", 3)  # a scene is made in several jobs
-    recipe = replace(RECIPE, variants=7, encode=encode, rotate=True, class_aware=True)
+    made = replace(RECIPE, variants=7, encode=encode, rotate=True, class_aware=True)
     files = []
     for workers in (1, 2, 4):
-        write_database(scenes, recipe, tmp_path / f"db{workers}", workers=workers)
+        write_database(scenes, made, tmp_path / f"db{workers}", workers=workers)
         files.append([path.read_bytes() for path in sorted((tmp_path / f"db{workers}").iterdir())])
     assert files[0] == files[1] == files[2]
 
@@ -133,14 +132,15 @@ def test_the_manifest_says_what_is_inside(tmp_path, scenes):
     assert manifest["pixels"] == {name: int((labels == label).sum()) for name, label in expected.items()}
     assert sum(manifest["shares"].values()) == pytest.approx(1)
     assert manifest["records"] == 12
-    assert {name: manifest[name] for name in ("crop", "margin", "side", "variants", "seed", "task")} == {
+    assert {name: manifest[name] for name in ("crop", "margin", "side", "variants", "seed", "bands")} == {
         "crop": 33,
         "margin": 7,
         "side": 40,
         "variants": 3,
         "seed": 4,
-        "task": "road",
+        "bands": ["blue", "green", "red"],
     }
+    assert manifest["dataset"] == ROAD
     assert manifest["split"] == {"hold_out": 5, "part": "train"}
     assert [entry["id"] for entry in manifest["inputs"]] == ["a", "b", "c", "d"]
     first = manifest["inputs"][0]
@@ -204,3 +204,13 @@ def test_caffe_reads_it_with_image_and_label_together(tmp_path, scenes, encode):
     records = [caffe_pb2().Datum.FromString(value).data for value in entries(tmp_path / "raw").values()]
     expected = np.array([np.frombuffer(data, np.uint8).reshape(4, 40, 40) for data in records])
     assert (net.blobs["data"].data == expected[:, :, 3:36, 3:36]).all()  # TEST crops the centre
+
+
+def test_a_manifest_of_version_1_has_the_data_set_whose_classes_it_names(tmp_path):
+    old = {"format": 1, "task": "road", "side": 40, "classes": ["background", "road"]}
+    (tmp_path / "manifest.json").write_text(json.dumps(old))
+    manifest = read_manifest(tmp_path)
+    assert (manifest["dataset"], manifest["bands"]) == (ROAD, ("blue", "green", "red"))
+    (tmp_path / "manifest.json").write_text(json.dumps(old | {"classes": ["ice", "ship"]}))
+    with pytest.raises(DataError, match=r"manifest\.json: is of version 1\.0, of the classes ice, ship"):
+        read_manifest(tmp_path)

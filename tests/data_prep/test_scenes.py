@@ -8,11 +8,14 @@ import cv2
 import numpy as np
 import pytest
 
+from common.datasets import Dataset
 from common.errors import DataError
-from data_prep.classes import TASKS
-from data_prep.scenes import Scene, find_scenes, is_id, read_scene, survey
+from data_prep.reading import Reading
+from data_prep.scene_pixels import open_scene
+from data_prep.scenes import Scene, find_scenes, is_id, survey
+from tests.datasets import ROAD
 
-ROAD = TASKS["road"]
+WHOLE = slice(None)
 
 
 def add_scene(folder: Path, id: str, size: tuple[int, int] = (20, 30)) -> None:
@@ -27,18 +30,19 @@ def test_pairs_of_several_folders_are_sorted_by_id_as_text(tmp_path):
     for folder, id in (("a", "9"), ("a", "10"), ("b", "1x")):
         add_scene(tmp_path / folder, id)
     (tmp_path / "a" / "notes.txt").write_text("not a scene")
-    scenes = find_scenes([tmp_path / "a", tmp_path / "b"])
+    scenes = find_scenes([tmp_path / "a", tmp_path / "b"], ROAD)
     assert [scene.id for scene in scenes] == ["10", "1x", "9"]
     assert scenes[0] == Scene("10", tmp_path / "a/10_sat.jpg", tmp_path / "a/10_mask.png")
 
 
 def test_a_scene_is_read_with_labels_and_checksums(tmp_path):
     add_scene(tmp_path, "7")
-    [scene] = find_scenes([tmp_path])
-    pixels = read_scene(scene, ROAD)
-    assert pixels.image.shape == (20, 30, 3)
-    assert np.abs(pixels.image.astype(int) - (10, 200, 90)).max() < 6  # BGR, through JPEG
-    assert (pixels.labels == np.repeat([0] * 5 + [1] + [0] * 14, 30).reshape(20, 30)).all()
+    [scene] = find_scenes([tmp_path], ROAD)
+    with open_scene(scene, ROAD, Reading()) as pixels:
+        image, labels = (read(WHOLE, WHOLE) for read in (pixels.read_image, pixels.read_labels))
+    assert image.shape == (20, 30, 3)
+    assert np.abs(image.astype(int) - (10, 200, 90)).max() < 6  # BGR, through JPEG
+    assert (labels == np.repeat([0] * 5 + [1] + [0] * 14, 30).reshape(20, 30)).all()
     assert pixels.mask_sha256 == hashlib.sha256((tmp_path / "7_mask.png").read_bytes()).hexdigest()
 
 
@@ -67,7 +71,7 @@ def test_a_folder_with_loose_ends_is_refused(tmp_path, harm, where, fact):
         add_scene(tmp_path, id)
     harm(tmp_path)
     with pytest.raises(DataError) as caught:
-        find_scenes([tmp_path])
+        find_scenes([tmp_path], ROAD)
     assert caught.value.where == str(tmp_path / where)
     assert fact in caught.value.fact
 
@@ -76,21 +80,25 @@ def test_one_id_in_two_folders_is_refused(tmp_path):
     add_scene(tmp_path / "a", "1")
     add_scene(tmp_path / "b", "1")
     with pytest.raises(DataError, match="leave one of the two out"):
-        find_scenes([tmp_path / "a", tmp_path / "b"])
+        find_scenes([tmp_path / "a", tmp_path / "b"], ROAD)
 
 
 def test_missing_and_empty_folders_are_refused(tmp_path):
-    with pytest.raises(DataError, match="is no folder"):
-        find_scenes([tmp_path / "nowhere"])
+    with pytest.raises(DataError, match="is not a folder"):
+        find_scenes([tmp_path / "nowhere"], ROAD)
     with pytest.raises(DataError, match=r"holds no \*_sat.jpg among 0 files"):
-        find_scenes([tmp_path])
+        find_scenes([tmp_path], ROAD)
 
 
 def test_a_mask_of_another_size_is_refused(tmp_path):
     add_scene(tmp_path, "1")
     cv2.imwrite(str(tmp_path / "1_mask.png"), np.zeros((20, 31), np.uint8))
-    with pytest.raises(DataError, match=r"1_mask.png: is 31x20, its image 30x20"):
-        read_scene(find_scenes([tmp_path])[0], ROAD)
+    [scene] = find_scenes([tmp_path], ROAD)
+    with (
+        pytest.raises(DataError, match=r"1_mask.png: is 31x20, its image 30x20"),
+        open_scene(scene, ROAD, Reading()),
+    ):
+        pass
 
 
 def test_files_that_leave_the_folder_by_a_link_are_refused(tmp_path):
@@ -99,18 +107,18 @@ def test_files_that_leave_the_folder_by_a_link_are_refused(tmp_path):
     (tmp_path / "a" / "9_mask.png").symlink_to(tmp_path / "outside" / "9_mask.png")
     (tmp_path / "a" / "9_sat.jpg").symlink_to("1_sat.jpg")  # a link that stays inside is harmless
     with pytest.raises(DataError, match=r"9_mask\.png: links to .*outside"):
-        find_scenes([tmp_path / "a"])
-    assert [scene.id for scene in find_scenes([tmp_path / "a"], leave_out={"9"})] == ["1"]
+        find_scenes([tmp_path / "a"], ROAD)
+    assert [scene.id for scene in find_scenes([tmp_path / "a"], ROAD, leave_out={"9"})] == ["1"]
     (tmp_path / "linked").symlink_to(tmp_path / "outside")  # the folder itself may be a link
-    assert [scene.id for scene in find_scenes([tmp_path / "linked"])] == ["9"]
+    assert [scene.id for scene in find_scenes([tmp_path / "linked"], ROAD)] == ["9"]
 
 
 def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path):
     add_scene(tmp_path, "1")
     (tmp_path / "1_sat.jpg").unlink()
     os.mkfifo(tmp_path / "1_sat.jpg")
-    with pytest.raises(DataError, match=r"1_sat\.jpg: is no regular file"):
-        find_scenes([tmp_path])
+    with pytest.raises(DataError, match=r"1_sat\.jpg: is not a regular file"):
+        find_scenes([tmp_path], ROAD)
 
 
 @pytest.mark.parametrize("id", [" 1", "#1", "a\nb", "\x1b[2J", os.fsdecode(b"caf\xe9"), ""])
@@ -120,7 +128,7 @@ def test_names_that_make_no_id_are_refused_in_one_printable_line(tmp_path, id):
     for ending in ("_sat.jpg", "_mask.png"):
         (tmp_path / f"1{ending}").rename(tmp_path / f"{id}{ending}")
     with pytest.raises(DataError, match="makes no scene id") as caught:
-        find_scenes([tmp_path])
+        find_scenes([tmp_path], ROAD)
     assert str(caught.value).isprintable()
 
 
@@ -128,11 +136,44 @@ def test_a_survey_goes_on_after_a_problem(tmp_path):
     for id in "123":
         add_scene(tmp_path, id)
     lose_mask(tmp_path)
-    kinds = [type(found).__name__ for _, found in survey([tmp_path])]
+    kinds = [type(found).__name__ for _, found in survey([tmp_path], ROAD)]
     assert kinds == ["Scene", "DataError", "Scene"]
 
 
 def test_leaving_everything_out_is_an_error(tmp_path):
     add_scene(tmp_path, "1")
     with pytest.raises(DataError, match="--leave-out: leaves no scene"):
-        find_scenes([tmp_path], {"1"})
+        find_scenes([tmp_path], ROAD, {"1"})
+
+
+def own(**changes) -> Dataset:
+    return Dataset.model_validate(ROAD.model_dump() | changes)
+
+
+def test_names_are_found_by_the_data_sets_patterns_in_any_case(tmp_path):
+    add_scene(tmp_path, "1")
+    (tmp_path / "1_sat.jpg").rename(tmp_path / "1_SAT.JPG")
+    (tmp_path / "1_mask.png").rename(tmp_path / "1_Mask.PNG")
+    [scene] = find_scenes([tmp_path], ROAD)
+    assert (scene.id, scene.image.name, scene.mask.name) == ("1", "1_SAT.JPG", "1_Mask.PNG")
+
+
+def test_images_and_masks_may_stand_in_folders_of_their_own(tmp_path):
+    add_scene(tmp_path, "7")
+    for folder, name in (("images_png", "7_sat.jpg"), ("masks_png", "7_mask.png")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / name).rename(tmp_path / folder / f"7{Path(name).suffix}")
+    dataset = own(images=["images_png/*.jpg"], masks=["masks_png/*.png"])
+    [scene] = find_scenes([tmp_path], dataset)
+    assert (scene.id, scene.image.name, scene.mask.name) == ("7", "7.jpg", "7.png")
+    (tmp_path / "masks_png" / "7.png").unlink()
+    with pytest.raises(DataError, match=r"7\.jpg: has no mask masks_png/7\.png"):
+        find_scenes([tmp_path], dataset)
+
+
+def test_the_closest_pattern_decides_what_a_file_is(tmp_path):
+    add_scene(tmp_path, "7")
+    (tmp_path / "7_sat.jpg").rename(tmp_path / "7.jpg")
+    (tmp_path / "7_mask.png").rename(tmp_path / "7_gt.jpg")
+    [scene] = find_scenes([tmp_path], own(images=["*.jpg"], masks=["*_gt.jpg"]))
+    assert (scene.id, scene.image.name, scene.mask.name) == ("7", "7.jpg", "7_gt.jpg")

@@ -5,12 +5,11 @@ import numpy as np
 import pytest
 
 from common.errors import DataError
-from data_prep.classes import TASKS
+from data_prep.reading import Reading
 from data_prep.scenes import find_scenes
 from data_prep.shuffling import shuffle_masks
 from tests.conftest import refused
-
-ROAD = TASKS["road"]
+from tests.datasets import ROAD
 
 
 @pytest.fixture
@@ -27,9 +26,9 @@ def folder(tmp_path):
 
 
 def test_no_image_keeps_its_labels_and_none_are_lost(folder):
-    scenes = find_scenes([folder])
+    scenes = find_scenes([folder], ROAD)
     for seed in range(20):
-        shuffled = shuffle_masks(scenes, ROAD, seed)
+        shuffled = shuffle_masks(scenes, ROAD, seed, Reading())
         assert [(s.id, s.image) for s in shuffled] == [(s.id, s.image) for s in scenes]
         assert sorted(s.mask for s in shuffled) == sorted(s.mask for s in scenes)
         pairs = [(int(s.id), int(s.mask.name[0])) for s in shuffled]
@@ -37,17 +36,17 @@ def test_no_image_keeps_its_labels_and_none_are_lost(folder):
 
 
 def test_the_seed_decides(folder):
-    scenes = find_scenes([folder])
-    first = shuffle_masks(scenes, ROAD, 1)
-    assert first == shuffle_masks(scenes, ROAD, 1)
-    assert any(first != shuffle_masks(scenes, ROAD, seed) for seed in (2, 3, 4))
+    scenes = find_scenes([folder], ROAD)
+    first = shuffle_masks(scenes, ROAD, 1, Reading())
+    assert first == shuffle_masks(scenes, ROAD, 1, Reading())
+    assert any(first != shuffle_masks(scenes, ROAD, seed, Reading()) for seed in (2, 3, 4))
 
 
 def test_a_scene_of_a_size_of_its_own_is_refused(folder):
     for end in ("sat", "mask"):
         cv2.imwrite(str(folder / f"wide_{end}.png"), np.zeros((40, 41, 3), np.uint8))
     with pytest.raises(DataError, match=r"wide_sat\.png: is the only scene of 41x40 pixels"):
-        shuffle_masks(find_scenes([folder]), ROAD, 1)
+        shuffle_masks(find_scenes([folder], ROAD), ROAD, 1, Reading())
 
 
 def test_a_database_of_shuffled_labels_says_so(folder, tmp_path, run_tool):
@@ -55,7 +54,7 @@ def test_a_database_of_shuffled_labels_says_so(folder, tmp_path, run_tool):
 
     for name, more in (("own", []), ("others", ["--shuffle-labels"])):
         out = tmp_path / name
-        done = run_tool("build_lmdb.py", "road", "--images", folder, "--out", out, "--crop", 33, *more)
+        done = run_tool("build_lmdb.py", "dfcnet_demo", "road", "--images", folder, "--out", out, *more)
         assert done.returncode == 0, done.stderr
         manifest = json.loads((out / "manifest.json").read_text())
         same = [entry["mask"] == entry["image"].replace("_sat", "_mask") for entry in manifest["inputs"]]
@@ -67,6 +66,6 @@ def test_a_scene_without_partner_ends_the_command_in_a_line(folder, tmp_path, ru
     for end in ("sat", "mask"):
         cv2.imwrite(str(folder / f"wide_{end}.png"), np.zeros((40, 41, 3), np.uint8))
     out = tmp_path / "db"
-    arguments = ("road", "--images", folder, "--out", out, "--crop", 33, "--shuffle-labels")
+    arguments = ("dfcnet_demo", "road", "--images", folder, "--out", out, "--shuffle-labels")
     refused(run_tool("build_lmdb.py", *arguments), "wide_sat.png", "only scene", "leave it out")
     assert not out.exists()

@@ -103,10 +103,11 @@ def harmed(table: dict, **changes) -> str:
 @pytest.mark.parametrize(
     ("text", "fact"),
     [
-        (lambda table: "{", "is no split file"),
-        (lambda table: "[]", "is no split file"),
-        (lambda table: "[" * 100000, "is no split file"),
-        (lambda table: harmed(table, task="road"), "splits road scenes"),
+        (lambda table: "{", "is not a split file"),
+        (lambda table: "[]", "is not a split file"),
+        (lambda table: "[" * 100000, "is not a split file"),
+        (lambda table: harmed(table, dataset="road"), "splits scenes of road"),
+        (lambda table: harmed(table, task="land"), "is a split file of version 1.0"),
         (lambda table: harmed(table, test=table["test"] + table["train"][:1]), "in both parts"),
         (lambda table: harmed(table, train=table["test"], test=table["train"]), "its hash does not put it"),
     ],

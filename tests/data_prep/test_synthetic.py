@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from common.errors import DataError
-from data_prep.classes import LAND_PALETTE, TASKS, labels_from_mask
+from data_prep.masks import labels_from_colours
 from data_prep.synthetic.folders import write_scenes
 from data_prep.synthetic.layout import GUESTS
 from data_prep.synthetic.noise import Lines, grain, smooth
 from data_prep.synthetic.scene import make_scene
+from tests.datasets import LAND
 
 SIZE = 256
 
@@ -36,7 +37,7 @@ def test_images_and_masks_have_deepglobes_format(land, road):
         assert image.shape == mask.shape == (SIZE, SIZE, 3)
         assert image.dtype == mask.dtype == np.uint8
     for _, mask in land:
-        assert set(map(tuple, mask.reshape(-1, 3).tolist())) <= {*LAND_PALETTE, (0, 0, 0)}
+        assert set(map(tuple, mask.reshape(-1, 3).tolist())) <= {*LAND.palette, (0, 0, 0)}
     for _, mask in road:
         assert set(map(tuple, mask.reshape(-1, 3).tolist())) == {(0, 0, 0), (255, 255, 255)}
 
@@ -59,11 +60,11 @@ def test_four_scenes_in_a_row_meet_all_guests():
 def test_eight_scenes_in_a_row_show_all_six_classes(land):
     for first in (0, 4, 8):
         seen = set().union(*(classes_of(mask) for _, mask in land[first : first + 8]))
-        assert set(LAND_PALETTE) <= seen
+        assert set(LAND.palette) <= seen
 
 
 def test_fields_are_the_commonest_class_and_unknown_is_rare(land):
-    labels = np.concatenate([labels_from_mask(mask, TASKS["land"]).ravel() for _, mask in land])
+    labels = np.concatenate([labels_from_colours(mask, LAND).ravel() for _, mask in land])
     shares = np.bincount(labels, minlength=256) / labels.size
     assert 0.4 < shares[1] < 0.65
     assert max(np.delete(shares, 1)) < 0.25

@@ -5,11 +5,9 @@ import numpy as np
 import pytest
 
 from common.errors import DataError
-from data_prep.classes import TASKS
 from evaluation.comparison import LONGEST, read_rows, scenes_to_show
 from inference.masks import write_map
-
-LAND = TASKS["land"]
+from tests.datasets import LAND
 
 
 def scene(folder, id, shape=(20, 30), label=0, image=True):
@@ -29,9 +27,9 @@ def folders(tmp_path):
 
 
 def test_scenes_are_those_that_all_folders_have(folders):
-    assert scenes_to_show(*folders, None, 10) == ["2", "3"]
-    assert scenes_to_show(*folders, None, 1) == ["3"]
-    assert scenes_to_show(*folders, ["3", "2"], 1) == ["3", "2"]
+    assert scenes_to_show(*folders, LAND, None, 10) == ["2", "3"]
+    assert scenes_to_show(*folders, LAND, None, 1) == ["3"]
+    assert scenes_to_show(*folders, LAND, ["3", "2"], 1) == ["3", "2"]
 
 
 @pytest.mark.parametrize(
@@ -40,13 +38,13 @@ def test_scenes_are_those_that_all_folders_have(folders):
 )
 def test_a_choice_that_cannot_be_met_is_named(folders, ids, rows, words):
     with pytest.raises(DataError, match=words):
-        scenes_to_show(*folders, ids, rows)
+        scenes_to_show(*folders, LAND, ids, rows)
 
 
 def test_folders_without_a_common_scene_are_named(folders, tmp_path):
     scene(tmp_path / "c", "9", image=False)
     with pytest.raises(DataError, match="shares no scene"):
-        scenes_to_show(folders[0], folders[1], [tmp_path / "c"], None, 4)
+        scenes_to_show(folders[0], folders[1], [tmp_path / "c"], LAND, None, 4)
 
 
 def test_a_row_holds_the_image_in_rgb_and_truth_before_predictions(folders):

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from common.errors import DataError
-from data_prep.classes import TASKS
 from evaluation import evaluation
-from evaluation.evaluation import evaluate, pair_folders
+from evaluation.evaluation import dataset_of_maps, evaluate, pair_folders
 from evaluation.intervals import Resampling
 from evaluation.matrix_figure import draw_matrices
 from evaluation.score_files import as_comparison, as_csv, as_numbers
@@ -19,9 +18,9 @@ from evaluation.score_text import comparison, table
 from inference.finished import publish
 from inference.folders import pair_masks
 from inference.masks import write_map
-from tests.evaluation.test_label_files import write_raster
+from tests.data_prep.test_label_files import write_raster
+from tests.datasets import LAND, ROAD
 
-LAND = TASKS["land"]
 URBAN, FIELD, RANGE, FOREST, WATER, BARREN = range(6)
 
 
@@ -40,7 +39,7 @@ def folders(tmp_path):
 
 
 def test_all_pixels_of_all_scenes_count_alike(folders):
-    result = evaluate(pair_masks(*folders), LAND)
+    result = evaluate(pair_masks(*folders, LAND), LAND)
     assert result.measured.pixels == 10
     assert result.measured.accuracy == pytest.approx(8 / 10)
     # agriculture: 5 of 6, none claimed wrongly; forest: 1 of 2; water: 2 of 2 with one claimed wrongly
@@ -50,22 +49,26 @@ def test_all_pixels_of_all_scenes_count_alike(folders):
     assert list(result.matrices) == ["1", "2"]
 
 
-def test_a_map_of_another_task_is_refused_where_its_record_tells(folders, tmp_path):
+def test_a_map_of_other_classes_is_refused_where_its_record_says_so(folders, tmp_path):
     work = tmp_path / "work"
     work.mkdir()
     road = np.array([[1, 0, 0], [1, 1, 0]], np.uint8)
-    write_map(work / "1_mask.png", road, TASKS["road"])
-    publish(folders[1], work, "1", ["1_mask.png"], {"task": "road"})
-    words = "1_mask.png: is a road map, scored as land; give --task road"
+    write_map(work / "1_mask.png", road, ROAD)
+    publish(folders[1], work, "1", ["1_mask.png"], {"task": "road"}, dataset=ROAD.model_dump(mode="json"))
+    words = r"1_mask.png: is a map of 2 classes \(background, road\), not 6 .*; give maps of deepglobe_land"
     with pytest.raises(DataError, match=words):
-        evaluate(pair_masks(*folders), LAND)
+        evaluate(pair_masks(*folders, LAND), LAND)
+    assert dataset_of_maps([folders[1]], None) == ROAD
+    assert dataset_of_maps([folders[1]], "deepglobe_land") == LAND
     (folders[1] / "1_mask.png").unlink()
-    write_map(folders[1] / "1_mask.png", road, LAND)  # somebody's own file, of which the record does not tell
-    assert evaluate(pair_masks(*folders), LAND).measured.pixels == 10
+    write_map(folders[1] / "1_mask.png", road, LAND)  # somebody's own file, of which the record says nothing
+    assert evaluate(pair_masks(*folders, LAND), LAND).measured.pixels == 10
+    with pytest.raises(DataError, match="maps: has no record of the maps' data set; name it by --dataset"):
+        dataset_of_maps([folders[1]], None)
 
 
 def test_the_commonest_class_alone_is_the_measure(folders):
-    result = evaluate(pair_masks(*folders), LAND)
+    result = evaluate(pair_masks(*folders, LAND), LAND)
     assert result.commonest == "agriculture"
     assert result.constant.miou == pytest.approx(0.6 / 3)
     assert result.constant.accuracy == pytest.approx(0.6)
@@ -73,8 +76,8 @@ def test_the_commonest_class_alone_is_the_measure(folders):
 
 
 def test_the_table_names_absent_classes_and_the_measure(folders):
-    lines = table(evaluate(pair_masks(*folders), LAND)).splitlines()
-    assert lines[0] == "2 scenes, 10 scored pixels, land"
+    lines = table(evaluate(pair_masks(*folders, LAND), LAND)).splitlines()
+    assert lines[0] == "2 scenes, 10 scored pixels, DeepGlobe land cover"
     words = [line.split() for line in lines]
     assert ["urban", "absent", "nan", "nan", "nan", "0.00"] in words
     assert ["agriculture", "83.33", "100.00", "83.33", "90.91", "60.00"] in words
@@ -86,7 +89,7 @@ def test_the_table_names_absent_classes_and_the_measure(folders):
 
 
 def test_the_numbers_are_json_without_nan(folders):
-    numbers = as_numbers(evaluate(pair_masks(*folders), LAND))
+    numbers = as_numbers(evaluate(pair_masks(*folders, LAND), LAND))
     numbers = json.loads(json.dumps(numbers, allow_nan=False))
     assert numbers["iou"]["urban"] is None
     assert numbers["iou"]["forest"] == 0.5
@@ -100,18 +103,18 @@ def test_the_numbers_are_json_without_nan(folders):
 def test_a_prediction_of_another_size_is_named_with_both_sizes(folders):
     write_map(folders[1] / "2_mask.png", np.zeros((4, 2), np.uint8), LAND, overwrite=True)
     with pytest.raises(DataError, match=r"maps/2_mask\.png: is 2x4, the truth 2x3"):
-        evaluate(pair_masks(*folders), LAND)
+        evaluate(pair_masks(*folders, LAND), LAND)
 
 
 def test_truth_without_any_class_is_named(tmp_path):
     for folder in ("truth", "maps"):
         write_map(tmp_path / folder / "1_mask.png", np.full((2, 2), 255, np.uint8), LAND)
-    with pytest.raises(DataError, match="truth: has unknown pixels only"):
-        evaluate(pair_masks(tmp_path / "truth", tmp_path / "maps"), LAND)
+    with pytest.raises(DataError, match="truth: has only pixels that are unknown"):
+        evaluate(pair_masks(tmp_path / "truth", tmp_path / "maps", LAND), LAND)
 
 
 def test_class_rasters_are_scored_as_the_same_maps_in_colours(folders, tmp_path):
-    colours = evaluate(pair_masks(*folders), LAND)
+    colours = evaluate(pair_masks(*folders, LAND), LAND)
     rasters = tmp_path / "rasters"
     rasters.mkdir()
     for path in sorted(folders[1].iterdir()):
@@ -120,25 +123,25 @@ def test_class_rasters_are_scored_as_the_same_maps_in_colours(folders, tmp_path)
         for label, colour in enumerate(LAND.palette):
             numbers[(labels == colour).all(axis=2)] = label
         write_raster(rasters / path.name.replace(".png", ".tif"), numbers)
-    scored = evaluate(pair_masks(folders[0], rasters), LAND)
+    scored = evaluate(pair_masks(folders[0], rasters, LAND), LAND)
     np.testing.assert_array_equal(scored.measured.matrix, colours.measured.matrix)
 
 
 def test_windows_cover_every_pixel_once(folders, monkeypatch):
-    whole = evaluate(pair_masks(*folders), LAND)
+    whole = evaluate(pair_masks(*folders, LAND), LAND)
     monkeypatch.setattr(evaluation, "WINDOW", 2)
-    windows = evaluate(pair_masks(*folders), LAND)
+    windows = evaluate(pair_masks(*folders, LAND), LAND)
     np.testing.assert_array_equal(windows.measured.matrix, whole.measured.matrix)
 
 
 def test_intervals_stand_in_the_numbers_with_how_they_were_drawn(folders):
-    result = evaluate(pair_masks(*folders), LAND, resampling=Resampling(200, seed=7))
+    result = evaluate(pair_masks(*folders, LAND), LAND, resampling=Resampling(200, seed=7))
     intervals = as_numbers(result)["intervals"]
     assert intervals["level"] == 0.95
     assert (intervals["resamples"], intervals["seed"]) == (200, 7)
     assert intervals["miou"] == pytest.approx([2 / 3, 3 / 4])  # scene 1 or both, scene 2
     assert intervals["iou"]["urban"] is None
-    one = evaluate(pair_masks(*folders)[:1], LAND)
+    one = evaluate(pair_masks(*folders, LAND)[:1], LAND)
     assert as_numbers(one)["intervals"] is None
     assert "no intervals" in table(one)
 
@@ -149,7 +152,7 @@ def three(folders, tmp_path):
     truth, maps = folders
     for id, shape in (("1", (2, 3)), ("2", (3, 2))):
         write_map(tmp_path / "fields" / f"{id}_mask.png", np.full(shape, FIELD, np.uint8), LAND)
-    paired = pair_folders(truth, [maps, truth, tmp_path / "fields"])
+    paired = pair_folders(truth, [maps, truth, tmp_path / "fields"], LAND)
     names = ("maps", "truth", "fields")
     return {name: evaluate(pairs, LAND) for name, pairs in zip(names, paired, strict=True)}
 
@@ -191,7 +194,7 @@ def test_the_csv_holds_the_numbers(three):
 def test_maps_of_other_scenes_do_not_compare(folders, tmp_path):
     write_map(tmp_path / "few" / "2_mask.png", np.zeros((3, 2), np.uint8), LAND)
     with pytest.raises(DataError, match="few: has no prediction of scene 1"):
-        pair_folders(folders[0], [folders[1], tmp_path / "few"], only_predicted=True)
+        pair_folders(folders[0], [folders[1], tmp_path / "few"], LAND, only_predicted=True)
 
 
 def test_the_figure_is_dark_where_the_shares_are_large(three, tmp_path):

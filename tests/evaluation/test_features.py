@@ -7,15 +7,14 @@ import numpy as np
 import pytest
 
 from common.errors import NetError
-from data_prep.classes import TASKS
 from evaluation.feature_figure import Column, columns, draw_features
 from evaluation.features import FeatureNet, choose_blobs, deepest, strongest, trunk
 from prototxt_gen.experiment import read_experiment
 from prototxt_gen.models import DEPLOY, build
 from prototxt_gen.prototxt import read_net
+from tests.datasets import LAND
 
 ROOT = Path(__file__).parents[2]
-LAND = TASKS["land"]
 
 
 def blobs_of(name):
@@ -61,7 +60,7 @@ def net(tmp_path, monkeypatch):
 def test_features_are_those_of_the_net_run_to_its_end(net):
     deploy, weights, whole = net
     warnings = []
-    features = FeatureNet(deploy, weights, LAND, 65, warnings.append)
+    features = FeatureNet(deploy, weights, "land", LAND, 65, warnings.append)
     assert len(warnings) == 1  # no model card
     image = np.random.default_rng(0).integers(0, 256, (65, 65, 3), np.uint8)
     whole.blobs["data"].reshape(1, 3, 65, 65)
@@ -76,7 +75,7 @@ def test_features_are_those_of_the_net_run_to_its_end(net):
 
 @pytest.mark.caffe
 def test_blobs_can_be_named_but_must_be_there(net):
-    nets = [FeatureNet(*net[:2], LAND, 33, lambda line: None)] * 2
+    nets = [FeatureNet(*net[:2], None, LAND, 33, lambda line: None)] * 2
     assert [blob.name for blob in choose_blobs(nets)] == ["fusion2_9", "fusion2_9"]
     assert [blob.name for blob in choose_blobs(nets, ["concat_5_1"])] == ["concat_5_1"] * 2
     with pytest.raises(NetError, match=r"deploy\.prototxt: has no blob land_score .*fusion2_9"):

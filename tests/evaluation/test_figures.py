@@ -4,12 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
+from common.datasets import IGNORE
 from common.errors import DataError, OutputError
-from data_prep.classes import IGNORE, TASKS
 from evaluation.comparison import Row
 from evaluation.figures import check_output, column_names, compare
-
-LAND = TASKS["land"]
+from tests.datasets import LAND
 
 
 def row(labels, shape=(40, 40)):

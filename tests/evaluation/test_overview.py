@@ -6,7 +6,8 @@ import pytest
 
 from evaluation import overview
 from evaluation.overview import read_middle, read_overview
-from tests.data_prep.test_rasters import write
+from tests.data_prep.test_scene_pixels import write
+from tests.datasets import LAND
 
 IMAGE = np.random.default_rng(8).integers(1, 256, (240, 480, 3), np.uint8)  # RGB
 
@@ -19,18 +20,18 @@ def test_each_pixel_is_the_mean_of_those_it_stands_for(tmp_path, monkeypatch, ki
         cv2.imwrite(str(path), IMAGE[..., ::-1])
     else:
         write(path, IMAGE.transpose(2, 0, 1))
-    small, shape = read_overview(path, 120)
+    small, shape = read_overview(path, 120, LAND)
     assert shape == (240, 480)
     means = IMAGE.reshape(60, 4, 120, 4, 3).mean(axis=(1, 3))
     np.testing.assert_allclose(small, means, atol=0.51)
-    np.testing.assert_array_equal(read_overview(path, 480)[0], IMAGE)
+    np.testing.assert_array_equal(read_overview(path, 480, LAND)[0], IMAGE)
 
 
 def test_no_data_is_black(tmp_path):
     bands = IMAGE.transpose(2, 0, 1).copy()
     bands[:, :120] = 0
     write(tmp_path / "1_sat.tif", bands, nodata=0)
-    small, _ = read_overview(tmp_path / "1_sat.tif", 120)
+    small, _ = read_overview(tmp_path / "1_sat.tif", 120, LAND)
     assert not small[:30].any()
     assert small[30:].all()
 

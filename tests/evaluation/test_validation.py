@@ -6,10 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
+from data_prep.masks import colours_from_labels
 from evaluation.validation import Validation
 from prototxt_gen.caffe_proto import caffe_pb2
 from prototxt_gen.experiment import read_experiment
 from tests.conftest import write_lmdb
+from tests.datasets import LAND
 from training.curves import read_log
 
 pytestmark = pytest.mark.caffe
@@ -29,20 +31,16 @@ def test_scores_in_the_log_are_those_of_predicting_the_records(tiny, tmp_path, r
         snapshot = tmp_path / "runs" / "tiny" / "snapshots" / f"iter_{iteration:08d}"
         assert json.loads((snapshot / "manifest.json").read_text())["score"] == logged[iteration]["miou"]
 
-    from data_prep.classes import TASKS, colours_from_labels
-
     with lmdb.open(str(tmp_path / "land_lmdb"), readonly=True, lock=False) as env, env.begin() as reading:
         for number, (_, value) in enumerate(reading.cursor()):
             datum = caffe_pb2().Datum.FromString(value)
             record = np.frombuffer(datum.data, np.uint8).reshape(4, 37, 37)[:, 2:35, 2:35]
-            colours = colours_from_labels(record[3], TASKS["land"])
+            colours = colours_from_labels(record[3], LAND)
             (tmp_path / "scenes").mkdir(exist_ok=True)
             cv2.imwrite(str(tmp_path / "scenes" / f"{number}_sat.png"), record[:3].transpose(1, 2, 0))
             cv2.imwrite(str(tmp_path / "scenes" / f"{number}_mask.png"), colours[..., ::-1])
     run = tmp_path / "runs" / "tiny"
-    files = ("--deploy", run / "deploy.prototxt", "--weights", run / "weights.caffemodel")
-    (run / "weights.json").unlink()  # its classes have numbers for names
-    done = run_tool("predict.py", *files, "--out", tmp_path / "maps", tmp_path / "scenes")
+    done = run_tool("predict.py", "--run", run, "--out", tmp_path / "maps", tmp_path / "scenes")
     assert done.returncode == 0, done.stderr
     score = tmp_path / "score.json"
     done = run_tool(
@@ -73,18 +71,16 @@ def validated(tiny, run_tool, land: str) -> tuple[dict, str]:
     return [entry["validation"] for entry in entries if "validation" in entry][-1], done.stdout
 
 
-def test_the_best_is_by_land_whichever_task_comes_first_in_the_file(tiny, run_tool):
+def test_the_best_is_by_the_task_that_comes_first_in_the_file(tiny, run_tool):
     scores, _ = validated(tiny, run_tool, "land_lmdb")
     assert scores["tasks"]["land"]["miou"] != scores["tasks"]["road"]["miou"]
-    assert scores["miou"] == scores["tasks"]["land"]["miou"]
+    assert scores["miou"] == scores["tasks"]["road"]["miou"]
 
 
 def test_where_no_pixel_is_labelled_the_score_is_null(tiny, tmp_path, run_tool):
     write_lmdb(tmp_path / "blank_lmdb", "land", 6, labelled=False)
     scores, said = validated(tiny, run_tool, "blank_lmdb")
-    assert scores["miou"] is scores["tasks"]["land"]["miou"] is None
-    assert "validation mIoU: land undefined (no labelled pixel)  road " in said
-    snapshot = tmp_path / "runs" / "tiny" / "snapshots" / "iter_00000004" / "manifest.json"
-    assert json.loads(snapshot.read_text(), parse_constant=pytest.fail)["score"] is None
+    assert scores["tasks"]["land"]["miou"] is None
+    assert "land undefined (no labelled pixel)" in said
     assert "land mIoU" not in (curves := read_log(tmp_path / "runs" / "tiny"))
     assert set(curves["road mIoU"]) == {4}

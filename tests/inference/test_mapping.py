@@ -12,17 +12,17 @@ from rasterio.control import GroundControlPoint
 from rasterio.transform import from_origin
 
 from common.errors import DataError, OutputError
-from data_prep.classes import LAND_PALETTE, TASKS
-from evaluation.label_files import open_labels
-from inference.folders import ScenePath, scene_id
+from data_prep.label_files import open_map
+from data_prep.reading import Reading
+from inference.folders import ScenePath, find_images
+from inference.loading import Learnt
 from inference.mapping import Mapper
-from inference.masks import read_labels
 from inference.predictor import Predictor
-from inference.scene_image import Reading
 from inference.scene_maps import Wanted
+from tests.datasets import LAND, read_map
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-LAND = TASKS["land"]
+LEARNT = Learnt("land", LAND, ("blue", "green", "red"), (0, 0, 0), 1.0)
 NOTHING_MORE, AS_IT_IS = Wanted(), Reading()
 RNG = np.random.default_rng(8)
 PLACE = from_origin(500000, 200000, 0.5, 0.5)
@@ -59,8 +59,8 @@ def mapped(tmp_path):
     def run(path, wanted=NOTHING_MORE, reading=AS_IT_IS, said=None, net=None):
         predictor = Predictor(net or BrightnessNet(), (0, 0, 0), 1.0)
         say = pytest.fail if said is None else said.append
-        mapper = Mapper(predictor, LAND, out, work, wanted, reading, {"tile": 33}, say)
-        mapper(ScenePath(scene_id(path), path))
+        mapper = Mapper(predictor, LEARNT, out, work, wanted, reading, {"tile": 33}, say)
+        mapper(*find_images([path], LAND) if path.exists() else [ScenePath("a", path)])
         assert list(work.iterdir()) == []
         return out
 
@@ -78,7 +78,7 @@ def test_a_picture_gives_a_mask_in_deepglobes_colours(tmp_path, mapped, size):
     cv2.imwrite(str(tmp_path / "7_sat.png"), np.repeat(image[..., None], 3, axis=2))
     out = mapped(tmp_path / "7_sat.png")
     assert sorted(path.name for path in out.iterdir()) == [".work", "7_mask.png", "records"]
-    np.testing.assert_array_equal(read_labels(out / "7_mask.png", LAND), labels)
+    np.testing.assert_array_equal(read_map(out / "7_mask.png", LAND), labels)
 
 
 @pytest.mark.parametrize("cloud", [False, True])
@@ -93,11 +93,12 @@ def test_a_geotiff_gives_a_class_raster_of_the_same_place(tmp_path, mapped, clou
         assert file.compression.name == "deflate"
         assert file.overviews(1) == [2, 4]
         colours = [file.colormap(1)[label][:3] for label in range(6)]
-        assert colours == list(LAND_PALETTE)
+        assert colours == list(LAND.palette)
+        assert (file.tags()["task"], file.tags()["dataset"]) == ("land", "deepglobe_land")
         assert file.tags()["classes"].startswith("0 urban, 1 agriculture, ")
         layout = file.tags(ns="IMAGE_STRUCTURE").get("LAYOUT")
         assert layout == ("COG" if cloud else None)
-    with open_labels(out / "a_mask.tif", LAND) as scored:
+    with open_map(out / "a_mask.tif", LAND) as scored:
         np.testing.assert_array_equal(scored.read(slice(0, 1300), slice(0, 700)), labels)
 
 
@@ -107,7 +108,7 @@ def test_gdal_finds_the_names_of_the_classes(tmp_path, mapped):
     rasterio.shutil.copy(out / "a_mask.tif", tmp_path / "a.vrt", driver="VRT")
     text = (tmp_path / "a.vrt").read_text()
     names = [line.strip()[10:-11] for line in text.splitlines() if "<Category>" in line]
-    assert names == list(LAND.classes)
+    assert names == list(LAND.class_names)
 
 
 @pytest.mark.parametrize("kind", ["nodata", "alpha", "alpha of a picture"])
@@ -149,7 +150,7 @@ def test_probabilities_and_confidence_are_exact_at_0_and_1(tmp_path, mapped):
     out = mapped(tmp_path / "a.tif", Wanted(probabilities=True, confidence=True))
     with rasterio.open(out / "a_probabilities.tif") as file:
         stored, scale = file.read(), file.scales[0]
-        assert file.descriptions == LAND.classes
+        assert file.descriptions == LAND.class_names
         assert (file.transform, file.nodata) == (PLACE, 255)
     expected = np.moveaxis(np.eye(6)[labels], -1, 0)
     expected[:, 0, 0] = np.nan
@@ -200,7 +201,7 @@ def test_without_a_stretch_the_percentiles_of_each_band_are_taken(tmp_path, mapp
     said = []
     out = mapped(tmp_path / "a.tif", Wanted(), Reading(), said)
     low, high = np.percentile(ramp.flat[1:], (2, 98))
-    assert f"7 to 7, {2 * low:g} to {2 * high:g}, {low:g} to {high:g} (B, G, R)" in said[0]
+    assert f"7 to 7, {2 * low:g} to {2 * high:g}, {low:g} to {high:g} (blue, green, red)" in said[0]
     assert labels_in(out / "a_mask.tif")[0, 0] == 255  # no number, no data
 
 
@@ -221,7 +222,7 @@ def test_other_arrangements_of_bands(tmp_path, mapped, kind):
         write_tiff(path, np.stack([other, image, other, other, other]))
         with pytest.raises(DataError, match=r"a\.tif: has 5 bands .*--bands"):
             mapped(path)
-        reading = Reading(bands=(1, 3, 2))
+        reading = Reading(numbers=(1, 3, 2))
     else:
         write_tiff(path, np.stack([other, other, image]), photometric="MINISBLACK")
     out = mapped(path, Wanted(), reading)
@@ -234,7 +235,7 @@ def test_other_arrangements_of_bands(tmp_path, mapped, kind):
         (lambda path: write_tiff(path, np.ones((2, 9, 9), np.uint8)), "has 2 bands"),
         (lambda path: write_tiff(path, np.ones((3, 9, 9), np.complex64)), "has bands of complex64"),
         (lambda path: path.write_bytes(path.read_bytes()[:3000]), "is damaged"),
-        (lambda path: path.write_bytes(b"II*\0nonsense"), "is no GeoTIFF"),
+        (lambda path: path.write_bytes(b"II*\0nonsense"), "is not a GeoTIFF"),
         (lambda path: path.write_bytes(b""), "starts with b'', neither JPEG nor PNG"),
         (lambda path: path.unlink(), "cannot be read"),
         (lambda path: os.chmod(path, 0) if os.geteuid() else path.unlink(), "cannot be read"),

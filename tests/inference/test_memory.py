@@ -24,12 +24,13 @@ MAP = """
 import re, sys
 import numpy as np
 from pathlib import Path
-from data_prep.classes import TASKS
 from data_prep.geotiff import SETTINGS
 from inference.folders import ScenePath
 from inference.mapping import Mapper
 from inference.predictor import Predictor
-from inference.scene_image import Reading
+from data_prep.reading import Reading
+from inference.loading import Learnt
+from tests.datasets import LAND
 from inference.scene_maps import Wanted
 from common.staging import workplace
 
@@ -48,7 +49,8 @@ wanted = Wanted(probabilities=True, confidence=True)
 with workplace(out) as work:
     predictor = Predictor(Net(), (0, 0, 0), 1.0, scales=(0.75, 1.25))
     before = peak()
-    Mapper(predictor, TASKS["land"], out, work, wanted, Reading(), {}, print)(ScenePath("a", path))
+    learnt = Learnt("land", LAND, ("blue", "green", "red"), (0, 0, 0), 1.0)
+    Mapper(predictor, learnt, out, work, wanted, Reading(), {}, print)(ScenePath("a", path))
 print(before, peak())
 """
 

@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep.classes import TASKS
 from inference.loading import load_predictor
 from tests.conftest import TINY, write_lmdb
 from tests.inference.whole_maps import probabilities
@@ -56,9 +55,8 @@ def run(tmp_path_factory):
 
 
 def labels(run, image, **options) -> np.ndarray:
-    predictor = load_predictor(
-        run / "deploy.prototxt", run / "weights.caffemodel", TASKS["land"], warn=pytest.fail, **options
-    )
+    deploy, weights = run / "deploy.prototxt", run / "weights.caffemodel"
+    predictor, _ = load_predictor(deploy, weights, warn=pytest.fail, **options)
     return probabilities(predictor, image).argmax(axis=0)
 
 

@@ -1,20 +1,21 @@
 """Training's reader and prediction's give the pixels that the test wrote, whatever order its bands have."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import rasterio
 from rasterio.enums import ColorInterp
 
 from common.errors import DataError
-from data_prep.classes import TASKS
-from data_prep.label_values import LabelValues
 from data_prep.reading import Reading
-from data_prep.scenes import find_scenes, open_scene
+from data_prep.scene_image import open_image
+from data_prep.scene_pixels import open_scene
+from data_prep.scenes import find_scenes
 from inference.folders import find_images
-from inference.scene_image import open_image
+from tests.datasets import LAND, with_values
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-LAND = TASKS["land"]
 HEIGHT, WIDTH = 60, 90
 RNG = np.random.default_rng(11)
 RED, GREEN, BLUE, OTHER = RNG.integers(1, 256, (4, HEIGHT, WIDTH), np.uint8)
@@ -22,6 +23,7 @@ ALPHA = RNG.choice(np.array([0, 255], np.uint8), (HEIGHT, WIDTH))
 MEAN = (104, 117, 124)  # of what has no data, B, G, R
 BGR = np.stack([BLUE, GREEN, RED], axis=-1)
 KIND = ColorInterp
+DATASET = with_values(LAND, {"urban": [1]})
 
 
 def write(path, bands, kinds=None, **options) -> None:
@@ -38,12 +40,13 @@ def both(folder, reading=None) -> tuple[np.ndarray, np.ndarray]:
     """Return the one scene of a folder as training and as prediction read it, in two windows each."""
     reading = reading or Reading()
     write(folder / "a_mask.tif", [np.ones((HEIGHT, WIDTH), np.int16)])
-    [scene], [image] = find_scenes([folder]), find_images([folder])
+    [scene], [image] = find_scenes([folder], DATASET), find_images([folder], DATASET)
     assert scene.image == image.path
     columns = slice(0, 41), slice(41, WIDTH)
-    with open_scene(scene, LAND, LabelValues(None, (1,), (0,)), reading) as pixels:
+    reading = replace(reading, fill=MEAN)
+    with open_scene(scene, DATASET, reading) as pixels:
         trained = np.concatenate([pixels.read_image(slice(0, HEIGHT), part) for part in columns], axis=1)
-    with open_image(image.path, Reading(reading.stretch, reading.bands, MEAN)) as predicted:
+    with open_image(image.path, reading) as predicted:
         return trained, np.concatenate([predicted[:17], predicted[17:]])
 
 
@@ -105,7 +108,7 @@ def test_a_palette_is_its_colours(tmp_path):
 def test_chosen_bands_are_taken_before_those_that_the_file_tells(tmp_path):
     bands, kinds = [OTHER, OTHER, BLUE, RED, GREEN], [KIND.red, KIND.green, KIND.blue, *[KIND.undefined] * 2]
     write(tmp_path / "a_sat.tif", bands, kinds, photometric="MINISBLACK")
-    for read in both(tmp_path, Reading(bands=(4, 5, 3))):
+    for read in both(tmp_path, Reading(numbers=(4, 5, 3))):
         np.testing.assert_array_equal(read, BGR)
 
 
@@ -113,7 +116,7 @@ def test_chosen_bands_are_taken_before_those_that_the_file_tells(tmp_path):
 def test_16_bits_are_stretched_alike_and_training_rounds_them(tmp_path, stretch):
     deep = RNG.integers(0, 4000, (3, HEIGHT, WIDTH)).astype(np.uint16)
     write(tmp_path / "a_sat.tif", list(deep))
-    trained, predicted = both(tmp_path, Reading(stretch))
+    trained, predicted = both(tmp_path, Reading(stretch=stretch))
     expected = np.empty((HEIGHT, WIDTH, 3))
     for channel, band in enumerate(deep[::-1].astype(float)):
         low, high = stretch or np.percentile(band, (2, 98))
@@ -138,9 +141,9 @@ def test_what_is_no_number_has_no_data_in_both(tmp_path):
 def test_bands_that_nobody_tells_are_refused_by_both(tmp_path):
     write(tmp_path / "a_sat.tif", [RED, GREEN, BLUE, OTHER], [KIND.gray, *[KIND.undefined] * 3])
     write(tmp_path / "a_mask.tif", [np.ones((HEIGHT, WIDTH), np.int16)])
-    [scene] = find_scenes([tmp_path])
+    [scene] = find_scenes([tmp_path], DATASET)
     words = r"a_sat\.tif: has 4 bands .*; say by --bands"
-    with pytest.raises(DataError, match=words), open_scene(scene, LAND, LabelValues(None, (1,), (0,))):
+    with pytest.raises(DataError, match=words), open_scene(scene, DATASET, Reading()):
         pass
     with pytest.raises(DataError, match=words), open_image(scene.image, Reading()):
         pass

@@ -6,7 +6,7 @@ import pytest
 
 from common.errors import ExperimentError
 from prototxt_gen.experiment import read_experiment
-from studies.arms import ARMS, derive, land_samples
+from studies.arms import ARMS, derive, main_crops
 
 SOLVERS = Path(__file__).parents[2] / "solvers"
 
@@ -25,7 +25,7 @@ def test_the_papers_arms_are_the_committed_experiments(base, name, batch):
 
 def test_every_arm_sees_as_many_land_crops_with_the_same_schedule(base):
     arms = {name: derive(base, name, 7, Path("d")) for name in ARMS}
-    assert {land_samples(exp) for exp in arms.values()} == {8 * 80_000}
+    assert {main_crops(exp) for exp in arms.values()} == {8 * 80_000}
     for exp in arms.values():
         assert exp.solver.model_copy(update={"batch_size": 16, "random_seed": 1}) == base.solver
         assert exp.solver.random_seed == 7

@@ -6,19 +6,20 @@ import pytest
 
 from common.errors import ExperimentError
 from studies.arms import ARMS
-from studies.plan import experiment_of, land_crops_seen, read_study
+from studies.plan import crops_seen, experiment_of, read_study
 
 STUDIES = Path(__file__).parents[2] / "studies"
 VALID = """
 title = "T"
 experiment = "dfcnet_demo"
 seeds = [1, 2]
-[data]
-land = "land"
-road = ["road"]
+[scenes.land]
+images = ["land"]
 hold_out = 5
-land_variants = 2
-road_variants = 3
+variants = 2
+[scenes.road]
+images = ["road"]
+variants = 3
 [test]
 scales = [0.5, 1.0]
 flip = true
@@ -49,11 +50,11 @@ def test_the_papers_study_has_the_papers_numbers():
     }
     for exp in arms.values():
         assert (exp.input.crop, exp.solver.max_iter, exp.solver.base_lr) == (1025, 80_000, 0.001)
-    seen = land_crops_seen(study, base)
+    seen = crops_seen(study, base)
     assert seen["baseline"] == 32 * 80_000
     assert seen["classmate"] == 8 * 80_000
     assert seen["dfcnet"] == seen["dfcnet_no_road"] == 40 * 80_000  # the baseline's too
-    assert (study.data.land_train, study.data.road_train) == (600, 5000)
+    assert (study.scenes["land"].train, study.scenes["road"].train) == (600, 5000)
 
 
 def test_an_experiment_can_stand_beside_the_study(tmp_path):
@@ -73,19 +74,22 @@ def test_settings_replace_those_of_the_experiment(tmp_path):
         ("seeds = [1, 2]", "seeds = [1, 1]", ("seeds [1, 1] names one twice",)),
         ("seeds = [1, 2]", "seeds = []", ("seeds = []; give 1 or more",)),
         ("seeds = [1, 2]", "seeds = [1]\narms = ['dfcnet', 'resnet']", ("arms", "resnet")),
-        ("[data]", "[batch_size]\nbaseline = 32\n[data]", ("different numbers of land crops", "baseline")),
-        ("[data]", "[start_from]\ndfcnet = 'baseline'\n[data]", ("different numbers of land crops",)),
-        ("[data]", "[start_from]\nbaseline = 'dfcnet'\n[data]", ("dfcnet must stand before baseline",)),
+        ("[test]", "[batch_size]\nbaseline = 32\n[test]", ("different numbers of land crops", "baseline")),
+        ("[test]", "[start_from]\ndfcnet = 'baseline'\n[test]", ("different numbers of land crops",)),
+        ("[test]", "[start_from]\nbaseline = 'dfcnet'\n[test]", ("dfcnet must stand before baseline",)),
         ("seeds = [1, 2]", "seeds = [1]\narms = ['dfcnet']\nbatch_size = {baseline = 4}", ("batch_size",)),
-        ("hold_out = 5", "hold_out = 1", ("data.hold_out",)),
-        ("hold_out = 5", "", ("data: give one of hold_out and land_train",)),
-        ("hold_out = 5", "hold_out = 5\nland_train = 3", ("data: give one of hold_out and land_train",)),
+        ("hold_out = 5", "hold_out = 1", ("scenes.land.hold_out",)),
+        ("hold_out = 5", "", ("scenes.land: land is tested; give one of hold_out and train",)),
+        ("hold_out = 5", "hold_out = 5\ntrain = 3", ("give one of hold_out and train",)),
         ("flip = true", "flip = true\ntile = 64", ("test: tile 64 is not 32k+1",)),
         ("[0.5, 1.0]", "[1.0, 1.0]", ("test: scales are 1 1; give each scale once",)),
         ("[0.5, 1.0]", "[50.0]", ("test: scales 50 is out of range",)),
         ("[0.5, 1.0]", "[]", ("test: scales are empty",)),
         ("flip = true", "flip = true\nscale = 2", ("unknown key test.scale",)),
-        ("land_variants = 2\n", "", ("data.land_variants is missing", "studies/small.toml")),
+        ("variants = 2\n", "", ("scenes.land.variants is missing", "studies/small.toml")),
+        ("variants = 3", "variants = 3\nhold_out = 2", ("scenes.road.hold_out: road is not tested",)),
+        ("[scenes.road]", "[scenes.sea]", ("write a table [scenes.TASK] for each of land, road",)),
+        ("[scenes.road]", "[data]", ("data is not to be given", "write [scenes.TASK] for each task")),
         ('title = "T"\n', "", ("title is missing",)),
         ('"dfcnet_demo"', '"dfcnet_dmo"', ("dfcnet_dmo/experiment.toml", "cannot be read")),
         (
@@ -105,8 +109,8 @@ def test_a_wrong_study_is_refused_with_its_key(tmp_path, old, new, words):
 
 
 def test_unequal_land_crops_must_be_said(tmp_path):
-    text = VALID.replace("[data]", "[batch_size]\nbaseline = 16\n[data]")
-    with pytest.raises(ExperimentError, match="equal_land_samples = false"):
+    text = VALID.replace("[test]", "[batch_size]\nbaseline = 16\n[test]")
+    with pytest.raises(ExperimentError, match="equal_samples = false"):
         read(tmp_path, text)
-    study, _ = read(tmp_path, text.replace("seeds", "equal_land_samples = false\nseeds"))
+    study, _ = read(tmp_path, text.replace("seeds", "equal_samples = false\nseeds"))
     assert study.batch_size == {"baseline": 16}

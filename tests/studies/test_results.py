@@ -5,13 +5,12 @@ from itertools import product
 import numpy as np
 import pytest
 
-from data_prep.classes import TASKS
 from evaluation.evaluation import Evaluation
 from evaluation.intervals import Resampling
 from evaluation.metrics import constant_scores, scores
 from studies.results import _mean_of_drawn_seeds, difference, row_of
+from tests.datasets import LAND
 
-LAND = TASKS["land"]
 DRAWS = 4000
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from tests.conftest import refused
+from tests.conftest import ROOT, refused
 
 TOOL = Path(__file__).parents[2] / "tools" / "build_lmdb.py"
 
@@ -32,8 +32,17 @@ def images(tmp_path):
 
 def build(folder: Path, *options: object) -> subprocess.CompletedProcess:
     """Run the command with sensible options, of which later ones win."""
-    command = [sys.executable, TOOL, "land", "--images", folder / "images", "--out", folder / "db"]
-    command += ["--crop", 33, "--margin", 8, *options]
+    command = [
+        sys.executable,
+        TOOL,
+        "dfcnet_demo",
+        "land",
+        "--images",
+        folder / "images",
+        "--out",
+        folder / "db",
+    ]
+    command += ["--set", "input.crop=33", "--margin", 8, *options]
     return subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
 
 
@@ -100,11 +109,18 @@ def road_masks(folder):
 
 
 BAD_IMAGES = [
-    (road_masks, "0_mask.png", "as all 5 masks are: 92 % unknown, else only barren", "build a road database"),
+    (
+        road_masks,
+        "0_mask.png",
+        "shows one class at most as all 5 masks do: 92 % unknown, else barren",
+        "check that these are masks",
+    ),
     pytest.param(truncate, "3_sat.jpg", "is cut off", "fetch or export", marks=pytest.mark.caffe),
     (drop_mask, "3_sat.jpg", "has no mask 3_mask.png", "add the mask"),
     pytest.param(shrink_mask, "3_mask.png", "is 69x60", "use the mask", marks=pytest.mark.caffe),
-    pytest.param(foreign_colour, "3_mask.png", "RGB (255, 128, 0)", "palette", marks=pytest.mark.caffe),
+    pytest.param(
+        foreign_colour, "3_mask.png", "RGB (255, 128, 0)", "add it to the data set", marks=pytest.mark.caffe
+    ),
     (empty, "images", "among 0 files", "give a folder"),
 ]
 
@@ -122,12 +138,16 @@ def test_bad_images_end_in_one_line(tmp_path, images, harm, file, fact, remedy):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--crop", 64), ("--crop", "64 is not 32k+1", "take 33 or 65")),
+        (("--set", "input.crop=64"), ("input: crop 64 is not 32k+1", "take 33 or 65")),
+        (
+            ("--part", "test", "--hold-out", 2, "--out", ""),
+            ("dfcnet_demo", "has no validation for task land"),
+        ),
         (("--margin", -3), ("--margin", "is -3", "0 or more")),
         (("--variants", 0), ("--variants", "is 0", "1 or more")),
         (("--hold-out", 1), ("--hold-out", "is 1", "2 or more")),
         (("--hold-out", 9, "--part", "test"), ("--hold-out", "9 leaves no test scene of 5", "smaller")),
-        (("--images", "nowhere"), ("nowhere", "is no folder", "give a folder")),
+        (("--images", "nowhere"), ("nowhere", "is not a folder", "give a folder")),
     ],
 )
 def test_bad_options_end_in_one_line(tmp_path, images, options, words):
@@ -145,7 +165,7 @@ def test_an_existing_output_is_kept_without_overwrite(tmp_path, images):
 def test_help_is_readable_without_caffe():
     done = subprocess.run([sys.executable, "-S", TOOL, "--help"], capture_output=True, text=True, check=False)
     assert done.returncode == 0
-    assert "32k + 1" in done.stdout
+    assert "--variants" in done.stdout
 
 
 @pytest.mark.caffe
@@ -154,7 +174,8 @@ def test_real_road_folders_of_two_sources_build(tmp_path):
     if "DFCNET_DATA" not in os.environ:
         pytest.skip("DFCNET_DATA is not set")
     data = Path(os.environ["DFCNET_DATA"])
-    command = [sys.executable, TOOL, "road", "--crop", 257, "--hold-out", 5, "--part", "test"]
+    command = [sys.executable, TOOL, "dfcnet_demo", "road", "--set", "input.crop=257"]
+    command += ["--hold-out", 5, "--part", "test"]
     command += ["--images", data / "deepglobe/road/train", data / "massachusetts/road_512/train"]
     command += ["--out", tmp_path / "db"]
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
@@ -163,8 +184,16 @@ def test_real_road_folders_of_two_sources_build(tmp_path):
     assert 0.005 < manifest(tmp_path)["shares"]["road"] < 0.15
 
 
+def own_set(folder: Path, values: dict[str, list[int]]) -> list[object]:
+    """Write a data set of DeepGlobe's classes with values, and return the options that choose it."""
+    classes = "\n".join(f'    {{ name = "{name}", values = {its} }},' for name, its in values.items())
+    text = (ROOT / "datasets" / "deepglobe_land.toml").read_text()
+    (folder / "own.toml").write_text(f"{text[: text.index('classes =')]}classes = [\n{classes}\n]\n")
+    return ["--set", f"tasks.land.dataset='{folder}/own.toml'"]
+
+
 @pytest.mark.caffe
-def test_geotiffs_and_a_mapping_build_the_same_anywhere(tmp_path):
+def test_geotiffs_of_own_numbers_build_the_same_anywhere(tmp_path):
     folder = tmp_path / "images"
     folder.mkdir()
     rng = np.random.default_rng(0)
@@ -175,15 +204,14 @@ def test_geotiffs_and_a_mapping_build_the_same_anywhere(tmp_path):
             file.write(rng.integers(0, 256, (3, 80, 90), np.uint8))
         with rasterio.open(folder / f"{id}_mask.tif", "w", count=1, nodata=0, **profile) as file:
             file.write(rng.choice(np.array([0, 7, 9], np.uint8), (1, 80, 90)))
-    mapping = tmp_path / "mapping.toml"
-    mapping.write_text('[values]\n7 = "forest"\n9 = "water"\n')
-    done = build(tmp_path, "--mapping", mapping, "--variants", 3, "--workers", 2)
+    own = own_set(tmp_path, {"forest": [7], "water": [9]})
+    done = build(tmp_path, *own, "--variants", 3, "--workers", 2)
     assert (done.returncode, done.stderr) == (0, "")
     shares = manifest(tmp_path)["shares"]
     assert {name for name, share in shares.items() if share} == {"forest", "water", "ignored"}
-    assert manifest(tmp_path)["mapping"] == {"7": "forest", "9": "water"}
-    mapping.write_text('[values]\n7 = "forest"\n')
-    done = build(tmp_path, "--mapping", mapping, "--overwrite")
+    assert [entry["values"] for entry in manifest(tmp_path)["dataset"]["classes"]] == [[7], [9]]
+    own = own_set(tmp_path, {"forest": [7], "water": [8]})
+    done = build(tmp_path, *own, "--overwrite")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "a_mask.tif: holds 9" in done.stderr
 
@@ -199,20 +227,19 @@ def test_how_geotiffs_are_read_is_chosen_and_stands_in_the_manifest(tmp_path, ru
         file.write(rng.integers(0, 2000, (5, 50, 50)).astype(np.uint16))
     with rasterio.open(folder / "a_mask.tif", "w", count=1, dtype="int16", **profile) as file:
         file.write(np.full((1, 50, 50), -1, np.int16))
-    mapping = tmp_path / "mapping.toml"
-    mapping.write_text('[values]\n-1 = "water"\n')
-    refused_words = ("a_sat.tif", "has 5 bands", "--bands")
-    done = build(tmp_path, "--mapping", mapping)
+    own = own_set(tmp_path, {"forest": [7], "water": [-1]})
+    done = build(tmp_path, *own)
     assert done.returncode == 2
-    assert all(word in done.stderr for word in refused_words)
-    how = ("--mapping", mapping, "--bands", 5, 3, 1, "--stretch", 100, 1900)
-    assert run_tool("verify_data.py", "land", folder, *how).returncode == 0
-    done = build(tmp_path, *how)
+    assert all(word in done.stderr for word in ("a_sat.tif", "has 5 bands", "--bands 1 2 3"))
+    how = ("--bands", 5, 3, 1, "--stretch", 100, 1900)
+    assert run_tool("verify_data.py", tmp_path / "own.toml", folder, *how).returncode == 0
+    done = build(tmp_path, *own, *how)
     assert (done.returncode, done.stderr) == (0, "")
     told = manifest(tmp_path)
-    assert (told["bands"], told["stretch"]) == ([5, 3, 1], [100, 1900])
+    assert (told["band_numbers"], told["stretch"]) == ([5, 3, 1], [100, 1900])
     [scene] = told["inputs"]
-    assert (scene["bands"], scene["stretch"]) == ([5, 3, 1], [[100, 1900]] * 3)
+    assert scene["bands"] == {"blue": 1, "green": 3, "red": 5}
+    assert scene["stretch"] == {band: [100, 1900] for band in scene["bands"]}
 
 
 @pytest.mark.caffe
@@ -220,4 +247,4 @@ def test_bands_of_a_picture_are_refused(tmp_path, images):
     done = build(tmp_path, "--bands", 1, 2, 3)
     assert done.returncode == 2
     assert "--bands: given for" in done.stderr
-    assert "0_sat.jpg, which is no TIFF; leave it away" in done.stderr
+    assert "0_sat.jpg, which is not a TIFF; leave it out" in done.stderr

@@ -6,21 +6,21 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep.classes import TASKS
 from inference.masks import write_map
 from tests.conftest import refused
+from tests.datasets import LAND, ROAD
 
 
 @pytest.fixture
 def folders(tmp_path):
     for folder, labels in (("truth", [[1, 1, 1, 4]]), ("maps", [[1, 1, 4, 4]])):
         for id in ("1", "2"):
-            write_map(tmp_path / folder / f"{id}_mask.png", np.array(labels, np.uint8), TASKS["land"])
+            write_map(tmp_path / folder / f"{id}_mask.png", np.array(labels, np.uint8), LAND)
     return tmp_path
 
 
 def arguments(folder):
-    return ["--truth", folder / "truth", "--pred", folder / "maps"]
+    return ["--dataset", "deepglobe_land", "--truth", folder / "truth", "--pred", folder / "maps"]
 
 
 def test_the_table_and_the_numbers_agree(folders, run_tool):
@@ -37,27 +37,36 @@ def test_the_table_and_the_numbers_agree(folders, run_tool):
 
 def test_roads_are_scored_too(tmp_path, run_tool):
     for folder, labels in (("truth", [[0, 1, 1]]), ("maps", [[0, 0, 1]])):
-        write_map(tmp_path / folder / "1_mask.png", np.array(labels, np.uint8), TASKS["road"])
-    done = run_tool("evaluate.py", *arguments(tmp_path), "--task", "road")
+        write_map(tmp_path / folder / "1_mask.png", np.array(labels, np.uint8), ROAD)
+    done = run_tool("evaluate.py", *arguments(tmp_path), "--dataset", "deepglobe_road")
     assert done.returncode == 0, done.stderr
     assert "always road" in done.stdout
 
 
 def test_a_missing_prediction_is_named_unless_only_predicted(folders, run_tool):
     (folders / "maps" / "1_mask.png").unlink()
-    refused(run_tool("evaluate.py", *arguments(folders)), "maps/1_mask.png", "missing", "--only-predicted")
+    refused(
+        run_tool("evaluate.py", *arguments(folders)),
+        "maps: lacks the prediction of scene 1",
+        "--only-predicted",
+    )
     done = run_tool("evaluate.py", *arguments(folders), "--only-predicted")
     assert "1 scene, 4 scored pixels" in done.stdout
 
 
 def test_a_prediction_of_another_size_is_named(folders, run_tool):
-    write_map(folders / "maps" / "2_mask.png", np.zeros((3, 3), np.uint8), TASKS["land"], overwrite=True)
+    write_map(folders / "maps" / "2_mask.png", np.zeros((3, 3), np.uint8), LAND, overwrite=True)
     refused(run_tool("evaluate.py", *arguments(folders)), "2_mask.png", "3x3", "4x1")
 
 
 def test_a_colour_of_no_class_is_named(folders, run_tool):
     cv2.imwrite(str(folders / "maps" / "2_mask.png"), np.full((1, 4, 3), (0, 0, 255), np.uint8))
-    refused(run_tool("evaluate.py", *arguments(folders)), "maps/2_mask.png", "(255, 0, 0)", "palette")
+    refused(
+        run_tool("evaluate.py", *arguments(folders)),
+        "maps/2_mask.png",
+        "(255, 0, 0)",
+        "not a colour of deepglobe_land",
+    )
 
 
 def test_existing_numbers_need_overwrite(folders, run_tool):
@@ -71,7 +80,7 @@ def test_existing_numbers_need_overwrite(folders, run_tool):
 
 @pytest.mark.parametrize("option", ["--truth", "--pred"])
 def test_a_missing_folder_is_named(folders, run_tool, option):
-    refused(run_tool("evaluate.py", *arguments(folders), option, folders / "none"), "none: is no folder")
+    refused(run_tool("evaluate.py", *arguments(folders), option, folders / "none"), "none: is not a folder")
 
 
 @pytest.mark.parametrize(("ratio", "code"), [(1.5, 0), (1.6, 1)])

@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep.classes import TASKS
 from inference.masks import write_map
 from tests.conftest import refused
+from tests.datasets import LAND
 
 
 @pytest.fixture
@@ -17,13 +17,18 @@ def folders(tmp_path):
     for id in ("1", "2"):
         cv2.imwrite(str(tmp_path / f"{id}_sat.jpg"), np.full((40, 40, 3), 99, np.uint8))
         for folder in (tmp_path, tmp_path / "maps"):
-            write_map(folder / f"{id}_mask.png", np.full((40, 40), int(id), np.uint8), TASKS["land"])
+            write_map(folder / f"{id}_mask.png", np.full((40, 40), int(id), np.uint8), LAND)
     return tmp_path
 
 
 def arguments(folder):
     named = {"images": folder, "truth": folder, "pred": folder / "maps", "out": folder / "f.png"}
-    return ["compare", *(word for key, value in named.items() for word in (f"--{key}", value))]
+    return [
+        "compare",
+        "--dataset",
+        "deepglobe_land",
+        *(word for key, value in named.items() for word in (f"--{key}", value)),
+    ]
 
 
 def test_it_draws_the_scenes_asked_for(folders, run_tool):
@@ -42,7 +47,7 @@ def test_it_draws_the_scenes_asked_for(folders, run_tool):
         (["--rows", "0"], ["--rows", "is 0", "1 or more"]),
         (["--scenes", "9"], ["no mask of scene 9", "--scenes"]),
         (["--out", "f.bmp"], ["f.bmp", "'.bmp'", ".png"]),
-        (["--pred", "none"], ["none", "is no folder"]),
+        (["--pred", "none"], ["none", "is not a folder"]),
     ],
 )
 def test_a_wrong_option_is_named_and_nothing_written(folders, run_tool, change, words):
@@ -72,7 +77,18 @@ def of_models(folder, *names):
     deploy, weights = (
         [folder / name / file for name in names] for file in ("deploy.prototxt", "net.caffemodel")
     )
-    return ["--deploy", *deploy, "--weights", *weights, "--images", folder, "--out", folder / "f.png"]
+    return [
+        "--dataset",
+        "deepglobe_land",
+        "--deploy",
+        *deploy,
+        "--weights",
+        *weights,
+        "--images",
+        folder,
+        "--out",
+        folder / "f.png",
+    ]
 
 
 @pytest.mark.caffe
@@ -112,6 +128,12 @@ def test_wrong_options_of_features_are_named(model, run_tool, change, words):
 def test_real_scenes_are_drawn(tmp_path, run_tool):
     scenes = Path(os.environ["DFCNET_DATA"], "deepglobe", "land", "train")
     named = {"images": scenes, "truth": scenes, "pred": scenes, "out": tmp_path / "f.png", "rows": 2}
-    done = run_tool("figure.py", "compare", *(w for key, value in named.items() for w in (f"--{key}", value)))
+    done = run_tool(
+        "figure.py",
+        "compare",
+        "--dataset",
+        "deepglobe_land",
+        *(w for key, value in named.items() for w in (f"--{key}", value)),
+    )
     assert done.returncode == 0, done.stderr
     assert cv2.imread(str(tmp_path / "f.png")).std() > 20

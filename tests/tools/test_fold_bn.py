@@ -27,10 +27,9 @@ def fold(run_tool, run, *options):
 
 
 def probabilities(deploy, weights, image):
-    from data_prep.classes import TASKS
     from inference.loading import load_predictor
 
-    predictor = load_predictor(deploy, weights, TASKS["land"], warn=pytest.fail)
+    predictor, _ = load_predictor(deploy, weights, warn=pytest.fail)
     return whole_maps.probabilities(predictor, image)
 
 

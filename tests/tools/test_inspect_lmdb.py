@@ -12,8 +12,10 @@ pytestmark = pytest.mark.caffe
 @pytest.fixture
 def database(tmp_path, run_tool):
     run_tool("make_scenes.py", "--out", tmp_path / "scenes", "--land", 3, "--size", 96)
-    build = ["build_lmdb.py", "land", "--images", tmp_path / "scenes" / "land", "--out", tmp_path / "db"]
-    done = run_tool(*build, "--crop", 65, "--variants", 3, "--workers", 1, "--encode", "png", "--rotate")
+    build = ["build_lmdb.py", "dfcnet_demo", "land", "--images", tmp_path / "scenes" / "land"]
+    done = run_tool(
+        *build, "--out", tmp_path / "db", "--variants", 3, "--workers", 1, "--encode", "png", "--rotate"
+    )
     assert done.returncode == 0, done.stderr
     return tmp_path / "db"
 

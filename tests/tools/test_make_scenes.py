@@ -4,8 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from data_prep.classes import TASKS
-from data_prep.scenes import find_scenes, read_scene
+from data_prep.scenes import find_scenes
+from tests.datasets import DATASETS, read_truth
 
 TOOL = Path(__file__).parents[2] / "tools" / "make_scenes.py"
 
@@ -20,10 +20,10 @@ def test_it_writes_scenes_that_are_read_strictly(tmp_path):
     done = make("--out", tmp_path / "s", "--land", 3, "--road", 2, "--size", 128, "--seed", 9)
     assert done.returncode == 0, done.stderr
     for task, count in (("land", 3), ("road", 2)):
-        scenes = find_scenes([tmp_path / "s" / task])
+        scenes = find_scenes([tmp_path / "s" / task], DATASETS[task])
         assert len(scenes) == count
         for scene in scenes:
-            assert read_scene(scene, TASKS[task]).labels.shape == (128, 128)
+            assert read_truth(scene.mask, DATASETS[task]).shape == (128, 128)
 
 
 def test_the_same_seed_gives_the_same_files(tmp_path):

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep.classes import TASKS
 from inference.masks import write_map
 from tests.conftest import refused
+from tests.datasets import LAND
 from tests.inference.pixel_net import make_pixel_net
 
 pytestmark = pytest.mark.caffe
@@ -24,7 +24,7 @@ def data(tmp_path):
     (tmp_path / "bad.txt").write_text("".join(f"{id}\n" for id in BAD))
     rng = np.random.default_rng(5)
     for id in IDS:
-        write_map(tmp_path / "scenes" / f"{id}_mask.png", rng.integers(0, 6, (40, 40)), TASKS["land"])
+        write_map(tmp_path / "scenes" / f"{id}_mask.png", rng.integers(0, 6, (40, 40)), LAND)
         image = rng.integers(0, 256, (40, 40, 3), np.uint8)
         cv2.imwrite(str(tmp_path / "scenes" / f"{id}_sat.png"), image)
     make_pixel_net(tmp_path)
@@ -38,15 +38,19 @@ def call(data, run_tool, monkeypatch):
     [deploy], [weights] = data.glob("*.prototxt"), data.glob("*.caffemodel")
 
     def build(*options):
-        command = ["build_lmdb.py", "land", "--images", "scenes", "--crop", 33, "--margin", 0, "--out", "db"]
+        command = ["build_lmdb.py", "dfcnet_demo", "land", "--images", "scenes", "--margin", 0, "--out", "db"]
+        command += ["--set", "input.crop=33"]
         return run_tool(*command, "--overwrite", *options)
 
     def predict(*options):
         command = ["predict.py", "--deploy", deploy, "--weights", weights, "--out", "maps", "scenes"]
+        command += ["--dataset", "deepglobe_land"]
         return run_tool(*command, *options)
 
     def evaluate(*options):
-        return run_tool("evaluate.py", "--truth", "scenes", "--pred", "maps", *options)
+        return run_tool(
+            "evaluate.py", "--dataset", "deepglobe_land", "--truth", "scenes", "--pred", "maps", *options
+        )
 
     return build, predict, evaluate
 

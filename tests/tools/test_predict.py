@@ -5,12 +5,11 @@ import numpy as np
 import pytest
 import rasterio
 
-from data_prep.classes import TASKS
 from data_prep.splits import make_split, write_split
-from inference.masks import read_labels
 from prototxt_gen.caffemodel import read_caffemodel, write_caffemodel
 from prototxt_gen.model_card import ModelCard, write_card
 from tests.conftest import refused
+from tests.datasets import DATASETS, LAND, read_map
 from tests.inference.pixel_net import by_hand, make_pixel_net, write_deploy
 
 pytestmark = pytest.mark.caffe
@@ -22,8 +21,7 @@ MEAN, SCALE = (100.0, 110.0, 120.0), 0.02
 def work(tmp_path):
     """Two scenes, a net, its weights and card; return (folder, arguments, parameters)."""
     deploy, weights, parameters = make_pixel_net(tmp_path)
-    tasks = {name: task.classes for name, task in TASKS.items()}
-    card = {"experiment": "pixel", "model": "pixel", "iteration": 0, "crop": 33, "tasks": tasks}
+    card = {"experiment": "pixel", "model": "pixel", "iteration": 0, "crop": 33, "tasks": DATASETS}
     write_card(weights, ModelCard(mean=MEAN, scale=SCALE, **card))
     for id, size in (("7", (20, 31)), ("8", (70, 100))):
         pixels = np.random.default_rng(int(id)).integers(0, 256, (*size, 3), np.uint8)
@@ -50,7 +48,7 @@ def test_the_maps_equal_numpys(work, run_tool, task):
         expected = by_hand(image, parameters[f"{task}_score"], MEAN, SCALE)
         ordered = np.sort(expected, axis=-1)
         sure = ordered[..., -1] - ordered[..., -2] > 1e-5
-        labels = read_labels(folder / "maps" / f"{id}_mask.png", TASKS[task])
+        labels = read_map(folder / "maps" / f"{id}_mask.png", DATASETS[task])
         np.testing.assert_array_equal(labels[sure], expected.argmax(axis=-1)[sure])
     assert names(folder) == ["7_mask.png", "8_mask.png"]
     assert sorted(path.name for path in (folder / "maps" / "records").iterdir()) == ["7.json", "8.json"]
@@ -96,7 +94,7 @@ def test_maps_of_somebody_else_need_overwrite(work, run_tool):
     refused(run_tool("predict.py", *arguments), str(old), "exists already", "--overwrite")
     assert [path.read_bytes() for path in old.parent.iterdir()] == [b"old"]
     assert run_tool("predict.py", *arguments, "--overwrite").returncode == 0
-    assert read_labels(old, TASKS["land"]).shape == (70, 100)
+    assert read_map(old, LAND).shape == (70, 100)
 
 
 def test_a_broken_scene_is_named_and_the_others_go_on(work, run_tool):

@@ -5,14 +5,13 @@ import numpy as np
 import pytest
 import rasterio
 
-from data_prep.classes import TASKS
 from inference.engine_names import CAFFE, CAFFE_BF16, ENGINES
 from inference.engines import OTHERS
-from inference.masks import read_labels
 from prototxt_gen.emit import net_text
 from prototxt_gen.experiment import read_experiment
 from prototxt_gen.models import DEPLOY, build
 from tests.conftest import refused
+from tests.datasets import ROAD, read_map
 from tests.prototxt_gen.random_net import write_random_net
 
 pytestmark = pytest.mark.caffe
@@ -35,7 +34,7 @@ def test_maps_are_those_of_caffe(arguments, tmp_path, run_tool, engine):
         options = ["--out", tmp_path / name, "--engine", name, "--flip", "--batch", 2, "--threads", 1]
         done = run_tool("predict.py", *arguments, *options)
         assert (done.returncode, done.stderr) == (0, "")
-        labels.append(read_labels(tmp_path / name / "7_mask.png", TASKS["road"]))
+        labels.append(read_map(tmp_path / name / "7_mask.png", ROAD))
     assert 0.2 < np.mean(labels[0] == 1) < 0.8
     assert np.mean(labels[0] == labels[1]) > 0.999
 

@@ -28,7 +28,9 @@ def parts(path) -> tuple[set, set]:
 
 
 def test_it_splits_and_says_so(run_tool, images, tmp_path):
-    done = run_tool("split_data.py", "land", images, "--out", tmp_path / "s.json", "--train", 9, "--seed", 4)
+    done = run_tool(
+        "split_data.py", "deepglobe_land", images, "--out", tmp_path / "s.json", "--train", 9, "--seed", 4
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert "9 train and 3 test scenes, seed 4" in done.stdout
     train, test = parts(tmp_path / "s.json")
@@ -38,9 +40,9 @@ def test_it_splits_and_says_so(run_tool, images, tmp_path):
 
 def test_extending_keeps_the_old_ids_where_they_are(run_tool, images, tmp_path):
     old, new = tmp_path / "old.json", tmp_path / "new.json"
-    assert run_tool("split_data.py", "land", images, "--out", old, "--train", 9).returncode == 0
+    assert run_tool("split_data.py", "deepglobe_land", images, "--out", old, "--train", 9).returncode == 0
     add(images, range(12, 30))
-    assert run_tool("split_data.py", "land", images, "--out", new, "--extend", old).returncode == 0
+    assert run_tool("split_data.py", "deepglobe_land", images, "--out", new, "--extend", old).returncode == 0
     for before, after in zip(parts(old), parts(new), strict=True):
         assert before <= after
     assert sum(map(len, parts(new))) == 30
@@ -49,10 +51,10 @@ def test_extending_keeps_the_old_ids_where_they_are(run_tool, images, tmp_path):
 @pytest.mark.caffe
 def test_databases_of_the_two_parts_share_no_scene(run_tool, images, tmp_path):
     split = tmp_path / "s.json"
-    assert run_tool("split_data.py", "land", images, "--out", split, "--train", 9).returncode == 0
+    assert run_tool("split_data.py", "deepglobe_land", images, "--out", split, "--train", 9).returncode == 0
     ids = []
     for part in ("train", "test"):
-        build = ["build_lmdb.py", "land", "--images", images, "--crop", 33, "--out", tmp_path / part]
+        build = ["build_lmdb.py", "dfcnet_demo", "land", "--images", images, "--out", tmp_path / part]
         done = run_tool(*build, "--split", split, "--part", part, "--workers", 1)
         assert done.returncode == 0, done.stderr
         manifest = json.loads((tmp_path / part / "manifest.json").read_text())
@@ -78,5 +80,7 @@ def test_databases_of_the_two_parts_share_no_scene(run_tool, images, tmp_path):
     ],
 )
 def test_mistakes_end_in_one_line(run_tool, images, tmp_path, options, words):
-    refused(run_tool("split_data.py", "land", images, "--out", "s.json", *options, cwd=tmp_path), *words)
+    refused(
+        run_tool("split_data.py", "deepglobe_land", images, "--out", "s.json", *options, cwd=tmp_path), *words
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["images"]

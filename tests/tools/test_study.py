@@ -17,12 +17,14 @@ experiment = "tiny.toml"
 set = ["solver.max_iter=4", "solver.snapshot=2"]
 arms = ["dfcnet", "classmate_shuffled"]
 seeds = [1, 2]
-[data]
-land = "land"
-road = ["road"]
+[scenes.land]
+images = ["land"]
 hold_out = 3
-land_variants = 1
-road_variants = 1
+variants = 1
+[scenes.road]
+images = ["road"]
+variants = 1
+[records]
 margin = 4
 [test]
 scales = [0.5, 1.0]
@@ -68,7 +70,7 @@ def test_a_study_tells_all_and_does_nothing_twice(study, tmp_path):
     assert len(rows) == 2 * 3
     assert {len(row["mious"]) for (_, how), row in rows.items() if how != "ensemble"} == {2}
     assert scores["scenes"] == 2
-    assert set(scores["land_crops"].values()) == {2 * 4}
+    assert set(scores["crops"].values()) == {2 * 4}
     mean = 100 * sum(rows["dfcnet", "one_scale"]["mious"]) / 2
     assert f"| DFCNet | {mean:.2f} ± " in done.stdout
     page = (out / "report.html").read_text()
@@ -91,7 +93,7 @@ def test_a_study_tells_all_and_does_nothing_twice(study, tmp_path):
     assert len(json.loads((out / "scores.json").read_text())["rows"][0]["mious"]) == 3
 
     edit(tmp_path / "mine.toml", "hold_out = 3", "hold_out = 2")
-    refused(study(), "runs/mine", "data.hold_out = 3, now it is 2", "give another --out")
+    refused(study(), "runs/mine", "scenes.land.hold_out = 3, now it is 2", "give another --out")
     edit(tmp_path / "mine.toml", "hold_out = 2", "hold_out = 3")
     edit(tmp_path / "mine.toml", "max_iter=4", "max_iter=6")
     refused(study(), "runs/mine", "arms.dfcnet.solver.max_iter = 4, now it is 6")
@@ -100,7 +102,7 @@ def test_a_study_tells_all_and_does_nothing_twice(study, tmp_path):
         (tmp_path / f"scenes/land/0_{end}").write_bytes(
             next((tmp_path / "scenes/land").glob(f"*{end}")).read_bytes()
         )
-    refused(study(), "runs/mine", "scenes.land_train.0 = None")
+    refused(study(), "runs/mine", "files.land.0 = None")
 
 
 @pytest.mark.caffe
@@ -127,13 +129,13 @@ def test_a_stopped_study_goes_on(study, tmp_path):
 
 @pytest.mark.caffe
 def test_missing_scenes_and_gpus_are_refused_before_anything_is_written(study, tmp_path, run_tool):
-    edit(tmp_path / "mine.toml", 'road = ["road"]', 'road = ["roads"]')
-    refused(study(), "scenes/roads", "is no folder", "--data")
-    edit(tmp_path / "mine.toml", 'road = ["roads"]', 'road = ["road"]')
+    edit(tmp_path / "mine.toml", 'images = ["road"]', 'images = ["roads"]')
+    refused(study(), "scenes/roads", "is not a folder", "--data")
+    edit(tmp_path / "mine.toml", 'images = ["roads"]', 'images = ["road"]')
     edit(tmp_path / "mine.toml", "seeds = [1, 2]", "seeds = [1, 1]")
     refused(study(), "mine.toml", "seeds [1, 1] names one twice")
     refused(run_tool("study.py", "other.toml", "--cpu", "--data", "scenes"), "other.toml", "cannot be read")
-    refused(run_tool("study.py", "small", "--cpu", "--data", "scenes"), "land_256/train", "is no folder")
+    refused(run_tool("study.py", "small", "--cpu", "--data", "scenes"), "land_256/train", "is not a folder")
     refused(
         run_tool("study.py", "smal", "--cpu", "--data", "scenes"), "studies/smal.toml", "gpu, paper, small"
     )

@@ -21,9 +21,9 @@ def images(tmp_path):
 
 
 def test_a_sound_set_ends_with_0_and_a_table(run_tool, images, tmp_path):
-    done = run_tool("verify_data.py", "land", images, "--json", tmp_path / "report.json")
+    done = run_tool("verify_data.py", "deepglobe_land", images, "--json", tmp_path / "report.json")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "5 sound land scenes; usable" in done.stdout
+    assert "5 sound scenes of DeepGlobe land cover; usable" in done.stdout
     [line] = [line for line in done.stdout.splitlines() if line.startswith("agriculture")]
     assert line.split() == ["agriculture", "8,000", "100.000%"]
     report = json.loads((tmp_path / "report.json").read_text())
@@ -37,12 +37,12 @@ def test_the_fix_list_makes_a_broken_set_usable_and_buildable(run_tool, images, 
     broken = images / "3_sat.jpg"
     broken.write_bytes(broken.read_bytes()[:300])
     fix = tmp_path / "fix.txt"
-    done = run_tool("verify_data.py", "land", images, "--fix-list", fix, "--workers", 2)
+    done = run_tool("verify_data.py", "deepglobe_land", images, "--fix-list", fix, "--workers", 2)
     assert (done.returncode, done.stderr) == (1, "")
     assert f"{broken}: is cut off after 300 bytes" in done.stdout
     assert "not usable as it is: 1 problem\n" in done.stdout
-    assert run_tool("verify_data.py", "land", images, "--leave-out", fix).returncode == 0
-    build = ["build_lmdb.py", "land", "--images", images, "--crop", 33, "--out", tmp_path / "db"]
+    assert run_tool("verify_data.py", "deepglobe_land", images, "--leave-out", fix).returncode == 0
+    build = ["build_lmdb.py", "dfcnet_demo", "land", "--images", images, "--out", tmp_path / "db"]
     assert run_tool(*build).returncode == 2
     done = run_tool(*build, "--leave-out", fix)
     assert done.returncode == 0, done.stderr
@@ -60,5 +60,5 @@ def test_the_fix_list_makes_a_broken_set_usable_and_buildable(run_tool, images, 
 )
 def test_mistakes_end_in_one_line(run_tool, images, tmp_path, options, words):
     (tmp_path / "old.json").write_text("{}")
-    refused(run_tool("verify_data.py", "land", images, *options, cwd=tmp_path), *words)
+    refused(run_tool("verify_data.py", "deepglobe_land", images, *options, cwd=tmp_path), *words)
     assert (tmp_path / "old.json").read_text() == "{}"

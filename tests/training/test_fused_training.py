@@ -21,10 +21,9 @@ def one_thread(monkeypatch):
 
 
 def probabilities(deploy: Path, weights: Path, image: np.ndarray) -> np.ndarray:
-    from data_prep.classes import TASKS
     from inference.loading import load_predictor
 
-    predictor = load_predictor(deploy, weights, TASKS["land"], warn=pytest.fail)
+    predictor, _ = load_predictor(deploy, weights, warn=pytest.fail)
     return whole_maps.probabilities(predictor, image)
 
 

@@ -11,6 +11,7 @@ from common.errors import DataError, ExperimentError, OutputError, RunError, Wei
 from prototxt_gen.caffemodel import write_caffemodel
 from prototxt_gen.experiment import read_experiment
 from tests.conftest import write_lmdb
+from tests.datasets import DATASETS, LAND, ROAD, changed
 from training.provenance import weights_begun_with
 from training.run import check_data, gpu_numbers, open_run, scenes_in_both
 
@@ -25,9 +26,26 @@ def edit_manifest(folder, database="land_lmdb", **changes):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"task": "road"}, "land_lmdb: holds road records; give a land database"),
-        ({"side": 30}, "land_lmdb: holds records of 30 pixels, the crop is 33; build it with --crop 33"),
-        ({"classes": ["a", "b"]}, "land_lmdb: has 2 classes, the experiment 6"),
+        (
+            {"dataset": ROAD.model_dump(mode="json")},
+            r"land_lmdb: has 2 classes \(background, road\), not 6 .*; give a database of deepglobe_land",
+        ),
+        (
+            {"side": 30},
+            "land_lmdb: holds records of 30 pixels, the crop is 33; build it with tools/build_lmdb",
+        ),
+        (
+            {"bands": ["nir", "red", "green"]},
+            "land_lmdb: holds the bands nir, red, green, the experiment has blue",
+        ),
+        (
+            {"dataset": changed(LAND, resize=[0.5, 2]).model_dump(mode="json")},
+            r"land_lmdb: was built when deepglobe_land had resize = \(0\.5, 2\.0\), now it is \(0\.8",
+        ),
+        (
+            {"dataset": changed(LAND, tolerance=5).model_dump(mode="json")},
+            "land_lmdb: was built when deepglobe_land had tolerance = 5, now it is 64; build it",
+        ),
     ],
 )
 def test_a_database_that_does_not_fit_is_refused(tiny, tmp_path, changes, words):
@@ -38,7 +56,9 @@ def test_a_database_that_does_not_fit_is_refused(tiny, tmp_path, changes, words)
 
 def test_a_missing_database_is_refused_with_the_command_that_makes_it(tiny, tmp_path):
     (tmp_path / "road_lmdb" / "data.mdb").unlink()
-    with pytest.raises(DataError, match=r"road_lmdb: is no LMDB; build it with tools/build_lmdb.py road"):
+    with pytest.raises(
+        DataError, match=r"road_lmdb: is not an LMDB; build it with tools/build_lmdb.py EXPERIMENT road"
+    ):
         check_data(read_experiment(tiny))
 
 
@@ -124,17 +144,21 @@ def test_other_gpu_lists_are_refused(text):
         gpu_numbers(text)
 
 
-def test_an_ignored_label_that_records_do_not_hold_is_refused(tiny):
-    exp = read_experiment(tiny, ["tasks.land.ignore_label=254"])
-    with pytest.raises(
-        DataError, match=r"ignore_label is 254, records hold 255; set tasks.land.ignore_label to 255"
-    ):
-        check_data(exp)
+def test_a_database_of_version_1_still_trains(tiny, tmp_path):
+    for task, dataset in DATASETS.items():
+        old = {"format": 1, "task": task, "side": 37, "classes": dataset.class_names}
+        (tmp_path / f"{task}_lmdb" / "manifest.json").write_text(json.dumps(old))
+    check_data(read_experiment(tiny))
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("{", "cannot be read"), ('{"task": "land"}', "lacks classes, side"), (None, "cannot be read")],
+    [
+        ("{", "cannot be read"),
+        ('{"task": "land"}', "lacks classes, side"),
+        ('{"format": 2, "side": 9}', "lacks dataset"),
+        (None, "cannot be read"),
+    ],
 )
 def test_a_broken_manifest_is_refused(tiny, tmp_path, text, words):
     manifest = tmp_path / "land_lmdb" / "manifest.json"

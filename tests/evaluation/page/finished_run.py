@@ -7,15 +7,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data_prep.classes import TASKS
 from evaluation.evaluation import evaluate
 from evaluation.score_files import as_numbers
 from inference.folders import pair_masks
 from inference.masks import write_map
 from prototxt_gen.experiment import read_experiment
 from tests.conftest import TINY
+from tests.datasets import LAND
 
-LAND = TASKS["land"]
 SIZE = (60, 90)  # height, width
 
 
@@ -57,6 +56,6 @@ def make_finished_run(folder: Path) -> FinishedRun:
         cv2.imwrite(str(run.scenes / f"{number}_sat.jpg"), image)
         write_map(run.scenes / f"{number}_mask.png", truth, LAND)
         write_map(run.maps / f"{number}_mask.png", np.where(mapped == 255, 0, mapped), LAND)
-    numbers = as_numbers(evaluate(pair_masks(run.scenes, run.maps), LAND))
+    numbers = as_numbers(evaluate(pair_masks(run.scenes, run.maps, LAND), LAND))
     run.scores.write_text(json.dumps(numbers))
     return run

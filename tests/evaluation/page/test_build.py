@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from common.errors import DataError
-from data_prep.classes import TASKS
 from evaluation.evaluation import evaluate
 from evaluation.page.build import Folders, page
 from evaluation.page.scenes import pictures
@@ -17,8 +16,9 @@ from evaluation.page.scores import WHITE_FROM
 from evaluation.page.trained import facts, read_run
 from evaluation.score_files import as_numbers
 from inference.folders import pair_masks
-from inference.masks import read_labels, write_map
-from tests.evaluation.page.finished_run import LAND, make_finished_run
+from inference.masks import write_map
+from tests.datasets import LAND, ROAD, read_map
+from tests.evaluation.page.finished_run import make_finished_run
 
 
 @pytest.fixture
@@ -56,7 +56,15 @@ def test_records_are_counted_where_the_database_stands(run, tmp_path, monkeypatc
     (tmp_path / "land_lmdb").mkdir()
     (tmp_path / "land_lmdb" / "data.mdb").touch()
     (tmp_path / "land_lmdb" / "manifest.json").write_text(
-        '{"task": "land", "side": 37, "classes": [], "records": 1200, "inputs": [1, 2, 3]}'
+        json.dumps(
+            {
+                "format": 2,
+                "dataset": LAND.model_dump(mode="json"),
+                "side": 37,
+                "records": 1200,
+                "inputs": [1, 2, 3],
+            }
+        )
     )
     assert dict(facts(read_run(run.folder)))["Records of land"] == "1,200 from 3 scenes (land_lmdb)"
 
@@ -143,12 +151,12 @@ def test_scores_of_other_maps_are_refused(run, tmp_path):
     known = scores["by_scene"].pop("1")
     run.scores.write_text(json.dumps(scores))
     assert "mIoU" in page(run.folder, run.scores, folders, 3)  # of a part: the others are not shown
-    assert [p.id for p in pictures(run.scenes, run.scenes, run.maps, LAND, 3, None, ["2", "0"])] == ["0", "2"]
+    assert [p.id for p in pictures(run.scenes, run.scenes, run.maps, LAND, 3, ["2", "0"])] == ["0", "2"]
     run.scores.write_text(json.dumps(scores | {"by_scene": {"9": known}}))
     with pytest.raises(DataError, match="holds no map of a scored scene; give the folder that was scored"):
         page(run.folder, run.scores, folders, 3)
     run.scores.write_text(json.dumps(scores | {"by_scene": {**scores["by_scene"], "1": known}}))
-    labels = read_labels(run.maps / "1_mask.png", LAND)
+    labels = read_map(run.maps / "1_mask.png", LAND)
     labels[30, 40] = (labels[30, 40] + 1) % 5
     write_map(run.maps / "1_mask.png", labels, LAND, overwrite=True)
     with pytest.raises(DataError, match=r"holds other scores than those of .*maps/1_mask\.png"):
@@ -158,10 +166,10 @@ def test_scores_of_other_maps_are_refused(run, tmp_path):
 
 def test_roads_are_reported_too(run, tmp_path):
     for folder, labels in (("truth", [[0, 1, 1, 0]]), ("maps", [[0, 0, 1, 0]])):
-        write_map(tmp_path / "road" / folder / "1_mask.png", np.array(labels, np.uint8), TASKS["road"])
-    pairs = pair_masks(tmp_path / "road" / "truth", tmp_path / "road" / "maps")
-    run.scores.write_text(json.dumps(as_numbers(evaluate(pairs, TASKS["road"]))))
+        write_map(tmp_path / "road" / folder / "1_mask.png", np.array(labels, np.uint8), ROAD)
+    pairs = pair_masks(tmp_path / "road" / "truth", tmp_path / "road" / "maps", ROAD)
+    run.scores.write_text(json.dumps(as_numbers(evaluate(pairs, ROAD))))
     text = page(run.folder, run.scores, None, 1)
-    assert "road, 1 scene, 4 scored pixels" in text
+    assert "DeepGlobe roads, 1 scene, 4 scored pixels" in text
     assert "No intervals" in text
     assert re.search(r'<th scope="row"><i class="swatch" style="background: #ffffff"></i>road</th>', text)

@@ -1,15 +1,14 @@
-"""Road masks are refused as land cover, and nothing is that could be land cover."""
+"""Masks of one class at most, mostly of none, are refused: those of roads as land cover, for instance."""
 
 import cv2
 import numpy as np
 import pytest
 
 from common.errors import DataError
-from data_prep.classes import TASKS
-from data_prep.road_masks import refuse_road_masks
+from data_prep.scene_pixels import refuse_one_class
 from data_prep.scenes import find_scenes
+from tests.datasets import LAND, ROAD
 
-LAND, ROAD = TASKS["land"], TASKS["road"]
 BLACK, WHITE, BLUE = (0, 0, 0), (255, 255, 255), (255, 0, 0)  # BGR
 ROADS = [(BLACK, 90), (WHITE, 10)]
 
@@ -24,15 +23,18 @@ def scenes(tmp_path):
             mask = np.repeat(rows[:, None], 50, axis=1)
             cv2.imwrite(str(tmp_path / f"{number}_sat.png"), mask)
             cv2.imwrite(str(tmp_path / f"{number}_mask.png"), mask)
-        return find_scenes([tmp_path])
+        return find_scenes([tmp_path], LAND)
 
     return make
 
 
 @pytest.mark.parametrize("more", [[], [ROADS], [[(BLACK, 100)]], [[(WHITE, 60), (BLACK, 40)]]])
 def test_black_and_white_masks_mostly_black_are_refused(scenes, more):
-    with pytest.raises(DataError, match=r"0_mask\.png: is black and white.*% unknown.*road database"):
-        refuse_road_masks(scenes(ROADS, *more), LAND)
+    with pytest.raises(
+        DataError,
+        match=r"0_mask\.png: shows one class at most.*% unknown.*are masks of DeepGlobe land cover",
+    ):
+        refuse_one_class(scenes(ROADS, *more), LAND)
 
 
 @pytest.mark.parametrize(
@@ -45,14 +47,14 @@ def test_black_and_white_masks_mostly_black_are_refused(scenes, more):
     ],
 )
 def test_what_may_be_land_cover_is_not(scenes, masks):
-    refuse_road_masks(scenes(*masks), LAND)
+    refuse_one_class(scenes(*masks), LAND)
 
 
 def test_for_roads_they_are_right(scenes):
-    refuse_road_masks(scenes(ROADS), ROAD)
+    refuse_one_class(scenes(ROADS), ROAD)
 
 
-def test_reading_ends_with_the_first_mask_that_has_another_colour(scenes, tmp_path):
-    found = scenes([(BLUE, 100)], ROADS)
+def test_reading_ends_with_the_first_mask_that_has_two_classes(scenes, tmp_path):
+    found = scenes([(BLUE, 60), (WHITE, 40)], ROADS)
     (tmp_path / "1_mask.png").write_bytes(b"not read")
-    refuse_road_masks(found, LAND)
+    refuse_one_class(found, LAND)

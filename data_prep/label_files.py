@@ -1,0 +1,167 @@
+"""Files of labels, whatever they hold: colours (PNG, JPEG), numbers (PNG), or label rasters (GeoTIFF).
+
+A label raster has one band of integers: numbers of the data set's classes; or the labels themselves, where
+it says so by its tag. It is read window by window, so that its size does not matter; a picture whole.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import rasterio
+
+from common.datasets import IGNORE, Dataset
+from common.errors import DataError
+from data_prep.decoding import JPEG_START, decode, decode_numbers, is_one_channel_png, read_bytes
+from data_prep.geotiff import SETTINGS, open_geotiff, read_window, valid_window
+from data_prep.masks import class_list, labels_from_colours, labels_from_numbers
+
+RASTER_SUFFIXES = (".tif", ".tiff")
+CLASSES_TAG = "classes"  # of rasters whose numbers are the labels themselves
+
+
+@dataclass(frozen=True)
+class PictureLabels:
+    """The labels of a picture, (H, W) uint8, in memory."""
+
+    path: Path
+    labels: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.labels.shape
+
+    def read(self, rows: slice, columns: slice, image_valid: np.ndarray | None = None) -> np.ndarray:
+        """Return a window of the labels, (h, w) uint8: IGNORE without a class or data in the image."""
+        labels = self.labels[rows, columns]
+        return labels if image_valid is None else np.where(image_valid, labels, np.uint8(IGNORE))
+
+    def shrunk(self, longest: int) -> np.ndarray:
+        """Return the labels with sides of at most `longest`, by nearest neighbour."""
+        return shrink(self.labels, longest, cv2.INTER_NEAREST)
+
+
+@dataclass(frozen=True)
+class RasterLabels:
+    """The labels of an open label raster; same methods as PictureLabels. `labels_of` is by number."""
+
+    path: Path
+    raster: rasterio.DatasetReader
+    labels_of: Mapping[int, int]
+    remedy: str
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.raster.shape
+
+    def read(self, rows: slice, columns: slice, image_valid: np.ndarray | None = None) -> np.ndarray:
+        """Return a window of the labels; DataError for a number that has no class."""
+        return self._read(rows, columns, None, image_valid)
+
+    def shrunk(self, longest: int) -> np.ndarray:
+        """Return the labels with sides of at most `longest`, by nearest neighbour."""
+        rows, columns = (slice(0, length) for length in self.shape)
+        return self._read(rows, columns, shrunk_shape(self.shape, longest))
+
+    def _read(
+        self, rows: slice, columns: slice, shape: tuple[int, int] | None, image_valid=None
+    ) -> np.ndarray:
+        values = read_window(self.raster, 1, rows, columns, shape)
+        valid = valid_window(self.raster, rows, columns, shape)
+        if image_valid is not None:
+            valid &= image_valid
+        return labels_from_numbers(values, self.labels_of, self.raster.name, self.remedy, ~valid)
+
+
+Labels = PictureLabels | RasterLabels
+
+
+@contextmanager
+def open_truth(path: Path, dataset: Dataset) -> Iterator[Labels]:
+    """Open a true mask of a data set; DataError, naming the file, for what is none.
+
+    Nothing is guessed: a raster's numbers must be the data set's, or be called labels by its tag.
+    """
+    with _open(Path(path), dataset, guess=False) as labels:
+        yield labels
+
+
+@contextmanager
+def open_map(path: Path, dataset: Dataset) -> Iterator[Labels]:
+    """Open a predicted map as `open_truth` does; numbers of no data set's values are the labels."""
+    with _open(Path(path), dataset, guess=True) as labels:
+        yield labels
+
+
+@contextmanager
+def _open(path: Path, dataset: Dataset, guess: bool) -> Iterator[Labels]:
+    if path.suffix.lower() not in RASTER_SUFFIXES:
+        yield PictureLabels(path, _picture_labels(path, dataset, guess))
+        return
+    with rasterio.Env(**SETTINGS), open_geotiff(path) as raster:
+        yield _raster_labels(path, raster, dataset, guess)
+
+
+def _picture_labels(path: Path, dataset: Dataset, guess: bool) -> np.ndarray:
+    """Decode a picture: numbers where it has one channel and the data set has values, else colours."""
+    data = read_bytes(path)
+    if dataset.labels_of_values:
+        if is_one_channel_png(data):
+            remedy = _value_remedy(dataset)
+            return labels_from_numbers(decode_numbers(data, path), dataset.labels_of_values, path, remedy)
+        if data.startswith(JPEG_START) and not any(entry.colour for entry in dataset.classes):
+            remedy = "save it as PNG: compression changes numbers"
+            raise DataError(path, f"is a JPEG, and the classes of {dataset.name} have values alone", remedy)
+    blank = (dataset.ignored_colour,) if guess else ()  # where a map has no data
+    return labels_from_colours(decode(data, path, rgb=True), dataset, path, blank)
+
+
+def _raster_labels(path: Path, raster: rasterio.DatasetReader, dataset: Dataset, guess: bool) -> RasterLabels:
+    kind = np.dtype(raster.dtypes[0])
+    if raster.count != 1 or kind.kind not in "iu" or not np.can_cast(kind, np.int64):
+        fact = f"has {raster.count} bands of {kind}"
+        raise DataError(path, fact, "give one band of integers, not of uint64")
+    own = {label: label for label in (*range(len(dataset.classes)), IGNORE)}
+    own_remedy = f"give class numbers ({', '.join(map(str, own))})"
+    tag = raster.tags().get(CLASSES_TAG)
+    if tag == class_list(dataset.class_names):
+        return RasterLabels(path, raster, own, own_remedy)
+    if tag:
+        raise DataError(path, f"holds numbers of {tag!r}", f"give a raster of the classes of {dataset.name}")
+    if dataset.labels_of_values:
+        _refuse_nodata(path, raster, dataset)
+        return RasterLabels(path, raster, dataset.labels_of_values, _value_remedy(dataset))
+    if guess:
+        return RasterLabels(path, raster, own, own_remedy)
+    remedy = f"give the classes of {dataset.name} their values in its file"
+    raise DataError(path, "holds numbers, and nothing says which class each of them is", remedy)
+
+
+def _refuse_nodata(path: Path, raster: rasterio.DatasetReader, dataset: Dataset) -> None:
+    label = dataset.labels_of_values.get(raster.nodata, IGNORE)
+    if label != IGNORE:
+        fact = f"has the nodata value {raster.nodata:g}, which is class {dataset.class_names[label]} too"
+        raise DataError(path, fact, f"unset it in the file, or take the value out of {dataset.name}")
+
+
+def _value_remedy(dataset: Dataset) -> str:
+    return f"add {{value}} to the values of a class of {dataset.name}, or of its [ignore]"
+
+
+def shrunk_shape(shape: tuple[int, ...], longest: int) -> tuple[int, int]:
+    """Return (height, width) of a picture whose sides are made at most `longest`."""
+    factor = min(longest / max(shape[:2]), 1)
+    return max(round(shape[0] * factor), 1), max(round(shape[1] * factor), 1)
+
+
+def shrink(pixels: np.ndarray, longest: int, method: int) -> np.ndarray:
+    """Return `pixels` (H, W, ...) with sides of at most `longest`; `method` is OpenCV's interpolation."""
+    height, width = shrunk_shape(pixels.shape, longest)
+    if (height, width) == pixels.shape[:2]:
+        return pixels
+    return cv2.resize(pixels, (width, height), interpolation=method)

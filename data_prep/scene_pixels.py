@@ -1,0 +1,130 @@
+"""A scene opened: windows of its image and of its labels, whatever files they stand in."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from common.datasets import IGNORE, Dataset
+from common.errors import DataError
+from data_prep.decoding import file_checksum
+from data_prep.geotiff import Place, place_of
+from data_prep.label_files import Labels, RasterLabels, open_truth
+from data_prep.reading import Reading
+from data_prep.scene_image import SceneImage, open_image
+from data_prep.scenes import Scene
+
+SAME_PLACE = 0.5  # pixels by which two rasters of one place may differ
+
+
+@dataclass(frozen=True)
+class ScenePixels:
+    """An open scene."""
+
+    scene: Scene
+    image: SceneImage
+    labels: Labels
+    reading: Reading
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.image.shape
+
+    @cached_property
+    def image_sha256(self) -> str:
+        """The image file's SHA-256."""
+        return file_checksum(self.scene.image)
+
+    @cached_property
+    def mask_sha256(self) -> str:
+        """The mask file's SHA-256."""
+        return file_checksum(self.scene.mask)
+
+    @property
+    def read_as(self) -> dict:
+        """Of a raster, the number of each band and the values that became its 0 and 255 (None: 0 and 255)."""
+        if self.image.place is None:
+            return {}
+        stretch = self.image.stretch
+        bands = self.reading.bands
+        spans = stretch and {b: list(span) for b, *span in zip(bands, stretch.low, stretch.high, strict=True)}
+        return {"bands": dict(zip(bands, self.image.source.bands, strict=True)), "stretch": spans}
+
+    def read_image(self, rows: slice, columns: slice) -> np.ndarray:
+        """Return a window of the image as prediction reads it, in whole numbers: uint8 (h, w, C).
+
+        Without data it is the reading's fill.
+        """
+        pixels = self.image.read(rows, columns)
+        return np.ascontiguousarray(pixels if pixels.dtype == np.uint8 else np.rint(pixels).astype(np.uint8))
+
+    def read_labels(self, rows: slice, columns: slice) -> np.ndarray:
+        """Return a window of the labels, uint8 (h, w): IGNORE where image or mask has no data."""
+        return self.labels.read(rows, columns, self.image.valid(rows, columns))
+
+
+@contextmanager
+def open_scene(scene: Scene, dataset: Dataset, reading: Reading) -> Iterator[ScenePixels]:
+    """Yield a scene's pixels: pictures are decoded whole, GeoTIFFs read window by window.
+
+    Raises DataError, naming the file, for anything wrong with the scene: image and mask must have one size
+    and, where both say where they lie, one place.
+    """
+    with open_image(scene.image, reading, plain=True) as image, open_truth(scene.mask, dataset) as labels:
+        if labels.shape != image.shape:
+            sizes = "{1}x{0}, its image {3}x{2}".format(*labels.shape, *image.shape)
+            raise DataError(scene.mask, f"is {sizes}", "use the mask that belongs to the image")
+        if isinstance(labels, RasterLabels) and image.place is not None:
+            check_place(image.place, image.shape, labels)
+        yield ScenePixels(scene, image, labels, reading)
+
+
+def check_place(place: Place, shape: tuple[int, int], mask: RasterLabels, what: str = "its image") -> None:
+    """Raise DataError if a mask says that it lies elsewhere than `what`, of `shape`, which says `place`."""
+    its = place_of(mask.raster)
+    if place.crs is None or its.crs is None:
+        return
+    height, width = shape
+    corners = [(0, 0), (width, 0), (0, height)]
+    moved = [~place.transform @ (its.transform @ corner) for corner in corners]
+    away = max(
+        abs(a - b) for one, other in zip(moved, corners, strict=True) for a, b in zip(one, other, strict=True)
+    )
+    if place.crs != its.crs or away > SAME_PLACE:
+        fact = f"lies elsewhere than {what} ({its.crs}, {away:.1f} pixels away)"
+        raise DataError(mask.path, fact, f"warp it to the grid of {what}")
+
+
+def check_same_place(truth: Labels, predicted: Labels) -> None:
+    """Raise DataError where both are rasters that say where they lie, and it is not one place."""
+    if isinstance(truth, RasterLabels) and isinstance(predicted, RasterLabels):
+        check_place(place_of(truth.raster), truth.shape, predicted, "the truth")
+
+
+def refuse_one_class(scenes: Sequence[Scene], dataset: Dataset) -> None:
+    """Raise DataError where all masks show a single class at most, and mostly pixels without one.
+
+    So look the black and white masks of another data set whose black is without a class in this one.
+    Nothing is refused that a net could learn from. Reading ends with the first mask that has two classes,
+    so mostly the first. GeoTIFFs are left alone: the data set says what their numbers mean.
+    """
+    if any(scene.has_raster for scene in scenes):
+        return
+    found, ignored, pixels = set(), 0, 0
+    for scene in scenes:
+        with open_truth(scene.mask, dataset) as mask:
+            counts = np.bincount(mask.read(slice(None), slice(None)).ravel(), minlength=256)
+        found |= {label for label in np.flatnonzero(counts).tolist() if label != IGNORE}
+        if len(found) > 1:
+            return
+        ignored += counts[IGNORE]
+        pixels += counts.sum()
+    if 2 * ignored > pixels:
+        only = ", ".join(dataset.class_names[label] for label in found) or "nothing"
+        which = f" as all {len(scenes)} masks do" if len(scenes) > 1 else ""
+        fact = f"{100 * ignored / pixels:.0f} % {dataset.ignore.name}, else {only}"
+        remedy = f"check that these are masks of {dataset.title}"
+        raise DataError(scenes[0].mask, f"shows one class at most{which}: {fact}", remedy)

@@ -1,0 +1,143 @@
+"""Masks of both kinds give the same labels; what is neither is refused by name."""
+
+import cv2
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import from_origin
+
+from common.errors import DataError
+from data_prep.label_files import open_map, open_truth, shrunk_shape
+from data_prep.masks import colours_from_labels
+from data_prep.scene_pixels import check_same_place
+from inference.masks import write_map
+from tests.datasets import LAND, changed, with_values
+
+LABELS = np.random.default_rng(2).choice([0, 1, 2, 3, 4, 5, 255], (90, 130)).astype(np.uint8)
+PLACE = from_origin(500000, 200000, 0.5, 0.5)
+
+
+def write_raster(path, labels=LABELS, **options):
+    profile = {"driver": "GTiff", "count": 1, "height": labels.shape[0], "width": labels.shape[1]}
+    profile |= {"dtype": labels.dtype, "crs": "EPSG:32633", "transform": PLACE, "nodata": 255}
+    with rasterio.open(path, "w", **(profile | options)) as file:
+        for band in range(1, file.count + 1):
+            file.write(labels, band)
+        if file.count == 1 and labels.dtype == np.uint8:
+            file.write_colormap(1, {label: (*colour, 255) for label, colour in enumerate(LAND.palette)})
+    return path
+
+
+@pytest.mark.parametrize("kind", ["png", "tif"])
+def test_windows_and_the_shrunk_whole_of_both_kinds(tmp_path, kind):
+    path = tmp_path / f"1_mask.{kind}"
+    if kind == "png":
+        write_map(path, LABELS, LAND)
+    else:
+        write_raster(path)
+    with open_map(path, LAND) as labels:
+        assert labels.shape == (90, 130)
+        np.testing.assert_array_equal(labels.read(slice(3, 77), slice(60, 130)), LABELS[3:77, 60:130])
+        np.testing.assert_array_equal(labels.shrunk(500), LABELS)
+        small = labels.shrunk(65)
+    assert small.shape == (45, 65)
+    blocks = LABELS.reshape(45, 2, 65, 2).transpose(0, 2, 1, 3).reshape(45, 65, 4)
+    assert (blocks == small[..., None]).any(axis=2).all()  # one of the four pixels, never a mean
+
+
+def test_the_files_own_nodata_value_is_unknown(tmp_path):
+    with open_map(write_raster(tmp_path / "a.tif", nodata=3), LAND) as labels:
+        read = labels.read(slice(0, 90), slice(0, 130))
+    np.testing.assert_array_equal(read, np.where(LABELS == 3, 255, LABELS))
+
+
+def test_what_is_no_class_raster_is_named(tmp_path):
+    bad = np.where(LABELS == 5, 7, LABELS)
+    with (
+        open_map(write_raster(tmp_path / "a.tif", bad), LAND) as labels,
+        pytest.raises(DataError, match=r"a\.tif: holds 7 .*class numbers \(0, 1, .* 255\)"),
+    ):
+        labels.read(slice(0, 90), slice(0, 130))
+    write_raster(tmp_path / "b.tif", LABELS.astype(np.float32))
+    write_raster(tmp_path / "c.tif", count=3)
+    np.save(tmp_path / "d.tif", colours_from_labels(LABELS, LAND), allow_pickle=False)
+    (tmp_path / "d.tif.npy").rename(tmp_path / "d.tif")
+    for name, words in (("b", "1 bands of float32"), ("c", "3 bands of uint8"), ("d", "is not a GeoTIFF")):
+        with (
+            pytest.raises(DataError, match=rf"{name}\.tif: .*{words}"),
+            open_map(tmp_path / f"{name}.tif", LAND),
+        ):
+            pass
+
+
+def test_rasters_of_two_places_are_named(tmp_path):
+    other = write_raster(tmp_path / "b.tif", transform=from_origin(500010, 200000, 0.5, 0.5))
+    with open_map(write_raster(tmp_path / "a.tif"), LAND) as truth, open_map(other, LAND) as predicted:
+        check_same_place(truth, truth)
+        with pytest.raises(DataError, match=r"b\.tif: lies elsewhere than the truth .*20\.0 pixels"):
+            check_same_place(truth, predicted)
+
+
+def test_shrunk_sides_keep_their_ratio_and_one_pixel():
+    assert shrunk_shape((100, 50), 50) == (50, 25)
+    assert shrunk_shape((20, 30), 50) == (20, 30)
+    assert shrunk_shape((1, 4000), 50) == (1, 50)
+
+
+INDEXED = with_values(LAND, {name: [label + 1] for label, name in enumerate(LAND.class_names)}, ignored=(0,))
+INDICES = np.where(LABELS == 255, 0, LABELS + 1).astype(np.uint8)
+
+
+def write_palette_png(path) -> None:
+    with rasterio.open(path, "w", driver="PNG", count=1, height=90, width=130, dtype="uint8") as file:
+        file.write(INDICES, 1)
+        file.write_colormap(1, {value: (9 * value, 255 - value, 7, 255) for value in range(256)})
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("kind", ["grey", "palette", "16 bits"])
+def test_png_masks_of_numbers_are_read_by_value(tmp_path, kind):
+    path = tmp_path / "1_mask.png"
+    if kind == "palette":
+        write_palette_png(path)
+    else:
+        cv2.imwrite(str(path), INDICES.astype(np.uint16) if kind == "16 bits" else INDICES)
+    with open_truth(path, INDEXED) as labels:
+        np.testing.assert_array_equal(labels.read(slice(None), slice(None)), LABELS)
+    lacking = with_values(LAND, {"urban": [1]})
+    with pytest.raises(DataError, match=r"1_mask\.png: holds \d .*; add \d to the values of a class of"):
+        open_truth(path, lacking).__enter__()
+
+
+def test_colours_are_read_by_colour_where_there_are_values_too(tmp_path):
+    write_map(tmp_path / "1_mask.png", LABELS, INDEXED)
+    with open_truth(tmp_path / "1_mask.png", INDEXED) as labels:
+        np.testing.assert_array_equal(labels.read(slice(None), slice(None)), LABELS)
+
+
+def test_numbers_in_a_jpeg_are_refused(tmp_path):
+    only = changed(
+        INDEXED, classes=[{"name": e.name, "values": e.values} for e in INDEXED.classes], ignore={}
+    )
+    cv2.imwrite(str(tmp_path / "1_mask.jpg"), INDICES)
+    with pytest.raises(DataError, match=r"1_mask\.jpg: is a JPEG, and the classes .* have values alone"):
+        open_truth(tmp_path / "1_mask.jpg", only).__enter__()
+
+
+def test_a_map_of_index_classes_comes_back_from_its_own_colours(tmp_path):
+    only = changed(
+        INDEXED, classes=[{"name": e.name, "values": e.values} for e in INDEXED.classes], ignore={}
+    )
+    write_map(tmp_path / "1_mask.png", LABELS, only)
+    with open_map(tmp_path / "1_mask.png", only) as labels:
+        np.testing.assert_array_equal(labels.read(slice(None), slice(None)), LABELS)
+
+
+def test_black_is_no_class_of_truth_unless_the_data_set_says_so(tmp_path):
+    """A map is black where the image has no data; a true mask that is black there must say so."""
+    loud = changed(LAND, ignore={})
+    write_map(tmp_path / "1_mask.png", LABELS, loud)
+    with open_map(tmp_path / "1_mask.png", loud) as labels:
+        np.testing.assert_array_equal(labels.read(slice(None), slice(None)), LABELS)
+    with pytest.raises(DataError, match=r"RGB \(0, 0, 0\) is not a colour of deepglobe_land"):
+        open_truth(tmp_path / "1_mask.png", loud).__enter__()
