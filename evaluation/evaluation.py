@@ -13,7 +13,7 @@ from data_prep.choice import Part
 from data_prep.label_files import Labels, open_map, open_truth
 from data_prep.scene_pixels import check_same_place
 from evaluation.intervals import Resampling
-from evaluation.metrics import Scores, confusion, constant_scores, scores
+from evaluation.metrics import MAIN, Scores, confusion, constant_scores, scores
 from inference.finished import map_dataset
 from inference.folders import MaskPair, find_maps, pair_masks
 
@@ -37,8 +37,8 @@ class Evaluation:
 
     @property
     def ratio(self) -> float:
-        """MIoU divided by that of always predicting the commonest class."""
-        return self.measured.miou / self.constant.miou
+        """The main score divided by that of always predicting the commonest class."""
+        return self.measured[MAIN.key] / self.constant[MAIN.key]
 
     @cached_property
     def resampled(self) -> Scores | None:
@@ -46,24 +46,24 @@ class Evaluation:
         return self.resampling.scores(np.stack(list(self.matrices.values())))
 
     def interval(self, score: str, label: int | None = None) -> tuple[float, float] | None:
-        """Return the bounds of a score by its name in Scores, of class `label` if it has classes.
+        """Return the bounds of a score by its key, of class `label` if it has classes.
 
         None for a single scene.
         """
         if self.resampled is None:
             return None
-        values = getattr(self.resampled, score)
+        values = self.resampled[score]
         return self.resampling.interval(values if label is None else values[:, label])
 
     def lead(self, other: "Evaluation") -> tuple[float, tuple[float, float] | None]:
-        """Return by how much the mIoU exceeds that of `other` on the same scenes, and the bounds of that.
+        """Return by how much the main score exceeds that of `other` on the same scenes, and its bounds.
 
         Both are resampled alike: what makes a scene hard for both maps drops out.
         """
-        lead = self.measured.miou - other.measured.miou
+        lead = self.measured[MAIN.key] - other.measured[MAIN.key]
         if self.resampled is None or other.resampled is None:
             return lead, None
-        return lead, self.resampling.interval(self.resampled.miou - other.resampled.miou)
+        return lead, self.resampling.interval(self.resampled[MAIN.key] - other.resampled[MAIN.key])
 
 
 def evaluate(

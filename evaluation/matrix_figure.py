@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from common.files import staged_file
 from evaluation.evaluation import Evaluation
 from evaluation.figures import DOTS, STYLE, check_output
+from evaluation.metrics import MAIN
 from evaluation.score_text import percent
 
 CELL = 0.52  # inches
@@ -36,7 +37,7 @@ def draw_matrices(evaluations: Mapping[str, Evaluation], out: Path, overwrite: b
         for (name, shares), panel in zip(panels.items(), widths, strict=True):
             box = ((left + LEFT) / width, BELOW / height, CELL * shares.shape[1] / width, cells / height)
             _draw(figure.add_axes(box), shares, evaluations[name])
-            title = f"{name}, mIoU {percent(evaluations[name].measured.miou)} %"
+            title = f"{name}, {MAIN.title} {percent(evaluations[name].measured[MAIN.key])} %"
             figure.text((left + 0.06) / width, 1 - 0.06 / height, title, va="top", weight="bold")
             below = "share of each true class, %"
             figure.text((left + 0.06) / width, 1 - 0.22 / height, below, va="top", color="0.35")

@@ -1,5 +1,6 @@
 """Scores of maps against their truth, all from one confusion matrix over all pixels of all scenes."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,27 +35,77 @@ def constant_prediction(matrix: np.ndarray, label: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Scores of a confusion matrix; shares from 0 to 1, NaN where there is nothing to divide by.
+class Counts:
+    """Pixels of each class, (..., classes): found, in the truth, and claimed by the prediction."""
 
-    With TP, FP and FN the pixels of a class that are found, claimed wrongly and missed, (classes,):
-    `iou` is TP / (TP + FP + FN), NaN for a class that neither truth nor prediction has; `precision`
-    TP / (TP + FP), NaN for one never predicted; `recall` TP / (TP + FN), NaN for one without truth;
-    `f1` 2 TP / (2 TP + FP + FN). `miou` is the mean of the IoUs that are numbers (the paper's mIOU,
-    section 3.3), `accuracy` the share of scored pixels that are right, `frequency_weighted_iou` the
-    sum of the IoUs weighted by the classes' shares of the truth (Long et al., FCN, section 5).
+    hits: np.ndarray
+    truth: np.ndarray
+    claimed: np.ndarray
+
+    def share(self, part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+        """Return part / whole, NaN where there is nothing to divide by."""
+        return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0)[()]
+
+    @property
+    def iou(self) -> np.ndarray:
+        """TP / (TP + FP + FN), NaN for a class that neither truth nor prediction has."""
+        return self.share(self.hits, self.truth + self.claimed - self.hits)
+
+    def mean_iou(self) -> np.ndarray:
+        """Return the mean of the IoUs that are numbers (the paper's mIOU, section 3.3)."""
+        present = ~np.isnan(self.iou)
+        return self.share(np.where(present, self.iou, 0).sum(axis=-1), present.sum(axis=-1))
+
+    def weighted_iou(self) -> np.ndarray:
+        """Return the IoUs weighted by the classes' shares of the truth (Long et al., FCN, section 5)."""
+        known = np.where(np.isnan(self.iou), 0, self.iou)
+        return self.share((known * self.truth).sum(axis=-1), self.truth.sum(axis=-1))
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score: its key in files, its title, its title in a narrow column, and how it is counted.
+
+    It is a share from 0 to 1, of each class or of all together; NaN where there is nothing to divide by.
+    """
+
+    key: str
+    title: str
+    short: str
+    by_class: bool
+    count: Callable[[Counts], np.ndarray]
+
+
+# The first is the one that maps are compared by; text, files, pages and figures follow this table.
+METRICS = (
+    Metric("miou", "mIoU", "mIoU", False, Counts.mean_iou),
+    Metric(
+        "accuracy", "pixel accuracy", "accuracy", False, lambda c: c.share(c.hits.sum(-1), c.truth.sum(-1))
+    ),
+    Metric("frequency_weighted_iou", "frequency-weighted IoU", "fw IoU", False, Counts.weighted_iou),
+    Metric("iou", "IoU", "IoU", True, lambda c: c.iou),
+    Metric("precision", "precision", "prec.", True, lambda c: c.share(c.hits, c.claimed)),
+    Metric("recall", "recall", "rec.", True, lambda c: c.share(c.hits, c.truth)),
+    Metric("f1", "F1", "F1", True, lambda c: c.share(2 * c.hits, c.truth + c.claimed)),
+)
+MAIN = METRICS[0]
+OVERALL = tuple(metric for metric in METRICS if not metric.by_class)
+BY_CLASS = tuple(metric for metric in METRICS if metric.by_class)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of a confusion matrix: `scores["miou"]`, by the key of a metric.
 
     A stack of matrices (..., classes, classes + 1) gives each score its leading axes.
     """
 
     matrix: np.ndarray
-    iou: np.ndarray
-    precision: np.ndarray
-    recall: np.ndarray
-    f1: np.ndarray
-    miou: float
-    accuracy: float
-    frequency_weighted_iou: float
+    values: Mapping[str, np.ndarray]
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        """Return a score; of a metric by class, one for each, (classes,)."""
+        return self.values[key]
 
     @property
     def pixels(self) -> int:
@@ -69,7 +120,7 @@ class Scores:
     @property
     def absent(self) -> np.ndarray:
         """Classes left out of the mean, (classes,) bool."""
-        return np.isnan(self.iou)
+        return np.isnan(self["iou"])
 
     @property
     def commonest(self) -> int:
@@ -77,29 +128,12 @@ class Scores:
         return int(self.matrix.sum(axis=1).argmax())
 
 
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0)[()]
-
-
 def scores(matrix: np.ndarray) -> Scores:
     """Return the scores of a (..., classes, classes + 1) matrix from `confusion`, or of a sum of such."""
     square = matrix[..., :-1]
     hits = np.diagonal(square, axis1=-2, axis2=-1).astype(float)
-    truth, claimed = matrix.sum(axis=-1), square.sum(axis=-2)
-    iou = _ratio(hits, truth + claimed - hits)
-    present = ~np.isnan(iou)
-    known = np.where(present, iou, 0)
-    total = truth.sum(axis=-1)
-    return Scores(
-        matrix=matrix,
-        iou=iou,
-        precision=_ratio(hits, claimed),
-        recall=_ratio(hits, truth),
-        f1=_ratio(2 * hits, truth + claimed),
-        miou=_ratio(known.sum(axis=-1), present.sum(axis=-1)),
-        accuracy=_ratio(hits.sum(axis=-1), total),
-        frequency_weighted_iou=_ratio((known * truth).sum(axis=-1), total),
-    )
+    counts = Counts(hits, matrix.sum(axis=-1), square.sum(axis=-2))
+    return Scores(matrix, {metric.key: metric.count(counts) for metric in METRICS})
 
 
 def constant_scores(measured: Scores) -> Scores:

@@ -8,10 +8,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from evaluation.evaluation import Evaluation
-from evaluation.metrics import scores
+from evaluation.metrics import BY_CLASS, MAIN, OVERALL, scores
 
-OVERALL = ("miou", "accuracy", "frequency_weighted_iou")
-BY_CLASS = ("iou", "precision", "recall", "f1")
 CSV_COLUMNS = ("maps", "score", "class", "value", "low", "high")
 
 
@@ -22,15 +20,14 @@ def as_numbers(evaluation: Evaluation) -> dict:
         "dataset": evaluation.dataset.name,
         "scenes": list(evaluation.matrices),
         "scored_pixels": measured.pixels,
-        **{score: _number(getattr(measured, score)) for score in OVERALL},
-        **{score: _by_class(classes, getattr(measured, score)) for score in BY_CLASS},
+        **{metric.key: _number(measured[metric.key]) for metric in OVERALL},
+        **{metric.key: _by_class(classes, measured[metric.key]) for metric in BY_CLASS},
         "truth_share": _by_class(classes, measured.truth_share),
         "absent": [name for name, gone in zip(classes, measured.absent, strict=True) if gone],
         "intervals": _intervals(evaluation),
         "always_commonest": {
             "class": evaluation.commonest,
-            "miou": _number(evaluation.constant.miou),
-            "accuracy": _number(evaluation.constant.accuracy),
+            **{metric.key: _number(evaluation.constant[metric.key]) for metric in OVERALL},
             "ratio": _number(evaluation.ratio),
         },
         "confusion": {
@@ -47,11 +44,9 @@ def _intervals(evaluation: Evaluation) -> dict | None:
     if evaluation.resampled is None:
         return None
     resampling, classes = evaluation.resampling, evaluation.dataset.class_names
-    bounds = {score: _bounds(evaluation.interval(score)) for score in OVERALL}
-    for score in BY_CLASS:
-        bounds[score] = {
-            name: _bounds(evaluation.interval(score, label)) for label, name in enumerate(classes)
-        }
+    bounds = {metric.key: _bounds(evaluation.interval(metric.key)) for metric in OVERALL}
+    for key in (metric.key for metric in BY_CLASS):
+        bounds[key] = {name: _bounds(evaluation.interval(key, label)) for label, name in enumerate(classes)}
     drawn = {"level": resampling.level, "resamples": resampling.resamples, "seed": resampling.seed}
     return {"method": "percentile bootstrap over scenes", **drawn, **bounds}
 
@@ -59,7 +54,7 @@ def _intervals(evaluation: Evaluation) -> dict | None:
 def scene_numbers(matrix: np.ndarray) -> dict:
     """Return what a file of scores says of one scene, from its confusion matrix."""
     measured = scores(matrix)
-    numbers = {score: _number(getattr(measured, score)) for score in ("miou", "accuracy")}
+    numbers = {metric.key: _number(measured[metric.key]) for metric in OVERALL}
     return {"scored_pixels": measured.pixels, **numbers}
 
 
@@ -69,7 +64,7 @@ def as_comparison(evaluations: Mapping[str, Evaluation]) -> dict:
     maps = {}
     for name, evaluation in evaluations.items():
         lead, bounds = evaluation.lead(first)
-        maps[name] = as_numbers(evaluation) | {"lead": {"miou": lead, "interval": _bounds(bounds)}}
+        maps[name] = as_numbers(evaluation) | {"lead": {MAIN.key: lead, "interval": _bounds(bounds)}}
     return {"first": next(iter(evaluations)), "maps": maps}
 
 
@@ -85,13 +80,12 @@ def as_csv(evaluations: Mapping[str, Evaluation]) -> str:
 
 def _rows(evaluation: Evaluation) -> Iterator[tuple]:
     measured, classes = evaluation.measured, evaluation.dataset.class_names
-    for score in OVERALL:
-        value = _number(getattr(measured, score))
-        yield score, "", value, *(_bounds(evaluation.interval(score)) or (None, None))
-    for score in BY_CLASS:
+    for key in (metric.key for metric in OVERALL):
+        yield key, "", _number(measured[key]), *(_bounds(evaluation.interval(key)) or (None, None))
+    for key in (metric.key for metric in BY_CLASS):
         for label, name in enumerate(classes):
-            value = _number(getattr(measured, score)[label])
-            yield score, name, value, *(_bounds(evaluation.interval(score, label)) or (None, None))
+            bounds = _bounds(evaluation.interval(key, label)) or (None, None)
+            yield key, name, _number(measured[key][label]), *bounds
     for name, share in zip(classes, measured.truth_share, strict=True):
         yield "truth_share", name, _number(share), None, None
 

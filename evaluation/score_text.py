@@ -3,24 +3,22 @@
 from collections.abc import Mapping, Sequence
 
 from evaluation.evaluation import Evaluation
+from evaluation.metrics import BY_CLASS, MAIN, OVERALL
 
 
 def table(evaluation: Evaluation) -> str:
     """Return the scores as lines of text; an absent class has no IoU and says so."""
     measured, constant = evaluation.measured, evaluation.constant
     always = f"always {evaluation.commonest}"
-    width = max(len(always), len("frequency-weighted IoU"))
+    width = max(len(always), *(len(metric.title) for metric in OVERALL))
     summary = [
-        (name, f"{percent(getattr(measured, score)):>6} %{_in_brackets(evaluation.interval(score))}")
-        for name, score in (
-            ("mIoU", "miou"),
-            ("pixel accuracy", "accuracy"),
-            ("frequency-weighted IoU", "frequency_weighted_iou"),
-        )
+        (metric.title, f"{percent(measured[metric.key]):>6} %{_in_brackets(evaluation.interval(metric.key))}")
+        for metric in OVERALL
     ]
+    beside = ", ".join(f"{percent(constant[metric.key])} % {metric.short}" for metric in OVERALL[:2])
     summary += [
-        (always, f"{percent(constant.miou):>6} % mIoU, {percent(constant.accuracy)} % accuracy"),
-        ("ratio", f"{evaluation.ratio:>6.2f} times the mIoU of always {evaluation.commonest}"),
+        (always, f"{'':{6 - len(percent(constant[MAIN.key]))}}{beside}"),
+        ("ratio", f"{evaluation.ratio:>6.2f} times the {MAIN.title} of always {evaluation.commonest}"),
     ]
     return "\n".join(
         [
@@ -37,8 +35,9 @@ def table(evaluation: Evaluation) -> str:
 
 def _class_lines(evaluation: Evaluation) -> list[str]:
     measured = evaluation.measured
-    columns = (measured.iou, measured.precision, measured.recall, measured.f1, measured.truth_share)
-    lines = [f"{'class':<12}  {'IoU %':>7}  {'prec. %':>7}  {'rec. %':>7}  {'F1 %':>7}  {'truth %':>7}"]
+    heads = [f"{metric.short} %" for metric in BY_CLASS] + ["truth %"]
+    columns = [measured[metric.key] for metric in BY_CLASS] + [measured.truth_share]
+    lines = [f"{'class':<12}  " + "  ".join(f"{head:>7}" for head in heads)]
     for label, name in enumerate(evaluation.dataset.class_names):
         values = [percent(column[label]) for column in columns]
         if measured.absent[label]:
@@ -68,30 +67,31 @@ def notes(evaluation: Evaluation) -> list[str]:
 
 
 def comparison(evaluations: Mapping[str, Evaluation]) -> str:
-    """Return one row per set of maps: mIoU with its interval, other scores, IoU by class, all in percent."""
+    """Return one row per set of maps: main score with its interval, others, IoU by class, all in percent."""
     first = next(iter(evaluations.values()))
-    header = ["maps", "mIoU", "interval", "lead", "accuracy", "fw IoU", *first.dataset.class_names]
+    others = OVERALL[1:]
+    shorts = [metric.short for metric in others]
+    header = ["maps", MAIN.short, "interval", "lead", *shorts, *first.dataset.class_names]
     rows = [header]
     for name, evaluation in evaluations.items():
         measured = evaluation.measured
         iou = [
-            "absent" if gone else percent(v) for v, gone in zip(measured.iou, measured.absent, strict=True)
+            "absent" if gone else percent(v) for v, gone in zip(measured["iou"], measured.absent, strict=True)
         ]
         rows.append(
             [
                 name,
-                percent(measured.miou),
-                _in_brackets(evaluation.interval("miou")).strip() or "-",
+                percent(measured[MAIN.key]),
+                _in_brackets(evaluation.interval(MAIN.key)).strip() or "-",
                 "-" if evaluation is first else _lead(evaluation, first),
-                percent(measured.accuracy),
-                percent(measured.frequency_weighted_iou),
+                *(percent(measured[metric.key]) for metric in others),
                 *iou,
             ]
         )
     scenes = _scenes(len(first.matrices))
     title = f"{scenes}, {first.measured.pixels:,} scored pixels, {first.dataset.title}; all in percent"
     lines = [title, "", *_aligned(rows), *notes(first)]
-    return "\n".join([*lines, f"lead: mIoU above {next(iter(evaluations))}, on the same resamples"])
+    return "\n".join([*lines, f"lead: {MAIN.title} above {next(iter(evaluations))}, on the same resamples"])
 
 
 def _lead(evaluation: Evaluation, first: Evaluation) -> str:

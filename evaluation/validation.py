@@ -61,8 +61,8 @@ class Validation:
             answer = self._net.forward()[f"{task}_prob"][0].argmax(axis=0)
             matrix = matrix + confusion(label, answer, len(classes))
         result = scores(matrix)
-        iou = map(_number, result.iou)
-        return {"miou": _number(result.miou), "iou": dict(zip(classes, iou, strict=True))}
+        iou = map(_number, result["iou"])
+        return {"miou": _number(result["miou"]), "iou": dict(zip(classes, iou, strict=True))}
 
 
 def _number(value: float) -> float | None:

@@ -98,7 +98,7 @@ def measure(conduct: Conduct, progress: Callable[[Iterable], Iterable] = iter) -
         crops_seen(study, conduct.base),
         len(first.matrices),
         first.commonest,
-        float(first.constant.miou),
+        float(first.constant["miou"]),
     )
 
 
@@ -120,7 +120,7 @@ def _evaluations(conduct: Conduct, arm: str, how: str) -> list[Evaluation]:
 def row_of(arm: str, how: str, scored: Sequence[Evaluation]) -> Row:
     """Return the row of one evaluation per seed."""
     draws = _draws(scored)
-    ious = np.array([each.measured.iou for each in scored])
+    ious = np.array([each.measured["iou"] for each in scored])
     iou = np.ma.masked_invalid(ious).mean(axis=0).filled(np.nan).tolist()
     return Row(
         arm,
@@ -146,14 +146,14 @@ def difference(
 
 
 def _mious(scored: Sequence[Evaluation]) -> tuple[float, ...]:
-    return tuple(float(each.measured.miou) for each in scored)
+    return tuple(float(each.measured["miou"]) for each in scored)
 
 
 def _draws(scored: Sequence[Evaluation]) -> np.ndarray | None:
     """Return the mIoU of each seed and draw of scenes, (seeds, resamples): the same draws for all seeds."""
     if any(each.resampled is None for each in scored):
         return None
-    return np.stack([each.resampled.miou for each in scored])
+    return np.stack([each.resampled["miou"] for each in scored])
 
 
 def _mean_of_drawn_seeds(rng: np.random.Generator, draws: np.ndarray) -> np.ndarray:

@@ -10,10 +10,19 @@ from common.datasets import Dataset
 from common.errors import DataError
 from common.files import write_text
 from evaluation.figures import legend
+from evaluation.metrics import OVERALL
 from evaluation.page.curves import charts
 from evaluation.page.deviations import read_deviations
 from evaluation.page.scenes import Picture, pictures
-from evaluation.page.scores import ScoreFile, check_maps, class_rows, headlines, matrix_rows, read_scores
+from evaluation.page.scores import (
+    ScoreFile,
+    check_maps,
+    class_heads,
+    class_rows,
+    headlines,
+    matrix_rows,
+    read_scores,
+)
 from evaluation.page.trained import facts, read_run
 from evaluation.score_text import percent
 from inference.folders import MaskPair, find_maps, find_truth
@@ -123,6 +132,7 @@ def _score_parts(scores: ScoreFile, dataset: Dataset) -> dict:
         f"seed {bounds.seed}.",
         "absent": ", ".join(scores.absent),
         "classes": class_rows(scores, dict(_legend(dataset))),
+        "class_heads": class_heads(),
         "columns": columns,
         "rows": rows,
     }
@@ -130,7 +140,7 @@ def _score_parts(scores: ScoreFile, dataset: Dataset) -> dict:
 
 def _caption(scores: ScoreFile | None, id: str) -> str:
     scene = scores.by_scene.get(id) if scores else None
-    return f"mIoU {percent(scene.miou)} %, accuracy {percent(scene.accuracy)} %" if scene else ""
+    return ", ".join(f"{m.short} {percent(getattr(scene, m.key))} %" for m in OVERALL[:2]) if scene else ""
 
 
 def _legend(dataset: Dataset) -> list[tuple[str, str]]:

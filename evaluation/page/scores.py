@@ -1,33 +1,40 @@
 """The numbers that evaluate.py wrote, checked and made ready for tables."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, create_model
 
 from common.datasets import Dataset
 from common.errors import DataError
 from evaluation.evaluation import confusion_of
+from evaluation.metrics import BY_CLASS, MAIN, METRICS, OVERALL, Metric
 from evaluation.score_files import scene_numbers
 from evaluation.score_text import between, percent
 from inference.folders import MaskPair
 
 WHITE_FROM = 0.745  # the cell's colour (--cell in report.css) is so dark there that white reads better
 Bounds = tuple[float, float] | None
-ByClass = dict[str, float | None]
+Share = float | None
 
 
-class Intervals(BaseModel):
-    """Bounds of the scores, and how they were drawn."""
+class _Resampling(BaseModel):
+    """How bounds were drawn."""
 
     level: float
     resamples: int
     seed: int
-    miou: Bounds
-    accuracy: Bounds
-    frequency_weighted_iou: Bounds
-    iou: dict[str, Bounds]
+
+
+def _with_scores(base: type[BaseModel], value: type, metrics: Sequence[Metric] = METRICS) -> type[BaseModel]:
+    """Return a model with a field more for each metric, of `value` or by class of it."""
+    kinds = {metric.key: dict[str, value] if metric.by_class else value for metric in metrics}
+    fields = {key: (kind, ...) for key, kind in kinds.items()}
+    return create_model(base.__name__.strip("_"), __base__=base, __doc__=base.__doc__, **fields)
+
+
+Intervals = _with_scores(_Resampling, Bounds)
 
 
 class Confusion(BaseModel):
@@ -38,33 +45,30 @@ class Confusion(BaseModel):
     pixels: list[list[int]]
 
 
-class Scene(BaseModel):
+class _Scene(BaseModel):
     """A scene's own scores."""
 
     scored_pixels: int
-    miou: float | None
-    accuracy: float | None
 
 
-class ScoreFile(BaseModel):
+Scene = _with_scores(_Scene, Share, OVERALL)
+
+
+class _ScoreFile(BaseModel):
     """A JSON of evaluate.py for one folder of predictions; shares from 0 to 1."""
 
     dataset: str
     scenes: list[str]
     scored_pixels: int
-    miou: float | None
-    accuracy: float | None
-    frequency_weighted_iou: float | None
-    iou: ByClass
-    precision: ByClass
-    recall: ByClass
-    f1: ByClass
     truth_share: dict[str, float]
     absent: list[str]
     intervals: Intervals | None
     always_commonest: dict[str, str | float | None]
     confusion: Confusion
     by_scene: dict[str, Scene]
+
+
+ScoreFile = _with_scores(_ScoreFile, Share)
 
 
 def read_scores(path: Path) -> ScoreFile:
@@ -103,40 +107,45 @@ class Headline:
 
 def headlines(scores: ScoreFile) -> list[Headline]:
     """Return the scores over all classes."""
-    names = {
-        "mIoU": "miou",
-        "Pixel accuracy": "accuracy",
-        "Frequency-weighted IoU": "frequency_weighted_iou",
-    }
     bounds = scores.intervals
     return [
-        Headline(name, percent(getattr(scores, key)), between(getattr(bounds, key) if bounds else None))
-        for name, key in names.items()
+        Headline(
+            metric.title[0].upper() + metric.title[1:] if metric is not MAIN else metric.title,
+            percent(getattr(scores, metric.key)),
+            between(getattr(bounds, metric.key) if bounds else None),
+        )
+        for metric in OVERALL
     ]
 
 
 @dataclass(frozen=True)
 class ClassRow:
-    """A class's scores in percent; `share` is its IoU from 0 to 1, for a bar."""
+    """A class's scores in percent: the first with its interval, and from 0 to 1 as `share`, for a bar."""
 
     name: str
     colour: str
-    iou: str
+    first: str
     interval: str
     others: list[str]
     share: float
 
 
+def class_heads() -> list[str]:
+    """Return the heads of a class's scores: the first's, its interval's, and those of the others."""
+    first, *others = BY_CLASS
+    return [first.title, "interval", *(metric.title for metric in others), "truth"]
+
+
 def class_rows(scores: ScoreFile, colours: dict[str, str]) -> list[ClassRow]:
-    """Return a row per class: IoU, interval, precision, recall, F1, share of the truth."""
+    """Return a row per class: its scores, the first with its interval, and its share of the truth."""
     rows = []
-    for name, iou in scores.iou.items():
-        others = [part[name] for part in (scores.precision, scores.recall, scores.f1, scores.truth_share)]
-        bounds = scores.intervals.iou[name] if scores.intervals else None
-        shown = "absent" if name in scores.absent else percent(iou)
-        rows.append(
-            ClassRow(name, colours[name], shown, between(bounds), [percent(v) for v in others], iou or 0.0)
-        )
+    first, *others = BY_CLASS
+    for name, share in getattr(scores, first.key).items():
+        values = [getattr(scores, metric.key)[name] for metric in others] + [scores.truth_share[name]]
+        bounds = getattr(scores.intervals, first.key)[name] if scores.intervals else None
+        shown = "absent" if name in scores.absent else percent(share)
+        cells = [percent(value) for value in values]
+        rows.append(ClassRow(name, colours[name], shown, between(bounds), cells, share or 0.0))
     return rows
 
 

@@ -13,7 +13,7 @@ def matrix(right, wrong):
 
 def accuracy_interval(matrices, **options):
     resampling = Resampling(**options)
-    return resampling.interval(resampling.scores(np.array(matrices)).accuracy)
+    return resampling.interval(resampling.scores(np.array(matrices))["accuracy"])
 
 
 def test_equal_scenes_leave_no_doubt():
@@ -49,7 +49,7 @@ def test_draws_without_a_class_do_not_count_for_it():
     """The second class stands in one scene of two, right in half of its pixels."""
     scenes = np.array([[[4, 0, 0], [0, 0, 0]], [[0, 0, 0], [2, 2, 0]]])
     resampling = Resampling()
-    iou = resampling.scores(scenes).iou[:, 1]
+    iou = resampling.scores(scenes)["iou"][:, 1]
     assert 0.15 < np.isnan(iou).mean() < 0.35  # a quarter
     assert resampling.interval(iou) == (0.5, 0.5)
     assert np.isnan(resampling.interval(np.full(9, np.nan))).all()

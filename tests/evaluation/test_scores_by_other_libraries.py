@@ -27,14 +27,14 @@ def test_as_scikit_learn_counts(seed):
     matrix = sklearn.metrics.confusion_matrix(*both, labels=[*labels, IGNORE])
     np.testing.assert_array_equal(result.matrix, matrix[:-1])
     per_class = sklearn.metrics.precision_recall_fscore_support(*both, labels=labels, zero_division=np.nan)
-    np.testing.assert_allclose([result.precision, result.recall, result.f1], per_class[:3])
+    np.testing.assert_allclose([result["precision"], result["recall"], result["f1"]], per_class[:3])
     iou = sklearn.metrics.jaccard_score(*both, labels=labels[:used], average=None)
-    np.testing.assert_allclose(result.iou[:used], iou)
-    assert np.isnan(result.iou[used:]).all()
-    assert result.miou == pytest.approx(iou.mean())
-    assert result.accuracy == pytest.approx(sklearn.metrics.accuracy_score(*both))
+    np.testing.assert_allclose(result["iou"][:used], iou)
+    assert np.isnan(result["iou"][used:]).all()
+    assert result["miou"] == pytest.approx(iou.mean())
+    assert result["accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(*both))
     weighted = sklearn.metrics.jaccard_score(*both, labels=labels[:used], average="weighted")
-    assert result.frequency_weighted_iou == pytest.approx(weighted)
+    assert result["frequency_weighted_iou"] == pytest.approx(weighted)
 
 
 def test_as_scipy_draws():
@@ -42,6 +42,6 @@ def test_as_scipy_draws():
     right = random.integers(0, 101, 40)
     matrices = np.array([[[r, 100 - r, 0], [0, 0, 0]] for r in right])  # two classes, the second not there
     resampling = Resampling(resamples=20000)
-    ours = resampling.interval(resampling.scores(matrices).accuracy)
+    ours = resampling.interval(resampling.scores(matrices)["accuracy"])
     theirs = scipy.stats.bootstrap((right / 100,), np.mean, n_resamples=20000, method="percentile", rng=1)
     np.testing.assert_allclose(ours, theirs.confidence_interval, atol=0.004)

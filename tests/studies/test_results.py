@@ -58,7 +58,7 @@ def test_a_row_has_the_mean_and_the_spread_over_seeds(rng):
     assert row.mean == pytest.approx(sum(mious) / 3)
     spread = (sum((value - row.mean) ** 2 for value in mious) / 2) ** 0.5
     assert row.spread == pytest.approx(spread)
-    assert row.iou["urban"] == pytest.approx(np.mean([each.measured.iou[0] for each in seeds]))
+    assert row.iou["urban"] == pytest.approx(np.mean([each.measured["iou"][0] for each in seeds]))
 
 
 def test_an_interval_is_of_the_mean_over_seeds_with_the_same_scenes_in_all(rng):
