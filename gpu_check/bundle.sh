@@ -46,7 +46,7 @@ say "packing"
 mkdir -p "$to"/{app,caffe,lib,python/bin,site}
 
 # The project: what gpu-check and training import.
-(cd "$root" && git ls-files -z common data_prep evaluation gpu_check inference prototxt_gen solvers templates tools training |
+(cd "$root" && git ls-files -z common data_prep datasets evaluation gpu_check inference prototxt_gen solvers templates tools training |
     tar -c --null -T - -f -) | tar -x -C "$to/app"
 
 # Caffe, its libraries but CUDA's and glibc's, and Python.

@@ -243,7 +243,8 @@ def test_options_named_in_passing_are_known_to_their_tools(run_tool):
 @pytest.mark.parametrize("page", PAGES, ids=relative)
 def test_files_named_in_passing_are_there(page):
     """Paths between backticks that begin with a folder of ours; <name>, * and {a,b} stand for any."""
-    folders = r"(?:prototxt_gen|templates|data_prep|solvers|inference|studies|tools|docker|tests|benchmarks)"
+    rooms = "prototxt_gen|templates|datasets|data_prep|solvers|inference|studies|tools|docker|tests"
+    folders = rf"(?:{rooms}|benchmarks)"
     for path in re.findall(rf"`({folders}/[^`\s]*)`", prose(page)):
         if "<" in path:
             continue
@@ -285,7 +286,8 @@ def test_every_key_of_an_experiment_is_explained_with_its_default():
             elif field.default is None:
                 assert "none" in default, (name, key)
             else:
-                assert field.default in values, (name, key)
+                default = list(field.default) if isinstance(field.default, tuple) else field.default
+                assert default in values, (name, key)
 
 
 def test_the_summary_in_the_docs_is_the_one_printed(run_tool):

@@ -7,14 +7,14 @@ Crop, bands, mean, classes and the place of the database stand in the experiment
 import argparse
 from pathlib import Path
 
-from cli import add_overwrite, add_settings, run
+import cli
 from data_options import add_part, add_reading, add_workers
 
 
 def parse_arguments() -> argparse.Namespace:
     """Return the command line's arguments."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("experiment", help="a name of solvers/, or a path to an experiment's .toml file")
+    cli.add_experiment(parser)
     parser.add_argument("task", help="one of its tasks")
     parser.add_argument(
         "--images", type=Path, nargs="+", required=True, metavar="DIR", help="folders of the data set's files"
@@ -25,7 +25,6 @@ def parse_arguments() -> argparse.Namespace:
         metavar="DB",
         help="the database, a new folder (default: the task's source; of the test part, its validation)",
     )
-    add_settings(parser)
     parser.add_argument(
         "--margin",
         type=int,
@@ -63,7 +62,7 @@ def parse_arguments() -> argparse.Namespace:
         help="with --split or --hold-out: which part (default train)",
     )
     add_workers(parser)
-    add_overwrite(parser)
+    cli.add_overwrite(parser)
     return parser.parse_args()
 
 
@@ -75,9 +74,8 @@ def main() -> None:
     from data_prep.reading import Reading
     from data_prep.records import Recipe
     from data_prep.shuffling import shuffle_masks
-    from prototxt_gen.experiment import experiment_path, read_experiment
 
-    experiment = read_experiment(experiment_path(args.experiment), args.set)
+    experiment = cli.read_experiment(args)
     task = experiment.task(args.task)
     recipe = Recipe.of(
         experiment,
@@ -123,4 +121,4 @@ def _place(task, args: argparse.Namespace) -> Path:
 
 
 if __name__ == "__main__":
-    run(main)
+    cli.run(main)

@@ -36,22 +36,17 @@ def add_experiment(parser) -> None:
         help="baseline, classmate, dfcnet ... of solvers/, or a path to a .toml file or to a folder with one",
     )
     parser.add_argument("--experiment", dest="named", metavar="EXPERIMENT", help="the same by an option")
-    add_settings(parser)
-    parser.add_argument(
-        "--dense-block",
-        choices=("plain", "fused"),
-        help="of Caffe's layers, or of ours that do several at once (default: the experiment's)",
-    )
-
-
-def add_settings(parser) -> None:
-    """Add `--set`: settings of the experiment that are replaced."""
     parser.add_argument(
         "--set",
         metavar="KEY=VALUE",
         action="append",
         default=[],
         help="replace a setting, for instance input.crop=513; may be repeated",
+    )
+    parser.add_argument(
+        "--dense-block",
+        choices=("plain", "fused"),
+        help="of Caffe's layers, or of ours that do several at once (default: the experiment's)",
     )
 
 
