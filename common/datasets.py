@@ -97,7 +97,9 @@ class Dataset(Named):
         return resize
 
     @model_validator(mode="after")
-    def _classes_can_be_told_apart(self) -> Self:
+    def _files_and_classes_can_be_told_apart(self) -> Self:
+        if both := set(self.images) & set(self.masks):
+            raise ValueError(f"the pattern {min(both)!r} is one of images and of masks")
         names = [entry.name for entry in self.classes]
         if twice := _repeated([*names, self.ignore.name]):
             raise ValueError(f"two classes are named {twice}")

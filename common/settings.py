@@ -61,10 +61,10 @@ def checked(kind: type[T], table: dict, name: str, where: object, folder: Path =
     try:
         return kind.model_validate({"name": name, **table}, context={"folder": folder})
     except ValidationError as error:
-        raise ExperimentError(where, *_explain(error, kind)) from error
+        raise ExperimentError(where, *explain(error, kind)) from error
 
 
-def _explain(error: ValidationError, kind: type[Named]) -> tuple[str, str]:
+def explain(error: ValidationError, kind: type[Named]) -> tuple[str, str]:
     """Return what is wrong and what to do for one finding: a misspelt key is unknown before it is missing."""
     first = min(error.errors(), key=lambda finding: finding["type"] != "extra_forbidden")
     location = [str(part) for part in first["loc"] if part != "[key]"]

@@ -14,7 +14,6 @@ import numpy as np
 from common.datasets import IGNORE, Dataset
 from common.errors import DataError
 from prototxt_gen.experiment import Experiment
-from prototxt_gen.sides import is_side, neighbours
 
 ENCODINGS = ("raw", "png")
 CANDIDATES = 8  # places that a class-aware choice looks at
@@ -56,8 +55,6 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Check the values, as options of the command line."""
-        if not is_side(self.crop):
-            raise DataError("--crop", f"{self.crop} is not 32k+1", f"take {neighbours(self.crop)}")
         for name, least in (("margin", 0), ("variants", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise DataError(f"--{name}", f"is {getattr(self, name)}", f"give {least} or more")

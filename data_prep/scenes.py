@@ -69,9 +69,8 @@ class FileNames:
     def listing(self, folder: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
         """Return the images and the masks in a folder by id; DataError where there is no such folder."""
         if not folder.is_dir():
-            raise DataError(
-                folder, "is not a folder", f"give a folder of {self.images[0]} and {self.masks[0]}"
-            )
+            wanted = " and ".join((*self.images[:1], *self.masks[:1]))
+            raise DataError(folder, "is not a folder", f"give a folder of {wanted}")
         found = {"image": defaultdict(list), "mask": defaultdict(list)}
         for part in dict.fromkeys(part for part, _, _ in self._patterns):
             for path in sorted((folder / part).iterdir()) if (folder / part).is_dir() else ():

@@ -32,12 +32,12 @@ class Plan:
 class Done:
     """What was done for a task: scenes and pixels predicted, and errors, each in one line, of the others."""
 
-    task: str = ""
     scenes: int = 0
     pixels: int = 0
     finished: int = 0
     seconds: float = 0.0
     errors: list[str] = field(default_factory=list)
+    task: str = ""
 
     def line(self, out: Path) -> str:
         """Say in a line what was done."""
@@ -98,7 +98,7 @@ def predict(
     advance: Callable[[int], object] = lambda pixels: None,
 ) -> Done:
     """Predict this rank's share of the plan; a scene that fails is complained of, the others go on."""
-    done, begin = Done(mapper.learnt.task, finished=plan.finished), perf_counter()
+    done, begin = Done(finished=plan.finished, task=mapper.learnt.task), perf_counter()
     for number in share(plan.pixels, ranks.count)[ranks.number]:
         try:
             mapper(plan.scenes[number], advance)
@@ -132,10 +132,10 @@ def in_all(ranks: Ranks, work: Callable[[], Done], complain: Callable[[str], Non
         raise first
     parts = [part for part, _ in outcomes]
     return Done(
-        mine.task,
         sum(part.scenes for part in parts),
         sum(part.pixels for part in parts),
         mine.finished,
         max(part.seconds for part in parts),
         [error for part in parts for error in part.errors],
+        mine.task,
     )

@@ -61,7 +61,7 @@ class Request:
             raise DFCNetError("--gpu", fact, "start one for each GPU and part of the scenes, without mpirun")
         plan, settings = ranks.from_first(lambda: self._plan(complain))
         if not share(plan.pixels, ranks.count)[ranks.number]:
-            return Done(settings["task"], finished=plan.finished)
+            return Done(finished=plan.finished, task=settings["task"])
         silent = ranks.number > 0
         predictor, learnt = load_predictor(
             self.deploy,

@@ -5,9 +5,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from common.differences import first_difference
 from common.errors import DataError, DFCNetError, ExperimentError, OutputError
 from common.files import staged_folder
+from common.settings import explain
 from data_prep.manifest import read_manifest
 from prototxt_gen.emit import Command, class_weights, header, net_texts, solver_text, write_files
 from prototxt_gen.experiment import Experiment, Input, Task
@@ -162,7 +165,7 @@ def open_run(
     check_data(exp)
     shapes = build(exp, TRAIN).parameter_shapes()
     for path in weights:
-        match(shapes, path, fit)
+        match(shapes, path, fit, exp.input.bands)
     run = Run(exp, Path(folder))
     texts = net_texts(exp, run.folder, command=command)
     texts["solver.prototxt"] = solver_text(
@@ -213,6 +216,10 @@ def _other_experiment(run: Run) -> ExperimentError | None:
         there = dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         return ExperimentError(path, f"cannot be read ({error})", "start anew with --overwrite")
+    try:
+        Experiment.model_validate(there)
+    except ValidationError as error:  # of an older version
+        return ExperimentError(path, *explain(error, Experiment))
     found = first_difference(there, _as_json(run.experiment))
     if not found:
         return None

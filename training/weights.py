@@ -14,8 +14,10 @@ from pathlib import Path
 from common.errors import WeightsError
 from prototxt_gen.caffemodel import read_caffemodel
 from prototxt_gen.fused import plain_view
+from prototxt_gen.model_card import read_card
 
 Shapes = Sequence[tuple[int, ...]]
+FIRST = "conv1"  # the convolution that reads the bands
 
 
 class Fit(Enum):
@@ -40,21 +42,26 @@ class Match:
         parts = {
             "loaded": self.loaded,
             "left at their filler": self.left,
-            "other shape, left at their filler": self.differing,
+            "other shape or bands, left at their filler": self.differing,
             "not in this net": self.unused,
         }
         return [f"{len(names)} layer(s) {what}: {_by_block(names)}" for what, names in parts.items() if names]
 
 
-def match(own: Mapping[str, Shapes], path: Path, fit: Fit) -> Match:
+def match(own: Mapping[str, Shapes], path: Path, fit: Fit, bands: tuple[str, ...] | None = None) -> Match:
     """Compare the shapes of a net's parameters with those of a .caffemodel, by layer name.
 
-    Raises WeightsError if the file is no .caffemodel, if nothing matches, or for what `fit` forbids.
+    Where the file's card says that it has learnt from other bands than `bands`, its first convolution is of
+    no use, whatever its shape. Raises WeightsError if the file is no .caffemodel, if nothing matches, or
+    for what `fit` forbids.
     """
     own = plain_view(own)
     file = {name: [blob.shape for blob in blobs] for name, blobs in plain_view(read_caffemodel(path)).items()}
     shared = [name for name in own if name in file]
-    differing = [name for name in shared if not _equal(own[name], file[name])]
+    other_bands = _other_bands(path, fit, bands) if FIRST in shared else False
+    differing = [
+        name for name in shared if not _equal(own[name], file[name]) or (other_bands and name == FIRST)
+    ]
     left = [name for name in own if name not in file]
     if differing and fit is not Fit.MISMATCH:
         name = differing[0]
@@ -72,10 +79,25 @@ def match(own: Mapping[str, Shapes], path: Path, fit: Fit) -> Match:
     return Match(loaded, left, [name for name in file if name not in own], differing)
 
 
-def load_weights(net, path: Path, fit: Fit = Fit.WHOLE) -> Match:
+def _other_bands(path: Path, fit: Fit, bands: tuple[str, ...] | None) -> bool:
+    """Tell whether weights have learnt from other bands, which is an error unless they may differ."""
+    card = read_card(path) if bands else None
+    if card is None or card.bands == bands:
+        return False
+    if fit is not Fit.MISMATCH:
+        fact = f"has learnt from the bands {', '.join(card.bands)}, the experiment has {', '.join(bands)}"
+        raise WeightsError(
+            path, fact, f"use weights of these bands; --allow-mismatch leaves {FIRST} at its filler"
+        )
+    return True
+
+
+def load_weights(net, path: Path, fit: Fit = Fit.WHOLE, bands: tuple[str, ...] | None = None) -> Match:
     """Load a .caffemodel into a caffe.Net after `match`; return what was loaded."""
     own = plain_view(net.params)
-    found = match({name: [tuple(blob.shape) for blob in blobs] for name, blobs in own.items()}, path, fit)
+    found = match(
+        {name: [tuple(blob.shape) for blob in blobs] for name, blobs in own.items()}, path, fit, bands
+    )
     weights = plain_view(read_caffemodel(path))
     for name in found.loaded:
         for blob, values in zip(own[name], weights[name], strict=True):

@@ -7,6 +7,7 @@ from statistics import median
 from pydantic import ValidationError
 
 from common.errors import DataError
+from common.settings import explain
 from data_prep.decoding import file_checksum
 from data_prep.manifest import DATA, read_manifest
 from prototxt_gen.experiment import Experiment
@@ -26,10 +27,7 @@ def read_run(folder: Path) -> Run:
         remedy = "give a folder that tools/train.py wrote"
         raise DataError(path, f"cannot be read ({error.strerror})", remedy) from error
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"])) or "the file"
-        remedy = "give a run of this version"
-        raise DataError(path, f"is no experiment: {key}: {first['msg']}", remedy) from error
+        raise DataError(path, *explain(error, Experiment)) from error
 
 
 def facts(run: Run) -> list[tuple[str, str]]:

@@ -81,6 +81,7 @@ def test_the_data_sets_of_the_checkout_are_valid(path):
         ('"nir"', '"near infrared"', "'near infrared' is not a band's name"),
         ('"*.tif"', '"sat.tif"', "'sat.tif' is not a pattern with one *"),
         ('"*.tif"', '"../*.tif"', "'../*.tif' is not a pattern with one *"),
+        ('"labels/*.png"', '"*.tif"', "the pattern '*.tif' is one of images and of masks"),
         ("[0.5, 2]", "[2, 0.5]", "[2.0, 0.5] is not a range"),
         ('title = "Fields"', "", "key title is missing"),
         ('title = "Fields"', 'name = "x"', "gives the key name"),

@@ -169,14 +169,6 @@ def test_a_class_aware_choice_finds_a_rare_class_more_often():
     assert share[True] > 2.5 * share[False]
 
 
-@pytest.mark.parametrize(
-    ("crop", "near"), [(512, "481 or 513"), (1, "33 or 65"), (-5, "33 or 65"), (1024, "993 or 1025")]
-)
-def test_a_crop_that_is_not_32k_plus_1_is_refused(crop, near):
-    with pytest.raises(DataError, match=rf"--crop: {crop} is not 32k\+1; take {near}"):
-        recipe("land", crop)
-
-
 @pytest.mark.parametrize("wrong", [{"margin": -1}, {"variants": 0}, {"seed": -1}, {"encode": "gif"}])
 def test_other_numbers_out_of_range_are_refused(wrong):
     with pytest.raises(DataError, match=f"--{next(iter(wrong))}"):

@@ -139,10 +139,6 @@ def test_bad_images_end_in_one_line(tmp_path, images, harm, file, fact, remedy):
     ("options", "words"),
     [
         (("--set", "input.crop=64"), ("input: crop 64 is not 32k+1", "take 33 or 65")),
-        (
-            ("--part", "test", "--hold-out", 2, "--out", ""),
-            ("dfcnet_demo", "has no validation for task land"),
-        ),
         (("--margin", -3), ("--margin", "is -3", "0 or more")),
         (("--variants", 0), ("--variants", "is 0", "1 or more")),
         (("--hold-out", 1), ("--hold-out", "is 1", "2 or more")),
@@ -152,6 +148,17 @@ def test_bad_images_end_in_one_line(tmp_path, images, harm, file, fact, remedy):
 )
 def test_bad_options_end_in_one_line(tmp_path, images, options, words):
     refused(build(tmp_path, *options), *words)
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]
+
+
+def test_the_place_is_the_experiments_and_must_be_known(tmp_path, images, run_tool):
+    """The test part's is its validation; a task that is not there is named."""
+    given = ("--images", images, "--hold-out", 2, "--part", "test")
+    words = ("dfcnet_demo: has no validation for task land", "give --out")
+    refused(run_tool("build_lmdb.py", "dfcnet_demo", "land", *given, cwd=tmp_path), *words)
+    words = ("dfcnet_demo: has no task sea", "choose of land, road")
+    refused(run_tool("build_lmdb.py", "dfcnet_demo", "sea", *given, cwd=tmp_path), *words)
+    refused(run_tool("build_lmdb.py", "land", *given, cwd=tmp_path), "experiment: is missing", "name one")
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
 
 

@@ -78,7 +78,7 @@ def test_no_scene_that_trained_is_mapped_with_the_list_or_without(data, call, li
 def test_a_split_goes_with_the_list_that_it_was_made_with(data, call, run_tool):
     build, predict, evaluate = call
     options = ("--split", "split.json", "--leave-out", "bad.txt")
-    split = run_tool("split_data.py", "land", "scenes", "--train", 7, "--out", *options[1:])
+    split = run_tool("split_data.py", "deepglobe_land", "scenes", "--train", 7, "--out", *options[1:])
     assert split.returncode == 0, split.stderr
     assert build(*options).returncode == 0
     refused(predict(*options[:2]), "split.json: lacks scene 02", "leave it out")
@@ -93,7 +93,7 @@ def test_maps_of_other_scenes_are_not_scored_and_missing_ones_are_named(data, ca
     assert predict().returncode == 0  # all eleven, trained or not
     assert "2 scenes, 3,200 scored pixels" in evaluate("--hold-out", 5).stdout
     (data / "maps" / "09_mask.png").unlink()
-    refused(evaluate("--hold-out", 5), "maps/09_mask.png", "is missing (prediction)")
+    refused(evaluate("--hold-out", 5), "maps: lacks the prediction of scene 09")
 
 
 def test_a_folder_of_masks_alone_has_the_same_parts(data, call):
@@ -118,7 +118,10 @@ def test_a_part_without_a_map_or_without_a_scene_is_named(data, call):
 
 def test_test_scenes_that_the_inputs_lack_are_told(data, call, run_tool):
     _, predict, evaluate = call
-    assert run_tool("split_data.py", "land", "scenes", "--train", 8, "--out", "split.json").returncode == 0
+    assert (
+        run_tool("split_data.py", "deepglobe_land", "scenes", "--train", 8, "--out", "split.json").returncode
+        == 0
+    )
     gone = json.loads((data / "split.json").read_text())["test"][0]
     for path in (data / "scenes").glob(f"{gone}_*"):
         path.unlink()

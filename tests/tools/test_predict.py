@@ -67,13 +67,14 @@ def test_a_gpu_that_is_not_there_is_refused(work, run_tool):
     for text in ("-1", "cuda:0", "0-7"):
         done = run_tool("predict.py", *work[1], f"--gpu={text}")
         assert done.returncode == 2
-        assert f"{text!r} is no GPU's number" in done.stderr
+        assert f"{text!r} is not a GPU's number" in done.stderr
 
 
 def test_without_a_card_it_warns_what_it_assumes(work, run_tool):
     folder, arguments, _ = work
     (folder / "net.json").unlink()
-    done = run_tool("predict.py", *arguments)
+    refused(run_tool("predict.py", *arguments), "net.caffemodel: has no model card", "--dataset")
+    done = run_tool("predict.py", *arguments, "--dataset", "deepglobe_land")
     assert done.returncode == 0, done.stderr
     assert "warning" in done.stderr
     assert "103.94 116.78 123.68" in done.stderr
@@ -187,8 +188,8 @@ def test_weights_of_another_net_are_refused_with_both_names(work, run_tool):
     refused(run_tool("predict.py", *arguments), "net.json: trained as pixel", "the net of dfcnet")
     deploy.write_text("# ---- Input: (BGR - [1.0, 2.0, 3.0]) * 0.5, any size 32k+1\n" + plain)
     done = run_tool("predict.py", *arguments)
-    refused(done, "net.json: trained with mean 100.0 110.0 120.0 (B G R), scale 0.02, but ")
-    refused(done, "has mean 1.0 2.0 3.0 (B G R), scale 0.5")
+    refused(done, "net.json: trained with mean 100.0 110.0 120.0 (blue green red), scale 0.02, but ")
+    refused(done, "has mean 1.0 2.0 3.0 (blue green red), scale 0.5")
     assert not (folder / "maps").exists()
 
 
@@ -230,7 +231,7 @@ def test_an_empty_folder_is_named(work, run_tool):
 
 def test_only_the_test_part_of_a_split_where_asked(work, run_tool):
     folder, arguments, _ = work
-    split = make_split("land", ["7", "8"], 1, 0)
+    split = make_split("deepglobe_land", ["7", "8"], 1, 0)
     write_split(folder / "split.json", split)
     assert run_tool("predict.py", *arguments, "--split", folder / "split.json").returncode == 0
     assert names(folder) == [f"{split.test[0]}_mask.png"]

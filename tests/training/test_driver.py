@@ -17,12 +17,12 @@ from common.errors import RunError
 from prototxt_gen.caffe_proto import caffe_pb2
 from prototxt_gen.experiment import read_experiment
 from prototxt_gen.model_card import read_card
+from tests.datasets import DATASETS
 from training import driver
 from training.rank import Task
 from training.run import Run, open_run
 
 pytestmark = pytest.mark.caffe
-LAND = ("urban", "agriculture", "rangeland", "forest", "water", "barren")
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +80,7 @@ def test_it_logs_losses_and_rates_and_stops_at_max_iter(tiny):
     assert sorted(path.name for path in run.snapshots.iterdir()) == ["iter_00000004", "iter_00000007"]
     card = read_card(run.weights)
     assert (card.experiment, card.iteration, card.crop) == ("run", 7, 33)
-    assert card.tasks == {"land": LAND, "road": ("background", "road")}
+    assert card.tasks == DATASETS
 
 
 def test_the_rates_of_the_log_are_those_of_caffes_own(tiny):

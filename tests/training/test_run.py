@@ -10,10 +10,13 @@ import pytest
 from common.errors import DataError, ExperimentError, OutputError, RunError, WeightsError
 from prototxt_gen.caffemodel import write_caffemodel
 from prototxt_gen.experiment import read_experiment
+from prototxt_gen.model_card import ModelCard, write_card
+from prototxt_gen.models import TRAIN, build
 from tests.conftest import write_lmdb
 from tests.datasets import DATASETS, LAND, ROAD, changed
 from training.provenance import weights_begun_with
 from training.run import check_data, gpu_numbers, open_run, scenes_in_both
+from training.weights import Fit, match
 
 pytestmark = pytest.mark.caffe
 
@@ -172,6 +175,34 @@ def first_weights(folder, name="first.caffemodel", value=0.5):
     path = folder / name
     write_caffemodel(path, "tiny", {"conv1": [np.full((4, 3, 7, 7), value, np.float32)]}, overwrite=True)
     return path, hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_weights_of_other_bands_are_refused_or_leave_the_first_convolution_at_its_filler(tiny, tmp_path):
+    path, _ = first_weights(tmp_path)
+    given = {"iteration": 1, "mean": (1, 2, 3), "scale": 1, "crop": 33, "tasks": {"land": LAND}}
+    write_card(path, ModelCard(experiment="e", model="dfcnet", bands=("nir", "red", "green"), **given))
+    words = r"first\.caffemodel: has learnt from the bands nir, red, green, the experiment .*--allow-mis"
+    with pytest.raises(WeightsError, match=words):
+        open_run(read_experiment(tiny), tmp_path / "run", 1, False, [path])
+    weights = {"conv1": [np.ones((4, 3, 7, 7), np.float32)], "conv1/scale": [np.ones(4, np.float32)] * 2}
+    write_caffemodel(path, "tiny", weights, overwrite=True)
+    shapes = build(read_experiment(tiny), TRAIN).parameter_shapes()
+    found = match(shapes, path, Fit.MISMATCH, ("blue", "green", "red"))
+    assert (found.loaded, found.differing) == (["conv1/scale"], ["conv1"])
+    assert "1 layer(s) other shape or bands, left at their filler: conv1 (1)" in found.lines()
+    assert match(shapes, path, Fit.PART, ("nir", "red", "green")).differing == []
+
+
+def test_a_run_of_version_1_is_refused_with_the_new_spelling(tiny, tmp_path):
+    open_run(read_experiment(tiny), tmp_path / "run", 1, False)
+    path = tmp_path / "run" / "experiment.json"
+    table = json.loads(path.read_text())
+    for task in table["tasks"].values():
+        del task["dataset"]
+        task |= {"classes": 6, "ignore_label": 255}
+    path.write_text(json.dumps(table))
+    with pytest.raises(ExperimentError, match=r"experiment\.json: tasks\.land\.classes is not .*data set"):
+        open_again(tiny, tmp_path)
 
 
 def open_again(tiny, folder, *weights, overwrite=False):

@@ -141,7 +141,7 @@ def test_mistakes_are_named(run, tmp_path):
     with pytest.raises(DataError, match="--scenes: is 25"):
         page(run.folder, None, Folders(run.scenes, run.scenes, run.maps), 25)
     (run.folder / "experiment.json").write_text('{"name": "x"}')
-    with pytest.raises(DataError, match=r"experiment\.json: is no experiment"):
+    with pytest.raises(DataError, match=r"experiment\.json: key \w+ is missing"):
         page(run.folder, None, None, 1)
 
 
