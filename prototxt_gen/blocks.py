@@ -1,77 +1,67 @@
-"""The paper's building blocks, in the paper's words, as sequences of Caffe layers.
+"""The paper's building blocks, in the paper's words, as sequences of Caffe's own layers.
 
 Layer names of the encoder are those of the public DenseNet-121 for Caffe, so that its weights load
-by name; the decoder continues its numbering with DenseBlocks 6-9. A net of fused layers is the same net:
-one of them stands for a whole DenseBlock, or for BatchNorm, Scale, ReLU and Conv 1x1.
+by name; the decoder continues its numbering with DenseBlocks 6-9. Each block says which of its layers
+belong together (`Net.group`): a group's name is that of the one layer of ours that `fuse` may put in its place.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from prototxt_gen import fused_layers
 from prototxt_gen.experiment import DenseNet
 from prototxt_gen.layers import Blob, Net
 
+# Kinds of groups; the first three are called as the type of our layer that stands for such a group.
+DENSE_BLOCK, BN_RELU_CONV, BN_RELU = "DenseBlock", "BNReLUConvolution", "BNReLU"
+INTEGRATION, TASK = "integration", "task"
 
-def bn_relu(net: Net, name: str, relu: str, x: Blob, arch: DenseNet) -> Blob:
-    """BatchNorm, Scale and ReLU on features that others read too. Folded: Scale and ReLU."""
-    if net.folded:
-        x = net.scale(f"{name}/scale", x, top=f"{name}/bn")
-    else:
-        x = net.batch_norm(f"{name}/bn", x, False, arch.bn_moving_average, arch.bn_frozen)
-        x = net.scale(f"{name}/scale", x)
-    return net.relu(relu, x)
+
+def bn_relu(net: Net, name: str, relu: str, x: Blob, arch: DenseNet, in_place: bool = False) -> Blob:
+    """BatchNorm, Scale and ReLU; not in place on features that others read too."""
+    x = net.batch_norm(f"{name}/bn", x, in_place, arch.bn_moving_average, arch.bn_frozen)
+    return net.relu(relu, net.scale(f"{name}/scale", x))
 
 
 def bn_relu_conv(net: Net, name: str, relu: str, x: Blob, channels: int, arch: DenseNet) -> Blob:
     """BN-ReLU-Conv 1x1 on features that others read too: (c, 1*1, 0, 1) of Figure 1."""
-    if net.fused:
-        return fused_layers.bn_relu_convolution(net, name, x, channels, arch)
-    return net.convolution(name, bn_relu(net, name, relu, x, arch), channels, kernel=1)
-
-
-def conv_bn_relu(
-    net: Net, conv: str, bn: str, relu: str, x: Blob, channels: int, arch: DenseNet, **kernel: int
-) -> Blob:
-    """Convolution, then BatchNorm, Scale and ReLU in place. Folded: convolution with a bias, ReLU."""
-    x = net.convolution(conv, x, channels, bias=net.folded, **kernel)
-    if not net.folded:
-        x = net.batch_norm(f"{bn}/bn", x, True, arch.bn_moving_average, arch.bn_frozen)
-        x = net.scale(f"{bn}/scale", x)
-    return net.relu(relu, x)
+    with net.group(BN_RELU_CONV, name):
+        return net.convolution(name, bn_relu(net, name, relu, x, arch), channels, kernel=1)
 
 
 def stem(net: Net, x: Blob, arch: DenseNet) -> Blob:
     """7x7 convolution of stride 2: the features at r_1, before pool1."""
-    kernel = {"kernel": 7, "pad": 3, "stride": 2}
-    if net.fused:
-        return fused_layers.bn_relu(
-            net, "conv1", net.convolution("conv1", x, arch.stem_channels, **kernel), arch
-        )
-    return conv_bn_relu(net, "conv1", "conv1", "relu1", x, arch.stem_channels, arch, **kernel)
+    x = net.convolution("conv1", x, arch.stem_channels, kernel=7, pad=3, stride=2)
+    with net.group(BN_RELU, "conv1/bn"):
+        return bn_relu(net, "conv1", "relu1", x, arch, in_place=True)
 
 
-def join(net: Net, name: str, xs: Sequence[Blob]) -> list[Blob]:
-    """Concat of what a DenseBlock reads, as its bottoms: a fused one joins them itself."""
-    return list(xs) if net.fused else [net.concat(name, xs)]
+def block_name(block: int) -> str:
+    """Return the name of DenseBlock `block` as one layer."""
+    return f"dense_block{block}"
 
 
-def dense_block(net: Net, block: int, bottoms: Sequence[Blob], units: int, arch: DenseNet) -> Blob:
+BLOCKS = {block_name(block): block for block in range(2, 10)}  # the paper's, by name
+
+
+def join(net: Net, block: int, xs: Sequence[Blob]) -> Blob:
+    """Concat of what DenseBlock `block` reads."""
+    with net.group(DENSE_BLOCK, block_name(block)):
+        return net.concat(f"concat_{block}", xs)
+
+
+def dense_block(net: Net, block: int, x: Blob, units: int, arch: DenseNet) -> Blob:
     """DenseBlock of `units` layer units (Figure 2); its output holds its input and all new features.
 
     Each unit: BN-ReLU-Conv 1x1 (bottleneck), BN-ReLU-Conv 3x3 (growth_rate new channels), Concat.
     """
-    if net.fused:
-        return fused_layers.dense_block(net, block, bottoms, units, arch)
-    (x,) = bottoms
-    for unit in range(1, units + 1):
-        name = f"conv{block}_{unit}"
-        relu = f"relu{block}_{unit}"
-        y = bn_relu(net, f"{name}/x1", f"{relu}/x1", x, arch)
-        width = arch.bottleneck * arch.growth_rate
-        y = conv_bn_relu(net, f"{name}/x1", f"{name}/x2", f"{relu}/x2", y, width, arch, kernel=1)
-        y = net.convolution(f"{name}/x2", y, arch.growth_rate, kernel=3, pad=1)
-        x = net.concat(f"concat_{block}_{unit}", [x, y])
+    with net.group(DENSE_BLOCK, block_name(block)):
+        for unit in range(1, units + 1):
+            name, relu = f"conv{block}_{unit}", f"relu{block}_{unit}"
+            y = bn_relu(net, f"{name}/x1", f"{relu}/x1", x, arch)
+            y = net.convolution(f"{name}/x1", y, arch.bottleneck * arch.growth_rate, kernel=1)
+            y = bn_relu(net, f"{name}/x2", f"{relu}/x2", y, arch, in_place=True)
+            y = net.convolution(f"{name}/x2", y, arch.growth_rate, kernel=3, pad=1)
+            x = net.concat(f"concat_{block}_{unit}", [x, y])
     return x
 
 
@@ -86,14 +76,11 @@ def transition_down(net: Net, block: int, x: Blob, arch: DenseNet) -> Blob:
     return net.pool(f"pool{block}", x, "AVE", kernel=2, stride=2)
 
 
-def transition_up(net: Net, block: int, x: Blob, skip: Blob, arch: DenseNet) -> list[Blob]:
-    """Conv 1x1, "interp layer using the bilinear interpolation for upsampling" (2.1), Concat with skip.
-
-    Returns what the next DenseBlock reads.
-    """
+def transition_up(net: Net, block: int, x: Blob, skip: Blob, arch: DenseNet) -> Blob:
+    """Conv 1x1, "interp layer using the bilinear interpolation for upsampling" (2.1), Concat with skip."""
     x = transition(net, block, x, arch.up_channels, arch)
     x = net.interp(f"up{block}", x, zoom_factor=2)
-    return join(net, f"concat_{block + 1}", [x, skip])
+    return join(net, block + 1, [x, skip])
 
 
 @dataclass
@@ -119,7 +106,7 @@ class DenseFusion:
         first, last, y = block, block, _project(self.net, block, x, self.channels, self.arch)
         while self._sums and self._sums[-1][1] - self._sums[-1][0] == last - first:
             first, _, before = self._sums.pop()
-            y = _integrate(self.net, f"fusion{first}_{last}", before, y)
+            y = integrate(self.net, f"fusion{first}_{last}", before, y)
         self._sums.append((first, last, y))
 
     def result(self) -> Blob:
@@ -133,17 +120,15 @@ def _project(net: Net, block: int, x: Blob, channels: int, arch: DenseNet) -> Bl
     return bn_relu_conv(net, f"fusion{block}", f"fusion{block}/relu", x, channels, arch)
 
 
-def _integrate(net: Net, name: str, a: Blob, b: Blob) -> Blob:
+def integrate(net: Net, name: str, a: Blob, b: Blob) -> Blob:
     """Element-wise sum; "the lower resolution blocks are upsampled before integration" (2.1)."""
     size = max(a.size, b.size)
-    if net.fused and a.size != b.size:
-        small, large = sorted((a, b), key=lambda x: x.size)
-        return net.interp(name, small, zoom_factor=(size - 1) // (small.size - 1), add_to=large)
-    a, b = (
-        x if x.size == size else net.interp(f"{name}/up", x, zoom_factor=(size - 1) // (x.size - 1))
-        for x in (a, b)
-    )
-    return net.eltwise_sum(name, [a, b])
+    with net.group(INTEGRATION, name):
+        a, b = (
+            x if x.size == size else net.interp(f"{name}/up", x, zoom_factor=(size - 1) // (x.size - 1))
+            for x in (a, b)
+        )
+        return net.eltwise_sum(name, [a, b])
 
 
 def classmate_concat(net: Net, images: Sequence[Blob]) -> Blob:
@@ -162,11 +147,9 @@ def task_head(net: Net, task: str, x: Blob, classes: int, size: int, channels: i
 
     3x3 convolution, BN-ReLU, 1x1 scores, Interp to the crop's `size`: (N, classes, size, size).
     """
-    conv, relu, scores = f"{task}/conv", f"{task}/relu", f"{task}/score"
-    if net.fused:
-        x = net.convolution(conv, x, channels, kernel=3, pad=1)
-        x = fused_layers.bn_relu_convolution(net, scores, x, classes, arch, bias=True)
-    else:
-        x = conv_bn_relu(net, conv, conv, relu, x, channels, arch, kernel=3, pad=1)
+    scores = f"{task}/score"
+    x = net.convolution(f"{task}/conv", x, channels, kernel=3, pad=1)
+    with net.group(BN_RELU_CONV, scores):
+        x = bn_relu(net, f"{task}/conv", f"{task}/relu", x, arch, in_place=True)
         x = net.convolution(scores, x, classes, kernel=1, bias=True)
     return net.interp(f"{task}/up", x, zoom_factor=(size - 1) // (x.size - 1), top=f"{task}_score")

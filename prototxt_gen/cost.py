@@ -13,7 +13,7 @@ backward pass lies in scratch memory that all fused layers share, see `shared_sc
 from collections import Counter
 from dataclasses import dataclass
 
-from prototxt_gen.fused import UNIT
+UNIT=12
 from prototxt_gen.layers import Layer, Net
 from prototxt_gen.shapes import count
 

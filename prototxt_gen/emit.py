@@ -12,7 +12,7 @@ from common.files import refuse_existing, staged_file, staged_folder
 from prototxt_gen.caffe_proto import caffe_pb2, find_caffe_pb2
 from prototxt_gen.experiment import Experiment
 from prototxt_gen.layers import Net, literal, quoted
-from prototxt_gen.models import DEPLOY, FOLDED, TRAIN, build, class_weights_file
+from prototxt_gen.models import DEPLOY, TRAIN, build, class_weights_file
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates" / "prototxt"
 
@@ -85,6 +85,13 @@ def solver_text(
     return _parsed(text, "SolverParameter", exp.name)
 
 
+def net_message(net: Net):
+    """Return a net as Caffe's NetParameter."""
+    from google.protobuf import text_format
+
+    return text_format.Parse(net_text(net, []), caffe_pb2().NetParameter())
+
+
 def _parsed(text: str, message: str, name: str) -> str:
     """Return `text` if protobuf parses it as `message`, or if there is no Caffe to ask."""
     messages = find_caffe_pb2()
@@ -95,7 +102,7 @@ def _parsed(text: str, message: str, name: str) -> str:
             text_format.Parse(text, getattr(messages, message)())
         except text_format.ParseError as error:
             raise NetError(
-                name, f"is no {message} ({error})", "mend the template or the layer's fields"
+                name, f"is not a {message} ({error})", "fix the template or the layer's fields"
             ) from error
     return text
 
@@ -104,7 +111,7 @@ def header(exp: Experiment, what: str, command: Command | None = None) -> list[s
     """Return the comment that opens an emitted file; `command` is by default that of a committed one."""
     command = command or Command(f"make_net.py {exp.name}", f"solvers/{exp.name}/experiment.toml")
     return [
-        f"{what} of {exp.name}: {exp.model} of the Dense Fusion Classmate Network.",
+        f"{what} of {exp.name}: {exp.model} of the paper's Dense Fusion Classmate Network.",
         f"Emitted by `python tools/{command.words}`;",
         f"change {command.source}, not this.",
     ]
@@ -113,11 +120,11 @@ def header(exp: Experiment, what: str, command: Command | None = None) -> list[s
 def net_texts(
     exp: Experiment, folder: Path, heads: Sequence[str] | None = None, command: Command | None = None
 ) -> dict[str, str]:
-    """Return file name -> prototxt of the three forms of an experiment's net, to stand in `folder`.
+    """Return file name -> prototxt of an experiment's nets for training and deployment, to stand in `folder`.
 
-    `heads` are the tasks of the deploy nets (default: all).
+    `heads` are the tasks of the deploy net (default: all).
     """
-    forms = {TRAIN: "Train net", DEPLOY: "Deploy net", FOLDED: "Deploy net without BatchNorm"}
+    forms = {TRAIN: "Train net", DEPLOY: "Deploy net"}
     return {
         f"{phase}.prototxt": net_text(
             build(exp, phase, None if phase == TRAIN else heads, folder=str(folder)),
@@ -166,7 +173,7 @@ def write_nets(
     heads: Sequence[str] | None = None,
     command: Command | None = None,
 ) -> list[Path]:
-    """Write train, deploy, folded deploy and solver prototxts of an experiment into `out`; return paths.
+    """Write train, deploy and solver prototxts of an experiment into `out`; return paths.
 
     The solver refers to the train net as `out`/train.prototxt: Caffe resolves it in the working folder.
     """

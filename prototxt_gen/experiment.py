@@ -71,6 +71,12 @@ class DenseNet(Strict):
     keep_bottlenecks: bool = False  # of fused DenseBlocks: more memory in training, less time
 
 
+class Fusion(Strict):
+    """Dense fusion (2.3) of DenseBlocks 2-9."""
+
+    channels: Count  # to which each block's output is projected
+
+
 class Task(Strict):
     """One task: its data set, its records and its weight in the loss.
 
@@ -181,15 +187,16 @@ class Experiment(Named):
 
     EXAMPLE: ClassVar[str] = "solvers/dfcnet/experiment.toml"
     NOT_KEYS: ClassVar[dict[str, str]] = {
+        "model": "tasks, and a table [fusion] or none, say which net it is",
+        "fusion_channels": "it is called channels, in a table [fusion]",
         **{f"solver.{key}": reason for key, reason in DERIVED.items()},
         "tasks.*.classes": 'name the data set, as dataset = "deepglobe_land", which has the classes',
         "tasks.*.ignore_label": "255 is ignored in every database",
     }
-    model: Literal["baseline", "classmate", "dfcnet"]
     input: Input
     densenet: DenseNet
+    fusion: Fusion | None = None  # None: there is no dense fusion
     head_channels: Count
-    fusion_channels: Count | None = None
     tasks: dict[str, Task] = Field(min_length=1)  # in the order of the batch axis; the first is the main one
     multipliers: tuple[Multiplier, ...] = Field(default=(), strict=False)  # the first that fits counts
     solver: Solver
@@ -197,21 +204,10 @@ class Experiment(Named):
     @model_validator(mode="after")
     def _parts_belong_together(self) -> Self:
         self._tasks_can_be_named()
-        if (
-            len(self.tasks) > 1
-            if self.model == "baseline"
-            else self.model == "classmate" and len(self.tasks) < 2
-        ):
-            wanted = "one task" if self.model == "baseline" else "two tasks or more"
-            raise ValueError(f"model {self.model} trains {wanted}, tasks has {' and '.join(self.tasks)}")
-        blocks = 4 if self.model == "dfcnet" else 3
-        if len(self.densenet.decoder_units) != blocks:
-            raise ValueError(
-                f"model {self.model} has {blocks} decoder blocks, "
-                f"decoder_units gives {len(self.densenet.decoder_units)}"
-            )
-        if (self.fusion_channels is not None) != (self.model == "dfcnet"):
-            raise ValueError("fusion_channels belongs to model dfcnet, and only to it")
+        blocks = len(self.densenet.decoder_units)
+        if blocks != 4 and (self.fusion or blocks != 3):
+            wanted = "4, which dense fusion needs" if self.fusion else "3 (DenseBlocks 6-8) or 4"
+            raise ValueError(f"decoder_units gives {blocks} decoder blocks; give {wanted}")
         if self.solver.validate_every and not any(task.validation for task in self.tasks.values()):
             raise ValueError("validate_every needs the key validation in a task")
         self.iter_size()
@@ -245,6 +241,13 @@ class Experiment(Named):
         if name not in self.tasks:
             raise ExperimentError(self.name, f"has no task {name}", f"choose of {', '.join(self.tasks)}")
         return self.tasks[name]
+
+    @property
+    def model(self) -> str:
+        """What the paper calls the net."""
+        if self.fusion:
+            return "DFCNet" if len(self.tasks) > 1 else "FC-DenseNet with dense fusion"
+        return "ClassmateNet" if len(self.tasks) > 1 else "FC-DenseNet"
 
     def task_names(self) -> list[str]:
         """Return the tasks in the order of the batch axis."""
@@ -281,5 +284,5 @@ def _set(table: dict, setting: str) -> None:
             table = table.setdefault(part, {})
         table[key] = tomllib.loads(f"value = {value}")["value"]
     except (tomllib.TOMLDecodeError, AttributeError, TypeError) as error:
-        remedy = "write table.key=value with a TOML value, as input.crop=513 or \"model='dfcnet'\""
+        remedy = "write table.key=value with a TOML value, as input.crop=513 or \"solver.type='Adam'\""
         raise ExperimentError("--set", f"cannot read {setting!r}", remedy) from error

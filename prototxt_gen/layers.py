@@ -5,13 +5,14 @@ that a net whose layers do not fit together is refused here, with the layer's na
 CHECKs would end the process. Values are kept as the text that the prototxt will hold.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from itertools import islice
 
 from common.errors import NetError
 from prototxt_gen import shapes
-from prototxt_gen.fused import parts, plain_view
 from prototxt_gen.shapes import Shape, count
 
 Field = tuple[str, object]  # (name, text) or (name, [fields])
@@ -36,6 +37,17 @@ class Blob:
 
 
 @dataclass(frozen=True)
+class Group:
+    """Layers that make one thing of the paper: a DenseBlock, a task, BN-ReLU-Conv 1x1 ...
+
+    `kind` is one of the constants of `blocks`; a name stands for one group of its kind.
+    """
+
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True)
 class Layer:
     """One layer of a prototxt; `fields` are the messages below bottom and top."""
 
@@ -45,6 +57,11 @@ class Layer:
     tops: tuple[Blob, ...]
     fields: tuple[Field, ...]
     params: tuple[Shape, ...]  # of the learnt blobs, as Caffe saves them
+    groups: tuple[Group, ...] = ()  # that it belongs to, outermost first
+
+    def group(self, *kinds: str) -> Group | None:
+        """Return the outermost group of one of the kinds, or None where it belongs to none."""
+        return next((group for group in self.groups if group.kind in kinds), None)
 
 
 @dataclass
@@ -78,21 +95,6 @@ def message(name: str, **values: object) -> Field:
     return name, pairs
 
 
-def batch_norm_param(moving_average: float | None, frozen: bool) -> Field:
-    """Return the message of a BatchNorm, or of the BatchNorms in a fused layer."""
-    return message(
-        "batch_norm_param",
-        use_global_stats=True if frozen else None,
-        moving_average_fraction=moving_average,
-        eps=1e-5,
-    )
-
-
-def statistics(channels: int) -> list[Shape]:
-    """Return the shapes of BatchNorm's blobs: mean, variance, and the weight of both."""
-    return [(channels,), (channels,), (1,)]
-
-
 FROZEN = message("param", lr_mult=0, decay_mult=0)
 MSRA = message("weight_filler", type=quoted("msra"))
 
@@ -100,23 +102,18 @@ MSRA = message("weight_filler", type=quoted("msra"))
 class Net:
     """A net under construction for one phase ("train" or "deploy").
 
-    `folded`: without BatchNorm. `fused`: of fused layers where there are some. `multipliers` are (pattern,
-    lr_mult, decay_mult): the first whose shell pattern fits the name of a plain layer holds for its learnt
-    blobs, in a fused layer too. BatchNorm's statistics are never learnt nor decayed.
+    `multipliers` are (pattern, lr_mult, decay_mult): the first whose shell pattern fits a layer's name holds
+    for its learnt blobs. BatchNorm's statistics are never learnt nor decayed. `plain` is the net itself, or
+    what it was before `fuse` wrote it in fused layers.
     """
 
-    def __init__(
-        self,
-        name: str,
-        phase: str,
-        multipliers: Sequence[tuple[str, float, float]] = (),
-        folded: bool = False,
-        fused: bool = False,
-    ) -> None:
-        self.name, self.phase, self.folded, self.fused = name, phase, folded, fused
+    def __init__(self, name: str, phase: str, multipliers: Sequence[tuple[str, float, float]] = ()) -> None:
+        self.name, self.phase = name, phase
         self.multipliers = tuple(multipliers)
         self.sections: list[Section] = []
+        self.plain = self
         self._names: set[str] = set()
+        self._groups: tuple[Group, ...] = ()
 
     @property
     def layers(self) -> list[Layer]:
@@ -127,6 +124,16 @@ class Net:
         """Begin a section; the layers that follow stand under its title."""
         self.sections.append(Section(title))
 
+    @contextmanager
+    def group(self, kind: str, name: str) -> Iterator[None]:
+        """Let the layers added meanwhile belong to a group; groups may lie in one another."""
+        around = self._groups
+        self._groups = (*around, Group(kind, name))
+        try:
+            yield
+        finally:
+            self._groups = around
+
     def parameter_shapes(self) -> dict[str, list[Shape]]:
         """Return layer name -> shapes of its learnt blobs, for the layers that have any."""
         return {layer.name: list(layer.params) for layer in self.layers if layer.params}
@@ -134,10 +141,6 @@ class Net:
     def parameters(self) -> int:
         """Return how many numbers are learnt, BatchNorm's statistics among them."""
         return sum(count(shape) for layer in self.layers for shape in layer.params)
-
-    def plain_names(self) -> list[str]:
-        """Return the names of the plain layers with learnt blobs, those in fused layers among them."""
-        return list(plain_view(self.parameter_shapes()))
 
     def add(
         self,
@@ -150,28 +153,19 @@ class Net:
     ) -> tuple[Blob, ...]:
         """Add a layer and return its tops; NetError if the net has one of this name already."""
         if name in self._names:
-            raise NetError(name, "stands twice in the net", "give each layer a name of its own")
+            raise NetError(name, "stands twice in the net", "give each layer and each task a name of its own")
         self._names.add(name)
         if params and kind != "BatchNorm":
-            fields = (*self._multiplier(name, len(params)), *fields)
-        self.sections[-1].layers.append(Layer(name, kind, tuple(bottoms), tuple(tops), fields, tuple(params)))
-        return tuple(tops)
+            fields = (*self._multiplier(name) * len(params), *fields)
+        layer = Layer(name, kind, tuple(bottoms), tuple(tops), fields, tuple(params), self._groups)
+        self.sections[-1].layers.append(layer)
+        return layer.tops
 
-    def _multiplier(self, name: str, params: int) -> list[Field]:
-        """Return the param messages of a layer's blobs, none where all are Caffe's default."""
-        inside = parts(name, params)
-        given = {plain: self._given(plain) for plain, _ in inside if not plain.endswith("/bn")}
-        if not any(given.values()):
-            return []
-        learnt = {
-            plain: field_ or message("param", lr_mult=1, decay_mult=1) for plain, field_ in given.items()
-        }
-        return [learnt.get(plain, FROZEN) for plain, number in inside for _ in range(number)]
-
-    def _given(self, plain: str) -> Field | None:
-        fitting = (m for m in self.multipliers if fnmatchcase(plain, m[0]))
-        _, lr, decay = next(fitting, (None, None, None))
-        return None if lr is None else message("param", lr_mult=lr, decay_mult=decay)
+    def _multiplier(self, name: str) -> list[Field]:
+        """Return the param message of a layer's blobs, none where it is Caffe's default."""
+        fitting = (message("param", lr_mult=lr, decay_mult=decay) for pattern, lr, decay in self.multipliers
+                   if fnmatchcase(name, pattern))
+        return list(islice(fitting, 1))
 
     def input(self, name: str, shape: Shape) -> Blob:
         """Add an Input of a fixed shape; a net's user may reshape it."""
@@ -222,15 +216,19 @@ class Net:
     ) -> Blob:
         """Add a BatchNorm without scale and bias; `frozen`: by the stored statistics in training too."""
         top = x if in_place else Blob(name, x.shape)
-        param = batch_norm_param(moving_average, frozen)
-        params = statistics(x.channels)
+        param = message(
+            "batch_norm_param",
+            use_global_stats=True if frozen else None,
+            moving_average_fraction=moving_average,
+            eps=1e-5,
+        )
+        params = [(x.channels,), (x.channels,), (1,)]  # mean, variance, and the weight of both
         return self.add("BatchNorm", name, [x], [top], FROZEN, FROZEN, FROZEN, param, params=params)[0]
 
-    def scale(self, name: str, x: Blob, top: str | None = None) -> Blob:
-        """Add a learnt scale and bias per channel, in place unless `top` is given."""
+    def scale(self, name: str, x: Blob) -> Blob:
+        """Add a learnt scale and bias per channel, in place."""
         params = [(x.channels,), (x.channels,)]
-        tops = [Blob(top, x.shape) if top else x]
-        return self.add("Scale", name, [x], tops, message("scale_param", bias_term=True), params=params)[0]
+        return self.add("Scale", name, [x], [x], message("scale_param", bias_term=True), params=params)[0]
 
     def relu(self, name: str, x: Blob) -> Blob:
         """Add a ReLU, in place."""
@@ -250,18 +248,10 @@ class Net:
         )
         return self.add("Pooling", name, [x], [Blob(name, (*x.shape[:2], size, size))], param)[0]
 
-    def interp(
-        self, name: str, x: Blob, zoom_factor: int, top: str | None = None, add_to: Blob | None = None
-    ) -> Blob:
-        """Enlarge by bilinear interpolation with aligned corners: n -> z (n - 1) + 1.
-
-        With `add_to` the result is added to that blob, in its place.
-        """
+    def interp(self, name: str, x: Blob, zoom_factor: int, top: str | None = None) -> Blob:
+        """Enlarge by bilinear interpolation with aligned corners: n -> z (n - 1) + 1."""
         size = shapes.interp(x.size, zoom_factor)
         param = message("interp_param", zoom_factor=zoom_factor)
-        if add_to is not None:
-            shapes.same(name, [(*x.shape[:2], size, size), add_to.shape])
-            return self.add("Interp", name, [x, add_to], [add_to], param)[0]
         return self.add("Interp", name, [x], [Blob(top or name, (*x.shape[:2], size, size))], param)[0]
 
     def concat(self, name: str, xs: Sequence[Blob], axis: int = 1, top: str | None = None) -> Blob:
@@ -306,7 +296,7 @@ class Net:
         """
         if (x.shape[0], *x.shape[2:]) != (label.shape[0], *label.shape[2:]):
             raise NetError(
-                name, f"scores {x.shape} do not cover the label {label.shape}", "mend the upsampling"
+                name, f"scores {x.shape} do not cover the label {label.shape}", "correct the upsampling"
             )
         fields = [
             ("loss_weight", literal(weight)),
