@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 from speed_files import random_weights, write_case
 
-from prototxt_gen.caffe_proto import caffe_pb2
 from prototxt_gen.caffemodel import Weights
 from prototxt_gen.cost import layer_costs
-from prototxt_gen.emit import net_text
+from prototxt_gen.emit import net_message
 from prototxt_gen.experiment import Experiment
 from prototxt_gen.fold import fold
-from prototxt_gen.fused import fuse, plain_view
+from prototxt_gen.fused_weights import fuse_weights, plain_view
 from prototxt_gen.layers import Net
 from prototxt_gen.models import DEPLOY, TRAIN, build
 from prototxt_gen.onnx_export import to_onnx, write_onnx
@@ -54,7 +53,7 @@ def predicting(exp: Experiment, side: int, weights: Weights | None) -> tuple[Net
     exp = _plain(exp)
     net = build(exp, DEPLOY, ["land"], crop=side)
     weights = plain_view(weights) if weights else random_weights(net)
-    plain = Form("plain", _message(net), weights, _bytes(net, "deploy_bytes"))
+    plain = Form("plain", net_message(net), weights, _bytes(net, "deploy_bytes"))
     folded = Form("folded", *fold(plain.net, weights, exp.name))
     return net, [plain, folded, fused_form(build(_fused(exp), DEPLOY, ["land"], crop=side), weights)]
 
@@ -66,13 +65,13 @@ def training(exp: Experiment, side: int) -> tuple[Net, list[Form]]:
     exp = exp.model_copy(update={"solver": exp.solver.model_copy(update={"images_per_pass": 1})})
     net = build(exp, TRAIN)
     weights = random_weights(net)
-    plain = Form("plain", fed_by_caller(_message(net)), weights, _bytes(net, "training_bytes"))
+    plain = Form("plain", fed_by_caller(net_message(net)), weights, _bytes(net, "training_bytes"))
     return net, [plain, fused_form(build(_fused(exp), TRAIN), weights)]
 
 
 def fused_form(net: Net, weights: Weights) -> Form:
     """Return the form of our fused layers; its blobs' memory, which they share, is not foretold."""
-    return Form("fused", fed_by_caller(_message(net)), fuse(weights))
+    return Form("fused", fed_by_caller(net_message(net)), fuse_weights(weights))
 
 
 def prediction_rows(folder: Path, forms: Sequence[Form], side: int, threads: int) -> list[Row]:
@@ -135,12 +134,6 @@ def _plain(exp: Experiment, form: str = "plain") -> Experiment:
 
 def _fused(exp: Experiment) -> Experiment:
     return _plain(exp, "fused")
-
-
-def _message(net: Net):
-    from google.protobuf import text_format
-
-    return text_format.Parse(net_text(net, [net.name]), caffe_pb2().NetParameter())
 
 
 def _bytes(net: Net, kind: str) -> float:

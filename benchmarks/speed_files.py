@@ -11,7 +11,7 @@ import numpy as np
 
 from prototxt_gen.caffemodel import Weights, write_caffemodel
 from prototxt_gen.layers import Net
-from prototxt_gen.windows import convolution_window, pooling_window
+from prototxt_gen.shapes import convolution_window, pooling_window
 
 
 def random_weights(net: Net, seed: int = 1) -> Weights:

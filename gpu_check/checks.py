@@ -12,7 +12,6 @@ from gpu_check.cases import CASES
 from gpu_check.devices import Device
 from gpu_check.isolation import Died, isolated
 from prototxt_gen.experiment import read_experiment
-from prototxt_gen.models import DEPLOY, FOLDED
 from training.gpus import out_of_memory
 
 SOLVERS = training.ROOT / "solvers"
@@ -169,12 +168,13 @@ class Checks:
     def tile_speeds(self) -> Iterator[Row]:
         """Time the prediction of tiles."""
         plain, fused = FORMS
-        for phase, form in ((FOLDED, plain), (DEPLOY, plain), (DEPLOY, fused)):
+        for folded, form in ((True, plain), (False, plain), (False, fused)):
             for side in (33,) if self.quick else TILES:
                 function = partial(
-                    speed.tile_speed, SOLVERS / "dfcnet" / "experiment.toml", phase, side, form.settings
+                    speed.tile_speed, SOLVERS / "dfcnet" / "experiment.toml", folded, side, form.settings
                 )
-                yield self._measured(f"tile of {side}, {phase}, {form.name}", function)
+                name = "folded" if folded else form.name
+                yield self._measured(f"tile of {side}, {name}", function)
 
     def _measured(self, name: str, function: Callable) -> Row:
         try:

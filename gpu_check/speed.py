@@ -11,9 +11,12 @@ from gpu_check.devices import Device
 from gpu_check.records import sources
 from inference.caffe_net import CaffeNet
 from inference.deploy import read_deploy
+from prototxt_gen.caffemodel import read_caffemodel, write_caffemodel
 from prototxt_gen.emit import net_text, net_texts, solver_text
 from prototxt_gen.experiment import Experiment, read_experiment
-from prototxt_gen.models import build
+from prototxt_gen.fold import fold
+from prototxt_gen.models import DEPLOY, build
+from prototxt_gen.prototxt import read_net
 from training.pycaffe import import_caffe
 
 WARM_UP = 2
@@ -72,7 +75,7 @@ def _single(path: Path, crop: int, *settings: str) -> Experiment:
 
 def tile_speed(
     path: Path,
-    phase: str,
+    folded: bool,
     side: int,
     options: Sequence[str],
     folder: Path,
@@ -82,9 +85,13 @@ def tile_speed(
     """Time an experiment's deploy net on one tile, as predict.py does: from host memory and back to it."""
     caffe = import_caffe()
     deploy, weights = folder / "deploy.prototxt", folder / "w.caffemodel"
-    net = build(read_experiment(path, options), phase, ["land"], crop=side)
+    net = build(read_experiment(path, options), DEPLOY, ["land"], crop=side)
     deploy.write_text(net_text(net, []), encoding="utf-8")
     caffe.Net(str(deploy), caffe.TEST).save(str(weights))
+    if folded:
+        message, values = fold(read_net(deploy), read_caffemodel(weights), weights)
+        deploy.write_text(str(message), encoding="utf-8")
+        write_caffemodel(weights, net.name, values, overwrite=True)
     device.choose(caffe)
     before = device.used_bytes()
     net = CaffeNet(read_deploy(deploy), weights, "land", gpu=device.gpu)

@@ -18,7 +18,7 @@ from gpu_check.records import sources
 from prototxt_gen.caffemodel import read_caffemodel
 from prototxt_gen.emit import net_texts, solver_text
 from prototxt_gen.experiment import Experiment, read_experiment
-from prototxt_gen.fused import plain_view
+from prototxt_gen.fused_weights import plain_view
 from training.communicators import join_nccl
 from training.pycaffe import import_caffe
 

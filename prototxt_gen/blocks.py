@@ -2,7 +2,7 @@
 
 Layer names of the encoder are those of the public DenseNet-121 for Caffe, so that its weights load
 by name; the decoder continues its numbering with DenseBlocks 6-9. Each block says which of its layers
-belong together (`Net.group`): a group's name is that of the one layer of ours that `fuse` may put in its place.
+belong together (`Net.group`): the group's name is that of the one layer that `fuse` may put in their place.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from prototxt_gen.layers import Blob, Net
 
 # Kinds of groups; the first three are called as the type of our layer that stands for such a group.
 DENSE_BLOCK, BN_RELU_CONV, BN_RELU = "DenseBlock", "BNReLUConvolution", "BNReLU"
+FUSED = (DENSE_BLOCK, BN_RELU_CONV, BN_RELU)
 INTEGRATION, TASK = "integration", "task"
 
 

@@ -12,7 +12,7 @@ Weights = dict[str, list[np.ndarray]]  # layer name -> its learnt blobs, float32
 
 
 def read_caffemodel(path: Path) -> Weights:
-    """Return the weights of a .caffemodel by layer name; WeightsError, naming the file, if it is none."""
+    """Return the weights of a .caffemodel by layer name; WeightsError, naming the file, for another."""
     from google.protobuf.message import DecodeError
 
     net = caffe_pb2().NetParameter()
@@ -22,7 +22,9 @@ def read_caffemodel(path: Path) -> Weights:
     except OSError as error:
         raise WeightsError(path, f"cannot be read ({error.strerror})", "give a .caffemodel file") from error
     except (DecodeError, ValueError) as error:
-        raise WeightsError(path, "is no .caffemodel, or a part of one", "fetch or train it again") from error
+        raise WeightsError(
+            path, "is not a .caffemodel, or only a part of one", "fetch or train it again"
+        ) from error
     if not weights:
         raise WeightsError(path, "holds no parameters by layer name", "give a .caffemodel of Caffe 1.0")
     return weights

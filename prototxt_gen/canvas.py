@@ -1,4 +1,4 @@
-"""Boxes, texts and arrows of a picture, in pixels of a page 900 wide; y grows downwards."""
+"""Boxes, texts and arrows of a picture, in pixels; y grows downwards."""
 
 import re
 from dataclasses import dataclass, field
@@ -7,7 +7,6 @@ from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path as Line
 
-WIDTH = 900  # of the page
 INCH = 100  # pixels
 STYLE = {"font.family": "DejaVu Sans", "font.size": 10.5 * 72 / INCH, "svg.hashsalt": "net"}
 LINE_HEIGHT = 13
@@ -49,6 +48,7 @@ class Canvas:
     """What is drawn on, and the boxes that stand there already, by name."""
 
     axes: Axes
+    width: int  # of the page
     boxes: dict[str, Box] = field(default_factory=dict)
 
     def box(self, name: str, box: Box, lines: str, colour: str, title: str = "", frame: bool = True) -> Box:

@@ -13,7 +13,6 @@ backward pass lies in scratch memory that all fused layers share, see `shared_sc
 from collections import Counter
 from dataclasses import dataclass
 
-UNIT=12
 from prototxt_gen.layers import Layer, Net
 from prototxt_gen.shapes import count
 
@@ -99,7 +98,7 @@ def _internal_values(layer: Layer) -> tuple[int, int]:
         case "Scale" if _in_place(layer):  # temp_: the input, which the output overwrites
             forward = size
         case "DenseBlock" if _keeps(layer):
-            forward = len(layer.params) // UNIT * _bottleneck(layer)
+            forward = sum(shape[2:] == (3, 3) for shape in layer.params) * _bottleneck(layer)
         case "Pooling" if ("pool", "MAX") in layer.fields[0][1]:  # max_idx_
             forward = count(layer.tops[0].shape)
         case "SoftmaxWithLoss" | "InfogainLoss":  # prob_

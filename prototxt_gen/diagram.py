@@ -1,18 +1,18 @@
 """A net as a picture shows it: DenseBlocks, sums and tasks, and what lies on the way between them.
 
-Read from the layers of a built net, so that the picture cannot disagree with the prototxt: a node is
+Read from the plain layers of a built net, so that the picture cannot disagree with the prototxt: a node is
 one layer or the layers of one block, an edge carries the convolutions, poolings and Interps between.
 """
 
-import re
 from dataclasses import dataclass, field
 
+from prototxt_gen.blocks import BLOCKS, DENSE_BLOCK, TASK
 from prototxt_gen.layers import Layer, Net
 
-IMAGE, CONCAT, STEM, BLOCK, SUM, SLICE, OUTPUT = "image", "concat", "stem", "block", "sum", "slice", "output"
+# Kinds of nodes. Names of nodes have a blank or a capital where a task could have the same.
+IMAGE, CONCAT, STEM, BLOCK, SUM = "input image", "batch concat", "Stem", "block", "sum"
+SLICE, OUTPUT = "batch slice", "output"
 HEAD_STEPS = 3  # a task's own: 3x3 convolution, 1x1 score, Interp to the crop
-# conv6_3/x1 ..., concat_6_3 (a unit) and concat_6 (the join before) are of block 6; conv6_blk is of none.
-OF_BLOCK = re.compile(r"(?:conv|concat_|dense_block)(\d+)(?:_\d+)?(?:/|$)")
 
 
 @dataclass
@@ -83,57 +83,48 @@ def read_diagram(net: Net) -> Diagram:
     """Return the nodes and edges of a net that `prototxt_gen.models.build` returned, of either phase."""
     diagram = Diagram(net.name)
     origin: dict[str, tuple[str, tuple[str, ...]]] = {}  # blob -> the node it comes from, steps since
-    for layer in net.layers:
-        if layer.type == "Data":
-            continue
-        name, kind = _node(layer, [origin[x.name][0] for x in layer.bottoms if x.name in origin], diagram)
+    read = {x.name for layer in net.plain.layers for x in layer.bottoms}
+    for layer in net.plain.layers:
+        sources = [diagram.nodes[origin[x.name][0]] for x in layer.bottoms if x.name in origin]
+        name, kind = _node(layer, sources, layer.tops[0].name in read)
         if not kind:
-            source, steps = origin[layer.bottoms[0].name]
-            origin[layer.tops[0].name] = source, steps + _step(layer)
+            for x in layer.bottoms:
+                source, steps = origin[x.name]
+                origin[layer.tops[0].name] = source, steps + _step(layer)
             continue
         node = diagram.nodes.setdefault(name, Node(name, kind))
         _update(node, layer)
         for source, steps in (origin[x.name] for x in layer.bottoms if x.name in origin):
-            # A fused sum enlarges the smaller input, which is its first.
-            own = kind == STEM or (
-                layer.type == "Interp" and (source, steps) == origin[layer.bottoms[0].name]
-            )
-            edge = Edge(source, name, steps + (_step(layer) if own else ()))
+            edge = Edge(source, name, steps + (_step(layer) if kind == STEM else ()))
             if source != name and edge not in diagram.edges:
                 diagram.edges.append(edge)
                 blocks = diagram.nodes[source].blocks if kind == SUM else ()
                 node.blocks = tuple(sorted(node.blocks + blocks))
-        origin |= {top.name: (name, ()) for top in layer.tops if not top.name.endswith("_label")}
+        images = layer.tops[:1] if kind == IMAGE else layer.tops  # and not their labels
+        origin |= {top.name: (name, ()) for top in images}
     return diagram
 
 
-def _node(layer: Layer, sources: list[str], diagram: Diagram) -> tuple[str, str]:
+def _node(layer: Layer, sources: list[Node], is_read: bool) -> tuple[str, str]:
     """Return name and kind of the node that a layer belongs to, or ("", "") for a step on the way."""
-    task = re.split("[_/]", layer.name)[0]
-    changes_batch = bool(layer.bottoms) and layer.tops[0].shape[:1] != layer.bottoms[0].shape[:1]
-    match layer.type, changes_batch:
-        case "Input", _:
-            node = IMAGE, IMAGE
-        case "Slice", False:  # of a record into image and label
-            node = f"{task} image", IMAGE
-        case "Slice", True:
-            node = SLICE, SLICE
-        case "Concat", True:
-            node = CONCAT, CONCAT
-        case (("Eltwise" | "Interp"), _) if len(layer.bottoms) > 1:
-            blocks = [block for source in sources for block in diagram.nodes[source].blocks]
-            node = f"({min(blocks)},{max(blocks)})", SUM
-        case (("Softmax" | "SoftmaxWithLoss"), _):
-            node = task, OUTPUT
-        case _:
-            block = OF_BLOCK.match(layer.name)
-            node = _block(int(block[1])) if block else ("", "")
+    task, block = layer.group(TASK), layer.group(DENSE_BLOCK)
+    node = "", ""
+    if block:
+        node = f"DenseBlock {BLOCKS[block.name]}", BLOCK
+    elif not is_read:
+        node = task.name, OUTPUT
+    elif layer.type == "Input":
+        node = IMAGE, IMAGE
+    elif layer.type == "Slice":  # of a task's records into image and label, or of the joint batch
+        node = (f"{task.name} image", IMAGE) if task else (SLICE, SLICE)
+    elif layer.type == "Concat":
+        node = CONCAT, CONCAT
+    elif layer.type == "Eltwise":
+        blocks = [block for source in sources for block in source.blocks]
+        node = f"({min(blocks)},{max(blocks)})", SUM
+    elif layer.type == "Convolution" and sources[0].kind in (IMAGE, CONCAT):
+        node = STEM, STEM
     return node
-
-
-def _block(number: int) -> tuple[str, str]:
-    """Return name and kind of the node of a block; conv1 is the stem's."""
-    return ("Stem", STEM) if number == 1 else (f"DenseBlock {number}", BLOCK)
 
 
 def _update(node: Node, layer: Layer) -> None:
@@ -141,15 +132,15 @@ def _update(node: Node, layer: Layer) -> None:
     result = layer.bottoms[0] if node.kind == OUTPUT else layer.tops[0]
     node.channels, node.size = result.channels, result.size
     if node.kind == BLOCK:
-        node.blocks = (int(node.name.split()[1]),)
+        node.blocks = (BLOCKS[layer.group(DENSE_BLOCK).name],)
         node.units += sum(shape[2:] == (3, 3) for shape in layer.params)
 
 
 def _step(layer: Layer) -> tuple[str, ...]:
     """Return what a picture says of a layer on the way; BatchNorm, Scale, ReLU and Power go unsaid."""
     match layer.type:
-        case "Convolution" | "BNReLUConvolution":
-            channels, _, kernel, _ = next(shape for shape in layer.params if len(shape) == 4)
+        case "Convolution":
+            channels, _, kernel, _ = layer.params[0]
             return (f"{kernel}x{kernel}, {channels}",)
         case "Pooling":
             return ("max pool" if ("pool", "MAX") in layer.fields[0][1] else "avg pool",)

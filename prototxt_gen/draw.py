@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from common.errors import OutputError
 from common.files import staged_file
-from prototxt_gen.canvas import INCH, STYLE, WIDTH, Box, Canvas
+from prototxt_gen.canvas import INCH, STYLE, Box, Canvas
 from prototxt_gen.diagram import BLOCK, CONCAT, IMAGE, OUTPUT, SLICE, STEM, SUM, Diagram, Node, read_diagram
 from prototxt_gen.layers import Net
 
@@ -18,16 +18,18 @@ from prototxt_gen.layers import Net
 FORMATS = {".svg": {"Date": None}, ".png": {}, ".pdf": {"CreationDate": None}}
 COLOURS = {1: "#fbf3d9", 2: "#e3efd3", 4: "#c5e3d6", 8: "#b3d5e2", 16: "#b5c3e4", 32: "#c8b9de"}
 ROWS = {1: 23, 2: 137, 4: 221, 8: 305, 16: 389, 32: 473}  # centre of each resolution
-LEFT, RIGHT = 60, WIDTH - 6  # between them stand the blocks and the tasks
+WIDTH, LEFT, MARGIN = 900, 60, 6  # the page; the blocks and the tasks stand between LEFT and the margin
 BLOCK_HEIGHT, BAR, MAP = 52, 22, 34  # heights of blocks, of single operations, of images and scores
 OVERLAP = 16  # neighbouring blocks share this much of the width, and an arrow runs there
 HEAD, HEAD_PITCH, HEAD_STEP = 74, 82, 40  # a task's boxes: width, from task to task, from box to box
+IMAGES, IMAGE_WIDTH, IMAGE_GAP = 55, 42, 4  # the tasks' images: left end of all, least width, space between
+LETTER, LONGEST = 6.8, 10  # width of a letter of a task's name, and how many are written
 FLOOR, LEVEL, PROJECTION = 528, 46, 60  # dense fusion: first row, from row to row, width of its 1x1
 LEGEND, TITLE = 196, 13 * 72 / INCH  # left edge; size of the net's name, in points
 
 
 def draw(net: Net, path: Path, overwrite: bool) -> None:
-    """Draw a net into `path`; its extension chooses the format: .svg, .png (1800 pixels wide) or .pdf.
+    """Draw a net into `path`; its extension chooses the format: .svg, .png (twice as large) or .pdf.
 
     Raise OutputError for another extension, and for a file that exists if not `overwrite`.
     """
@@ -40,15 +42,18 @@ def draw(net: Net, path: Path, overwrite: bool) -> None:
 
 
 def figure(net: Net) -> Figure:
-    """Return the picture of a net, 900 pixels wide at 100 dots per inch."""
+    """Return the picture of a net at 100 dots per inch: 900 pixels wide, more for more than two tasks."""
     diagram = read_diagram(net)
+    # Wider for each task beyond two; and what pushes the legend to the right pushes the last block with it.
+    wider = HEAD_PITCH * max(0, len(diagram.of_kind(OUTPUT)) - 2) + 1.2 * (_legend_left(diagram) - LEGEND)
+    width = round(WIDTH + wider)
     levels = max((len(node.blocks).bit_length() for node in diagram.of_kind(SUM)), default=0)
     height = (FLOOR + LEVEL * (levels - 1) + BAR if levels else ROWS[32] + BLOCK_HEIGHT / 2) + 6
     with matplotlib.rc_context(STYLE):
-        result = Figure(figsize=(WIDTH / INCH, height / INCH), facecolor="white")
-        axes = result.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(height, 0))
+        result = Figure(figsize=(width / INCH, height / INCH), facecolor="white")
+        axes = result.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
         axes.set_axis_off()
-        page = Canvas(axes)
+        page = Canvas(axes, width)
         for part in (_resolutions, _blocks, _input, _transitions, _projections, _sums, _heads, _legend):
             part(page, diagram)
     return result
@@ -66,7 +71,7 @@ def _blocks(page: Canvas, diagram: Diagram) -> None:
     """Stem and DenseBlocks, each in a column of its own at the height of its resolution."""
     columns = diagram.of_kind(STEM, BLOCK)
     gap = 66 if diagram.deepest()[1] else 20  # room for a label on the way to the heads
-    room = RIGHT - LEFT - len(diagram.of_kind(OUTPUT)) * HEAD_PITCH - gap
+    room = page.width - MARGIN - LEFT - len(diagram.of_kind(OUTPUT)) * HEAD_PITCH - gap
     pitch = (room - OVERLAP) / len(columns)
     for column, node in enumerate(columns):
         reduction = diagram.reduction(node)
@@ -77,17 +82,21 @@ def _blocks(page: Canvas, diagram: Diagram) -> None:
 
 
 def _input(page: Canvas, diagram: Diagram) -> None:
-    """The tasks' images, joined on the batch axis where there are two, above the stem."""
+    """The tasks' images, joined on the batch axis where there are several, above the stem."""
     stem = page.boxes[diagram.of_kind(STEM)[0].name]
-    images = diagram.of_kind(IMAGE)
+    images, width = diagram.of_kind(IMAGE), _image_width(diagram)
+    pitch = width + IMAGE_GAP
+    first = max(IMAGES + width / 2, stem.x - (len(images) - 1) / 2 * pitch)
     for number, node in enumerate(images):
-        x = stem.x + (number - (len(images) - 1) / 2) * 46
-        page.box(node.name, Box(x, ROWS[1], 42, MAP), node.name.replace(" ", "\n"), COLOURS[1])
+        words = "\n".join(map(_short, node.name.split(" ")))
+        box = page.box(node.name, Box(first + number * pitch, ROWS[1], width, MAP), words, COLOURS[1])
     for node in diagram.of_kind(CONCAT):
-        page.box(node.name, Box(stem.x, ROWS[1] + 44, 88, BAR), "Concat, batch", COLOURS[1])
+        joint = Box((first + box.x) / 2, ROWS[1] + 44, box.x - first + width, BAR)
+        page.box(node.name, joint, "Concat, batch", COLOURS[1])
     for ends in ((IMAGE, CONCAT), (CONCAT, STEM), (IMAGE, STEM)):
         for source, target, edge in diagram.between(*ends):
-            page.link(page.boxes[source.name], page.boxes[target.name], "\n".join(edge.steps))
+            x = stem.x if target.kind == STEM else None
+            page.link(page.boxes[source.name], page.boxes[target.name], "\n".join(edge.steps), x)
 
 
 def _transitions(page: Canvas, diagram: Diagram) -> None:
@@ -142,7 +151,7 @@ def _heads(page: Canvas, diagram: Diagram) -> None:
     tasks = diagram.of_kind(OUTPUT)
     deepest, steps = diagram.deepest()
     colour, start = COLOURS[diagram.reduction(deepest)], page.boxes[deepest.name]
-    xs = [RIGHT - HEAD / 2 - HEAD_PITCH * number for number in reversed(range(len(tasks)))]
+    xs = [page.width - MARGIN - HEAD / 2 - HEAD_PITCH * number for number in reversed(range(len(tasks)))]
     y = ROWS[diagram.reduction(deepest)] + (HEAD_STEP if deepest.kind == SUM else 0)
     entry = Box((xs[0] + xs[-1]) / 2, y, xs[-1] - xs[0] + HEAD, BAR)
     several = len(tasks) > 1
@@ -166,10 +175,27 @@ def _head(page: Canvas, diagram: Diagram, task: Node, first: Box, colour: str) -
     last = Box(first.x, ROWS[1], HEAD, MAP)
     page.box(f"{task.name} convolution", first, convolution, colour)
     page.box(f"{task.name} score", second, score, colour)
-    page.box(task.name, last, f"{task.name}\n{task.channels} classes", COLOURS[1])
+    page.box(task.name, last, f"{_short(task.name)}\n{task.channels} classes", COLOURS[1])
     page.link(first, second)
     page.link(second, last, zoom)
     return first
+
+
+def _short(name: str) -> str:
+    """Return a task's name as its boxes have room for it."""
+    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def _image_width(diagram: Diagram) -> float:
+    """Return the width of the images' boxes, such that the longest name fits."""
+    words = (_short(word) for node in diagram.of_kind(IMAGE) for word in node.name.split(" "))
+    return max(IMAGE_WIDTH, LETTER * max(map(len, words)))
+
+
+def _legend_left(diagram: Diagram) -> float:
+    """Return the left edge of the legend: right of the images."""
+    images = len(diagram.of_kind(IMAGE)) * (_image_width(diagram) + IMAGE_GAP)
+    return max(LEGEND, IMAGES + images + IMAGE_GAP)
 
 
 def _legend(page: Canvas, diagram: Diagram) -> None:
@@ -184,7 +210,8 @@ def _legend(page: Canvas, diagram: Diagram) -> None:
         lines.append(("sum (a,b)", "dense fusion: Eltwise sum of DenseBlocks a to b"))
     if diagram.of_kind(SLICE):
         lines.append(("batch", "classmates: Concat and Slice of the tasks on the batch axis"))
-    page.text(LEGEND, 14, diagram.name, fontweight="bold", fontsize=TITLE)
+    left = _legend_left(diagram)
+    page.text(left, 14, diagram.name, fontweight="bold", fontsize=TITLE)
     for number, (word, meaning) in enumerate(lines):
-        page.text(LEGEND, 34 + 15 * number, word, fontweight="bold")
-        page.text(LEGEND + 66, 34 + 15 * number, meaning)
+        page.text(left, 34 + 15 * number, word, fontweight="bold")
+        page.text(left + 66, 34 + 15 * number, meaning)

@@ -161,8 +161,8 @@ class Solver(Strict):
             below = self.snapshot // every * every
             taken = " or ".join(str(number) for number in (below, below + every) if number)
             raise ValueError(
-                f"snapshot {self.snapshot} is no multiple of validate_every {every}, so that snapshots would "
-                f"have no score to be kept by; take {taken}"
+                f"snapshot {self.snapshot} is not a multiple of validate_every {every}, so that snapshots "
+                f"would have no score to be kept by; take {taken}"
             )
         return self
 
@@ -231,7 +231,7 @@ class Experiment(Named):
         passes, rest = divmod(self.solver.batch_size, images)
         if rest or not passes:
             raise ValueError(
-                f"batch_size {self.solver.batch_size} is no multiple of {ranks} ranks x {len(self.tasks)} "
+                f"batch_size {self.solver.batch_size} is not a multiple of {ranks} ranks x {len(self.tasks)} "
                 f"tasks x {self.solver.images_per_pass} images_per_pass = {images}"
             )
         return passes

@@ -12,7 +12,7 @@ import numpy as np
 from common.errors import NetError, WeightsError
 from prototxt_gen.caffe_proto import caffe_pb2
 from prototxt_gen.caffemodel import Weights
-from prototxt_gen.fused import plain_view
+from prototxt_gen.fused_weights import plain_view
 from prototxt_gen.unfuse import unfuse
 
 

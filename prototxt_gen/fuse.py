@@ -5,10 +5,10 @@ Parameters, their order and the function stay; what changes are the names of som
 
 from collections.abc import Sequence
 
-from prototxt_gen.blocks import BN_RELU, BN_RELU_CONV, DENSE_BLOCK, INTEGRATION
+from prototxt_gen.blocks import BN_RELU_CONV, DENSE_BLOCK, FUSED, INTEGRATION
 from prototxt_gen.layers import MSRA, Blob, Field, Group, Layer, Net, message
 
-KINDS = (DENSE_BLOCK, BN_RELU_CONV, BN_RELU, INTEGRATION)
+KINDS = (*FUSED, INTEGRATION)
 DEFAULT = message("param", lr_mult=1, decay_mult=1)
 
 

@@ -163,8 +163,11 @@ class Net:
 
     def _multiplier(self, name: str) -> list[Field]:
         """Return the param message of a layer's blobs, none where it is Caffe's default."""
-        fitting = (message("param", lr_mult=lr, decay_mult=decay) for pattern, lr, decay in self.multipliers
-                   if fnmatchcase(name, pattern))
+        fitting = (
+            message("param", lr_mult=lr, decay_mult=decay)
+            for pattern, lr, decay in self.multipliers
+            if fnmatchcase(name, pattern)
+        )
         return list(islice(fitting, 1))
 
     def input(self, name: str, shape: Shape) -> Blob:

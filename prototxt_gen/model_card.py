@@ -103,7 +103,7 @@ def write_card(weights_path: Path, card: ModelCard) -> Path:
 def read_card(weights_path: Path) -> ModelCard | None:
     """Return the card beside `weights_path`, or None where there is none.
 
-    Raises WeightsError if the card is there but cannot be read, is no JSON or has a wrong field.
+    Raises WeightsError if the card is there but cannot be read, is not JSON or has a wrong field.
     """
     path = card_path(weights_path)
     remedy = f"write it again with the weights, or remove it to use {Path(weights_path).name} without a card"
@@ -118,4 +118,4 @@ def read_card(weights_path: Path) -> ModelCard | None:
         key = ".".join(str(part) for part in first["loc"])
         shown = repr(first["input"])
         value = f"{key} = {shown[:60]}" if key else "the file"
-        raise WeightsError(path, f"is no model card: {value}: {first['msg']}", remedy) from error
+        raise WeightsError(path, f"is not a model card: {value}: {first['msg']}", remedy) from error

@@ -118,7 +118,7 @@ def trunk(net: Net, exp: Experiment, data: Blob) -> Blob:
 
 
 def _dense_blocks(net: Net, exp: Experiment, data: Blob) -> Iterator[tuple[int, Blob]]:
-    """Add encoder (DenseNet-121) and decoder; yield each DenseBlock's number and output as soon as it is there.
+    """Add encoder (DenseNet-121) and decoder; yield each DenseBlock's number and output when it is there.
 
     DenseBlock b of the decoder has the resolution, and the skip, of DenseBlock 10 - b; 9 has the stem's.
     """

@@ -12,12 +12,11 @@ from common.errors import NetError
 from common.files import staged_file
 from common.optional import optional
 from prototxt_gen.caffemodel import Weights
-from prototxt_gen.fused import plain_view
+from prototxt_gen.fused_weights import plain_view
 from prototxt_gen.input_comment import bands_text
 from prototxt_gen.model_card import ModelCard
 from prototxt_gen.onnx_graph import Graph
-from prototxt_gen.onnx_layers import CONVERTERS
-from prototxt_gen.onnx_learnt import batch_norm
+from prototxt_gen.onnx_layers import CONVERTERS, batch_norm
 from prototxt_gen.prototxt import layers_for, net_inputs, net_outputs
 from prototxt_gen.unfuse import unfuse
 

@@ -42,9 +42,7 @@ class Graph:
         """Return the values that a layer reads; NetError where a blob is not made by an earlier layer."""
         for bottom in layer.bottom:
             if bottom not in self._current:
-                raise NetError(
-                    layer.name, f"reads {bottom}, which no layer makes", "mend the order of layers"
-                )
+                raise NetError(layer.name, f"reads {bottom}, which no layer makes", "put its layer first")
         return [self._current[bottom] for bottom in layer.bottom]
 
     def constant(self, name: str, values) -> str:

@@ -17,7 +17,7 @@ def read_net(path: Path):
     except OSError as error:
         raise NetError(path, f"cannot be read ({error.strerror})", "give a deploy prototxt") from error
     except (text_format.ParseError, UnicodeDecodeError) as error:
-        fact = f"is no prototxt ({str(error).splitlines()[0]})"
+        fact = f"is not a prototxt ({str(error).splitlines()[0]})"
         raise NetError(path, fact, "emit it again with tools/make_net.py") from error
 
 
@@ -72,12 +72,13 @@ def text_for(net, outputs: Sequence[str]) -> str:
 
 
 def fed_by_caller(net):
-    """Turn the Data layers of a train NetParameter into Inputs of N x 4 x S x S; return it."""
+    """Turn the Data layers of a train NetParameter into Inputs, N x (bands and label) x S x S; return it."""
     for layer in net.layer:
         if layer.type == "Data":
             crop, batch = layer.transform_param.crop_size, layer.data_param.batch_size
+            channels = len(layer.transform_param.mean_value)
             layer.type = "Input"
             for name in ("transform_param", "data_param", "include"):
                 layer.ClearField(name)
-            layer.input_param.shape.add(dim=(batch, 4, crop, crop))
+            layer.input_param.shape.add(dim=(batch, channels, crop, crop))
     return net

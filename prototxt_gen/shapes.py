@@ -1,4 +1,4 @@
-"""Shapes of Caffe's layers, as their Reshape functions give them, found without Caffe.
+"""Shapes of Caffe's layers, as their Reshape functions give them, and their windows; found without Caffe.
 
 A shape is (N, C, H, W); a loss has the shape (). Rules are taken from BVLC Caffe 1.0.0, those of
 Interp from native/overlay.
@@ -6,10 +6,12 @@ Interp from native/overlay.
 
 from itertools import pairwise
 from math import prod
+from typing import NamedTuple
 
 from common.errors import NetError
 
 Shape = tuple[int, ...]
+Pair = tuple[int, int]  # vertical, horizontal
 
 
 def convolution(size: int, kernel: int, pad: int = 0, stride: int = 1) -> int:
@@ -61,3 +63,46 @@ def count(shape: Shape) -> int:
 
 def _list(shapes: list[Shape]) -> str:
     return " and ".join(str(shape) for shape in shapes)
+
+
+class Window(NamedTuple):
+    """What a convolution or pooling of a NetParameter slides over its input, each (vertical, horizontal)."""
+
+    kernel: Pair
+    pad: Pair
+    stride: Pair
+    dilation: Pair
+
+
+def convolution_window(layer) -> Window:
+    """Return the window of a Convolution."""
+    param = layer.convolution_param
+    return Window(
+        _pair(param, "kernel_size", "kernel", 0),
+        _pair(param, "pad", "pad", 0),
+        _pair(param, "stride", "stride", 1),
+        _pair(param, "dilation", "", 1),
+    )
+
+
+def pooling_window(layer) -> Window:
+    """Return the window of a Pooling; NetError for one over the whole input."""
+    param = layer.pooling_param
+    if param.global_pooling:
+        raise NetError(layer.name, "pools over the whole input", "give it a kernel_size")
+    return Window(
+        _pair(param, "kernel_size", "kernel", 0),
+        _pair(param, "pad", "pad", 0),
+        _pair(param, "stride", "stride", 1),
+        (1, 1),
+    )
+
+
+def _pair(param, single: str, stem: str, default: int) -> Pair:
+    """Return `<stem>_h` and `<stem>_w` where given, else `single` (one number or two), else the default."""
+    if stem and (param.HasField(f"{stem}_h") or param.HasField(f"{stem}_w")):
+        return getattr(param, f"{stem}_h") or default, getattr(param, f"{stem}_w") or default
+    value = getattr(param, single)
+    values = [value] if isinstance(value, int) else list(value)
+    values = values or [default]
+    return values[0] or default, values[-1] or default

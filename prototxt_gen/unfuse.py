@@ -1,111 +1,98 @@
-"""A NetParameter's fused layers written as the plain layers that they stand for; see `fused`."""
+"""A NetParameter's fused layers written as the plain ones that they stand for, by the blocks that emit them.
 
-from collections.abc import Iterator
+The learnt layers have the names under which `fused_weights.plain_view` gives their weights.
+"""
+
+from collections import Counter
 
 from common.errors import NetError
+from prototxt_gen import blocks
 from prototxt_gen.caffe_proto import caffe_pb2
-from prototxt_gen.fused import BLOCK, activated_name
+from prototxt_gen.emit import net_message
+from prototxt_gen.experiment import DenseNet
+from prototxt_gen.layers import Blob, Net
+
+NORM = DenseNet.model_construct()  # its numbers are replaced by those of the fused layer
 
 
 def unfuse(net):
     """Return a net of plain layers with the same function, for engines that have no fused ones.
 
-    The learnt layers have the names under which `fused.plain_view` gives the weights. A net of plain layers
-    comes back as it is.
+    A net of plain layers comes back as it is. Raises NetError for a DenseBlock other than the paper's 2-9.
     """
     plain = caffe_pb2().NetParameter()
     plain.CopyFrom(net)
     del plain.layer[:]
+    readers = Counter(blob for layer in net.layer for blob in layer.bottom)
     names: dict[str, str] = {}  # of blobs that have another one here
+    convolution = None  # the one directly before, if it has no bias: see `fused_weights`
     for layer in net.layer:
-        renamed = _renamed(layer, names)
-        if _adds_in_place(layer):  # Eltwise cannot
-            names[layer.top[0]] = renamed.top[0] = layer.name
-        plain.layer.extend(EXPANSIONS.get(layer.type, _as_it_is)(renamed))
+        copy = plain.layer.add()
+        copy.CopyFrom(layer)
+        copy.bottom[:] = [names.get(blob, blob) for blob in layer.bottom]
+        copy.top[:] = [names.get(blob, blob) if blob in layer.bottom else blob for blob in layer.top]
+        if expansion := _expansion(copy, convolution, readers):
+            plain.layer.pop()
+            plain.layer.extend(net_message(expansion).layer)
+            _restore(plain.layer[-len(expansion.layers) :], layer)
+            names[layer.top[0]] = expansion.layers[-1].tops[0].name
+        if layer.type == "Convolution":
+            convolution = None if layer.convolution_param.bias_term else layer.name
+        elif layer.type in ("BatchNorm", "Scale", *blocks.FUSED):
+            convolution = None
     return plain
 
 
-def _renamed(layer, names: dict[str, str]):
-    """Return a copy of a layer that reads, and in place writes, blobs by their other names."""
-    copy, in_place = caffe_pb2().LayerParameter(), set(layer.bottom)
-    copy.CopyFrom(layer)
-    copy.bottom[:] = [names.get(blob, blob) for blob in layer.bottom]
-    copy.top[:] = [names.get(blob, blob) if blob in in_place else blob for blob in layer.top]
-    return copy
+def _expansion(layer, convolution: str | None, readers: Counter[str]) -> Net | None:
+    """Return the plain layers of a fused layer as a net, None for a plain layer.
+
+    Sizes and channels are of no matter, but where a number of a layer follows from them.
+    """
+    net = Net(layer.name, "deploy")
+    net.section(layer.name)
+    bottoms = [Blob(blob, (1, 1, 1, 1)) for blob in layer.bottom]
+    alone = convolution in layer.bottom and readers[convolution] == 1  # so that BatchNorm is in place
+    norm = convolution or layer.name
+    match layer.type:
+        case blocks.DENSE_BLOCK:
+            _dense_block(net, layer, bottoms)
+        case blocks.BN_RELU:
+            blocks.bn_relu(net, norm, f"{norm}/relu", *bottoms, NORM, alone)
+        case blocks.BN_RELU_CONV:
+            x = blocks.bn_relu(net, norm, f"{norm}/relu", *bottoms, NORM, alone)
+            net.convolution(layer.name, x, channels=1, kernel=1)
+        case "Interp" if len(bottoms) > 1:
+            small, large = (
+                Blob(blob, (1, 1, size, size))
+                for blob, size in zip(layer.bottom, (2, layer.interp_param.zoom_factor + 1), strict=True)
+            )
+            blocks.integrate(net, layer.name, small, large)
+        case _:
+            return None
+    return net
 
 
-def _adds_in_place(layer) -> bool:
-    return layer.type == "Interp" and layer.top[0] in layer.bottom
+def _dense_block(net: Net, layer, bottoms: list[Blob]) -> None:
+    param = layer.dense_block_param
+    if layer.name not in blocks.BLOCKS:
+        fact = "is a DenseBlock of another name"
+        raise NetError(layer.name, fact, f"call it one of {', '.join(blocks.BLOCKS)}")
+    width, rest = divmod(param.bottleneck, max(1, param.growth_rate))
+    if rest:
+        fact = f"bottleneck {param.bottleneck} is not a multiple of growth_rate {param.growth_rate}"
+        raise NetError(layer.name, fact, "emit the net with tools/make_net.py")
+    block = blocks.BLOCKS[layer.name]
+    arch = DenseNet.model_construct(growth_rate=param.growth_rate, bottleneck=width)
+    x = blocks.join(net, block, bottoms) if len(bottoms) > 1 else bottoms[0]
+    blocks.dense_block(net, block, x, param.num_units, arch)
 
 
-def _as_it_is(layer) -> Iterator:
-    yield layer
-
-
-def _layer(kind: str, name: str, bottoms: list[str], top: str, **params):
-    return caffe_pb2().LayerParameter(type=kind, name=name, bottom=bottoms, top=[top], **params)
-
-
-def _activation(layer, name: str, bottom: str, top: str) -> Iterator:
-    """Yield BatchNorm, Scale and ReLU called after `name`."""
-    yield _layer("BatchNorm", f"{name}/bn", [bottom], top, batch_norm_param=layer.batch_norm_param)
-    yield _layer("Scale", f"{name}/scale", [top], top, scale_param={"bias_term": True})
-    yield _layer("ReLU", f"{name}/relu", [top], top)
-
-
-def _convolution(name: str, bottom: str, **numbers):
-    return _layer("Convolution", name, [bottom], name, convolution_param={"bias_term": False, **numbers})
-
-
-def _bn_relu(layer) -> Iterator:
-    yield from _activation(layer, layer.name.removesuffix("/bn"), layer.bottom[0], layer.top[0])
-
-
-def _bn_relu_convolution(layer) -> Iterator:
-    name = activated_name(layer.name)
-    yield from _activation(layer, name, layer.bottom[0], f"{name}/bn")
-    yield _layer(
-        "Convolution",
-        layer.name,
-        [f"{name}/bn"],
-        layer.top[0],
-        convolution_param=layer.convolution_param,
-    )
-
-
-def _dense_block(layer) -> Iterator:
-    match, param = BLOCK.fullmatch(layer.name), layer.dense_block_param
-    if match is None:
-        raise NetError(layer.name, "is a DenseBlock of another name", "call it dense_block and its number")
-    features = list(layer.bottom)
-    for unit in range(1, param.num_units + 1):
-        name, joined = f"conv{match[1]}_{unit}", f"concat_{match[1]}_{unit - 1}"
-        if len(features) > 1:
-            yield _layer("Concat", joined, features, joined)
-            features = [joined]
-        yield from _activation(layer, f"{name}/x1", features[0], f"{name}/x1/bn")
-        yield _convolution(f"{name}/x1", f"{name}/x1/bn", num_output=param.bottleneck, kernel_size=[1])
-        yield from _activation(layer, f"{name}/x2", f"{name}/x1", f"{name}/x2/bn")
-        yield _convolution(
-            f"{name}/x2", f"{name}/x2/bn", num_output=param.growth_rate, kernel_size=[3], pad=[1]
-        )
-        features.append(f"{name}/x2")
-    yield _layer("Concat", layer.name, features, layer.top[0])
-
-
-def _interp(layer) -> Iterator:
-    """Yield Interp, and where it adds to a second bottom, Eltwise."""
-    if len(layer.bottom) == 1:
-        yield layer
-        return
-    small, large = layer.bottom
-    yield _layer("Interp", f"{layer.name}/up", [small], f"{layer.name}/up", interp_param=layer.interp_param)
-    yield _layer("Eltwise", layer.name, [f"{layer.name}/up", large], layer.top[0])
-
-
-EXPANSIONS = {
-    "BNReLU": _bn_relu,
-    "BNReLUConvolution": _bn_relu_convolution,
-    "DenseBlock": _dense_block,
-    "Interp": _interp,
-}
+def _restore(plain, fused) -> None:
+    """Give the plain layers what the fused one says of BatchNorm and of a convolution of its own."""
+    for layer in plain:
+        if layer.type == "BatchNorm":
+            layer.batch_norm_param.CopyFrom(fused.batch_norm_param)
+        if layer.type == "Convolution" and fused.HasField("convolution_param"):
+            layer.convolution_param.CopyFrom(fused.convolution_param)
+        if layer.type == "Interp":
+            layer.interp_param.CopyFrom(fused.interp_param)

@@ -23,22 +23,22 @@ def database(task: str, kind: str) -> str:
 
 @dataclass(frozen=True)
 class Arm:
-    """One arm: its title in tables, the net, the kind of its classmates' databases if any, what it is."""
+    """One arm: its title in tables, whether it fuses, the kind of its classmates' databases if any, what it is."""
 
     title: str
-    model: str
+    fusion: bool
     classmates: str | None
     about: str
 
 
 ARMS = {
-    "baseline": Arm("Baseline", "baseline", None, "FC-DenseNet on land cover alone"),
-    "classmate": Arm("ClassmateNet", "classmate", TRAIN, "FC-DenseNet on land cover and roads together"),
-    "dfcnet": Arm("DFCNet", "dfcnet", TRAIN, "ClassmateNet with DenseBlock 9 and dense fusion"),
-    "dfcnet_no_road": Arm("DFCNet without roads", "dfcnet", None, "dense fusion, on land cover alone"),
+    "baseline": Arm("Baseline", False, None, "FC-DenseNet on land cover alone"),
+    "classmate": Arm("ClassmateNet", False, TRAIN, "FC-DenseNet on land cover and roads together"),
+    "dfcnet": Arm("DFCNet", True, TRAIN, "ClassmateNet with DenseBlock 9 and dense fusion"),
+    "dfcnet_no_road": Arm("DFCNet without roads", True, None, "dense fusion, on land cover alone"),
     "classmate_shuffled": Arm(
         "ClassmateNet, shuffled roads",
-        "classmate",
+        False,
         SHUFFLED,
         "ClassmateNet, each road image with the labels of another",
     ),
@@ -67,9 +67,8 @@ def derive(
     """
     arm = ARMS[name]
     table = base.model_dump(exclude_none=True, exclude={"name"})
-    table["model"] = arm.model
-    if arm.model != "dfcnet":
-        del table["fusion_channels"]
+    if not arm.fusion:
+        del table["fusion"]
         table["densenet"]["decoder_units"] = base.densenet.decoder_units[:3]
     main, *classmates = base.task_names()
     table["tasks"][main]["source"] = str(data / database(main, TRAIN))

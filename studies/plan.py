@@ -95,7 +95,7 @@ def read_study(path: Path) -> tuple[Study, Experiment]:
     study = checked(Study, read_toml(path, "a study file"), path.stem, path)
     base = experiment_path(study.experiment, path.parent)
     experiment = read_experiment(base, study.set)
-    if experiment.model != "dfcnet" or len(experiment.tasks) < 2:
+    if experiment.fusion is None or len(experiment.tasks) < 2:
         fact = f"is {experiment.model} on {' and '.join(experiment.tasks)}"
         raise ExperimentError(base, fact, "name one of dfcnet on two tasks or more: the arms derive from it")
     _check_scenes(study, experiment, path)

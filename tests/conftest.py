@@ -15,9 +15,7 @@ from tests.installed_caffe import has_onednn
 ROOT = Path(__file__).parents[1]
 
 TINY = """
-model = "dfcnet"
 head_channels = 4
-fusion_channels = 4
 [input]
 crop = 33
 mean = [103.94, 116.78, 123.68]
@@ -31,6 +29,8 @@ encoder_units = [1, 1, 1, 1]
 decoder_units = [1, 1, 1, 1]
 up_channels = 4
 bn_moving_average = 0.9
+[fusion]
+channels = 4
 [tasks.land]
 dataset = "deepglobe_land"
 source = "land_lmdb"

@@ -17,13 +17,13 @@ def main() -> None:
 
     from common.files import refuse_existing
     from prototxt_gen.caffemodel import read_caffemodel, write_caffemodel
-    from prototxt_gen.fused import fuse, plain_view
+    from prototxt_gen.fused_weights import fuse_weights, plain_view
     from prototxt_gen.model_card import card_path, read_card, write_card
 
     weights, card = read_caffemodel(args.weights), read_card(args.weights)
     for path in (args.out, card_path(args.out)):
         refuse_existing(path, args.overwrite)
-    converted = plain_view(weights) if args.to == "plain" else fuse(weights)
+    converted = plain_view(weights) if args.to == "plain" else fuse_weights(weights)
     write_caffemodel(args.out, args.weights.stem, converted, args.overwrite)
     if card:
         write_card(args.out, card)

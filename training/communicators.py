@@ -8,7 +8,7 @@ import os
 from multiprocessing.connection import Connection
 from typing import Protocol
 
-from prototxt_gen.fused import plain_view
+from prototxt_gen.fused_weights import plain_view
 
 # What mpirun tells its processes: Open MPI, then MPICH and its kin.
 RANK = ("OMPI_COMM_WORLD_RANK", "PMI_RANK")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from common.errors import WeightsError
 from prototxt_gen.caffemodel import read_caffemodel
-from prototxt_gen.fused import plain_view
+from prototxt_gen.fused_weights import plain_view
 from prototxt_gen.model_card import read_card
 
 Shapes = Sequence[tuple[int, ...]]
@@ -52,7 +52,7 @@ def match(own: Mapping[str, Shapes], path: Path, fit: Fit, bands: tuple[str, ...
     """Compare the shapes of a net's parameters with those of a .caffemodel, by layer name.
 
     Where the file's card says that it has learnt from other bands than `bands`, its first convolution is of
-    no use, whatever its shape. Raises WeightsError if the file is no .caffemodel, if nothing matches, or
+    no use, whatever its shape. Raises WeightsError if the file is not a .caffemodel, if nothing matches, or
     for what `fit` forbids.
     """
     own = plain_view(own)

@@ -237,7 +237,7 @@ def test_speeds_are_measured_with_their_memory(tmp_path):
         (tmp_path / name).mkdir()
     for measured in (
         isolated(speed.train_speed, demo, 33, (), tmp_path / "train", CPU, 1),
-        isolated(speed.tile_speed, demo, "deploy_folded", 65, PLAIN, tmp_path / "tile", CPU, 1),
+        isolated(speed.tile_speed, demo, True, 65, PLAIN, tmp_path / "tile", CPU, 1),
     ):
         assert 0 < measured.seconds < 60
         assert 1 << 20 < measured.memory < 1 << 33

@@ -51,7 +51,7 @@ def test_a_task_without_output_is_named_with_the_outputs_there_are(tmp_path):
 @pytest.mark.parametrize(
     "text, fact",
     [
-        ("layer { nane: 1 }", "is no prototxt"),
+        ("layer { nane: 1 }", "is not a prototxt"),
         (HEADS, r"has no input data .*none"),
         (INPUT.replace("65, 65", "65, 97") + HEADS, r"\[1, 3, 65, 97\]"),
         (INPUT.replace("65, 65", "512, 512") + HEADS, "512 is not 32k.1; take 481 or 513"),

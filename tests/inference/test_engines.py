@@ -14,7 +14,7 @@ from training.pycaffe import import_caffe
 from training.weights import load_weights
 
 pytestmark = pytest.mark.caffe
-WIDE = ["densenet.growth_rate=8", "densenet.up_channels=16", "fusion_channels=16", "head_channels=16"]
+WIDE = ["densenet.growth_rate=8", "densenet.up_channels=16", "fusion.channels=16", "head_channels=16"]
 
 
 @pytest.fixture

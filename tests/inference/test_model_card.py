@@ -89,5 +89,5 @@ def test_a_broken_field_is_named_with_file_value_and_remedy(tmp_path, change, na
 
 def test_a_file_that_is_no_json_is_named(tmp_path):
     (tmp_path / "net.json").write_text("{half a car")
-    with pytest.raises(WeightsError, match=r"net\.json.*no model card"):
+    with pytest.raises(WeightsError, match=r"net\.json.*not a model card"):
         read_card(tmp_path / "net.caffemodel")

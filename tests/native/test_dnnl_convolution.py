@@ -40,7 +40,7 @@ def plain_net() -> str:
         "densenet.encoder_units=[2,2,2,2]",
         "densenet.decoder_units=[2,2,2,2]",
         "densenet.up_channels=32",
-        "fusion_channels=32",
+        "fusion.channels=32",
         "head_channels=32",
     ]
     exp = read_experiment(ROOT / "solvers" / "dfcnet" / "experiment.toml", narrow)

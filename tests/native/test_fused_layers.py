@@ -14,7 +14,8 @@ import pytest
 from prototxt_gen import blocks
 from prototxt_gen.emit import net_text
 from prototxt_gen.experiment import DenseNet, read_experiment
-from prototxt_gen.fused import plain_view
+from prototxt_gen.fuse import fuse
+from prototxt_gen.fused_weights import plain_view
 from prototxt_gen.layers import Blob, Net
 from prototxt_gen.models import DEPLOY, build
 from tests.conftest import write_lmdb
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.caffe
 
 TOLERANCE = 1e-4  # of the largest value
 FUSED = "densenet.dense_block='fused'"
-WIDTHS = ("densenet.stem_channels", "densenet.up_channels", "head_channels", "fusion_channels")
+WIDTHS = ("densenet.stem_channels", "densenet.up_channels", "head_channels", "fusion.channels")
 
 
 @dataclass
@@ -41,19 +42,21 @@ def form(tmp_path: Path, net: Net, train: bool) -> Form:
     from training.pycaffe import import_caffe
 
     caffe = import_caffe()
-    path = tmp_path / f"{'fused' if net.fused else 'plain'}.prototxt"
+    path = tmp_path / f"{'plain' if net.plain is net else 'fused'}.prototxt"
     path.write_text("force_backward: true\n" + net_text(net, ["x"]))
     return Form(caffe.Net(str(path), caffe.TRAIN if train else caffe.TEST))
 
 
-def both_forms(tmp_path: Path, phase: str, inputs, build_top, seed: int) -> tuple[Form, Form]:
+def both_forms(
+    tmp_path: Path, phase: str, inputs, build_top, seed: int, keep: bool = False
+) -> tuple[Form, Form]:
     """Return (plain, fused) with equal random weights and inputs; `build_top` adds the layers to a net."""
+    net = Net("x", phase)
+    net.section("All")
+    build_top(net, [net.input(f"x{i}", (n, c, 33, 33)) for i, (n, c, _, _) in enumerate(inputs)])
     pair = []
-    for fused in (False, True):
-        net = Net("x", phase, fused=fused)
-        net.section("All")
-        build_top(net, [net.input(f"x{i}", (n, c, 33, 33)) for i, (n, c, _, _) in enumerate(inputs)])
-        pair.append(form(tmp_path, net, phase == "train"))
+    for one in (net, fuse(net, keep)):
+        pair.append(form(tmp_path, one, phase == "train"))
         reshape(pair[-1], inputs)  # the generator knows squares alone
     fill(pair, np.random.default_rng(seed))
     return pair[0], pair[1]
@@ -129,15 +132,15 @@ BLOCKS = [  # units, growth, bottleneck in growths, inputs
 
 
 def dense_block(units: int, arch: DenseNet):
-    return lambda net, xs: blocks.dense_block(net, 2, blocks.join(net, "joined", xs), units, arch)
+    return lambda net, xs: blocks.dense_block(net, 2, blocks.join(net, 2, xs), units, arch)
 
 
 @pytest.mark.parametrize("keep", [False, True], ids=["computed again", "kept"])
 @pytest.mark.parametrize("frozen", [False, True], ids=["batch statistics", "frozen"])
 @pytest.mark.parametrize(("units", "growth", "bottleneck", "inputs"), BLOCKS)
 def test_a_dense_block_trains_as_the_plain_layers(tmp_path, units, growth, bottleneck, inputs, frozen, keep):
-    arch = architecture(growth, bottleneck, bn_frozen=frozen, keep_bottlenecks=keep)
-    pair = both_forms(tmp_path, "train", inputs, dense_block(units, arch), seed=units)
+    arch = architecture(growth, bottleneck, bn_frozen=frozen)
+    pair = both_forms(tmp_path, "train", inputs, dense_block(units, arch), seed=units, keep=keep)
     assert_same_passes(*pair, passes=2)
 
 

@@ -6,8 +6,9 @@ from zlib import crc32
 import numpy as np
 
 from prototxt_gen.caffemodel import write_caffemodel
-from prototxt_gen.emit import net_text
+from prototxt_gen.emit import net_message, net_text
 from prototxt_gen.experiment import Experiment
+from prototxt_gen.fold import fold
 from prototxt_gen.model_card import ModelCard, write_card
 from prototxt_gen.models import DEPLOY, build
 
@@ -29,6 +30,12 @@ def random_weights(net) -> dict[str, list[np.ndarray]]:
             blobs = [3 * blobs[0], 3 * rng.uniform(0.1, 4, layer.params[1]), np.full((1,), 3.0)]
         weights[layer.name] = blobs
     return weights
+
+
+def folded(exp: Experiment, **options: object):
+    """Return (NetParameter, weights) of an experiment's deploy net without BatchNorm."""
+    net = build(exp, DEPLOY, **options)
+    return fold(net_message(net), random_weights(net.plain), exp.name)
 
 
 def answer(tmp_path: Path, text: str, weights: dict, image: np.ndarray) -> dict[str, np.ndarray]:

@@ -48,7 +48,7 @@ def test_the_stem_halves_the_crop(net):
 
 def test_a_dense_block_hands_every_feature_to_every_later_unit(net):
     x = net.input("x", (1, 10, 9, 9))
-    y = blocks.dense_block(net, 4, [x], 2, ARCH)
+    y = blocks.dense_block(net, 4, x, 2, ARCH)
     assert y == Blob("concat_4_2", (1, 10 + 2 * 3, 9, 9))
     assert lines(net)[1:] == [
         "BatchNorm conv4_1/x1/bn: x > conv4_1/x1/bn",
@@ -94,7 +94,7 @@ def test_a_transition_down_halves_channels_and_resolution(net):
 
 def test_a_transition_up_doubles_the_resolution_and_joins_the_skip(net):
     x, skip = net.input("x", (1, 20, 5, 5)), net.input("skip", (1, 4, 9, 9))
-    (y,) = blocks.transition_up(net, 6, x, skip, ARCH)
+    y = blocks.transition_up(net, 6, x, skip, ARCH)
     assert y == Blob("concat_7", (1, 7 + 4, 9, 9))
     assert lines(net)[-3:] == [
         "Convolution conv6_blk: conv6_blk/bn > conv6_blk",

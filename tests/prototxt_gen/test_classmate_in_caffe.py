@@ -1,12 +1,14 @@
-"""Two tasks in one net: each loss teaches the shared layers and its own, and weighs classes as told."""
+"""Several tasks in one net: each loss teaches the shared layers and its own, and weighs classes as told."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from prototxt_gen.emit import write_nets
+from prototxt_gen.emit import net_message, write_nets
 from prototxt_gen.experiment import read_experiment
+from prototxt_gen.models import TRAIN, build
+from prototxt_gen.prototxt import fed_by_caller, read_net
 from tests.conftest import TINY, write_lmdb
 
 pytestmark = pytest.mark.caffe
@@ -46,6 +48,63 @@ def test_a_tasks_loss_reaches_every_shared_layer_and_none_of_the_other_task(tmp_
     assert {"conv1", "conv9_1/x2", "fusion2", "fusion9"} <= set(gradients)
 
 
+THREE = ("land", "road", "buildings")
+
+
+@pytest.fixture
+def three(tmp_path):
+    """Return a train net of three tasks, fed with random images and labels."""
+    from training.pycaffe import import_caffe
+
+    (tmp_path / "tiny.toml").write_text(TINY)
+    added = ["tasks.buildings={dataset='deepglobe_road', source='b'}", "solver.batch_size=6"]
+    exp = read_experiment(tmp_path / "tiny.toml", added)
+    (tmp_path / "train.prototxt").write_text(str(fed_by_caller(net_message(build(exp, TRAIN)))))
+    caffe = import_caffe()
+    caffe.set_mode_cpu()
+    caffe.set_random_seed(5)
+    net = caffe.Net(str(tmp_path / "train.prototxt"), caffe.TRAIN)
+    rng = np.random.default_rng(8)
+    for task, settings in exp.tasks.items():
+        records = net.blobs[f"{task}_data"].data
+        records[...] = rng.uniform(-120, 140, records.shape)
+        records[:, 3] = rng.integers(0, settings.classes, records[:, 3].shape)
+    return net
+
+
+def gradients(net, *tasks: str) -> dict[str, np.ndarray]:
+    """Return the gradient of each layer's first learnt blob by the losses of some tasks alone."""
+    net.clear_param_diffs()
+    net.forward()
+    for task in set(THREE) - set(tasks):
+        net.blobs[f"{task}_loss"].diff[...] = 0
+    net.backward()
+    return {name: blobs[0].diff.copy() for name, blobs in net.params.items() if not name.endswith("/bn")}
+
+
+def test_three_tasks_learn_together_and_gradients_stay_with_their_task(three):
+    """The losses are added: so are their gradients in the trunk, and a head has that of its own task."""
+    joint, alone = gradients(three, *THREE), {task: gradients(three, task) for task in THREE}
+    assert len({blob.tobytes() for blob in (joint["conv1"], *(alone[task]["conv1"] for task in THREE))}) == 4
+    for name, gradient in joint.items():
+        parts = [alone[task][name] for task in THREE]
+        np.testing.assert_allclose(sum(parts), gradient, rtol=1e-3, atol=1e-4 * np.abs(gradient).max())
+        owner = name.split("/")[0]
+        reached = [bool(part.any()) for part in parts]
+        assert reached == [owner not in THREE or owner == task for task in THREE], name
+
+
+def test_each_of_three_tasks_is_scored_on_its_own_images_and_labels(three):
+    """The loss by hand, from a task's scores and the labels of its records."""
+    three.forward()
+    for task in THREE:
+        label = three.blobs[f"{task}_data"].data[:, 3].astype(int)
+        score = three.blobs[f"{task}_score"].data.astype(np.float64)
+        log_prob = score - np.log(np.exp(score).sum(axis=1, keepdims=True))
+        expected = -np.take_along_axis(log_prob, label[:, None], axis=1).mean()
+        assert float(three.blobs[f"{task}_loss"].data) == pytest.approx(expected, rel=1e-4)
+
+
 def test_class_weights_multiply_each_pixels_term(tmp_path):
     net = train_net(tmp_path, f"tasks.land.class_weights={WEIGHTS}")
     net.forward()
@@ -61,8 +120,6 @@ def test_class_weights_multiply_each_pixels_term(tmp_path):
 def test_multipliers_reach_caffe_and_spare_the_statistics(tmp_path):
     net = train_net(tmp_path, "multipliers=[{layers='conv[1-5]*', lr=0.1, decay=0.0}]")
     assert net is not None
-    from prototxt_gen.prototxt import read_net
-
     for layer in read_net(tmp_path / "nets" / "train.prototxt").layer:
         mult = [(round(param.lr_mult, 6), param.decay_mult) for param in layer.param]
         if layer.type == "BatchNorm":

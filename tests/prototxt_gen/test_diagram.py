@@ -148,7 +148,7 @@ def test_a_deploy_net_of_one_task_has_one_image_and_that_head():
     exp = read_experiment(SOLVERS / "dfcnet" / "experiment.toml")
     found = read_diagram(build(exp, DEPLOY, ["road"], crop=33))
     assert [(x.name, x.channels, x.size) for x in found.of_kind(OUTPUT)] == [("road", 2, 33)]
-    assert [x.name for x in found.of_kind(IMAGE)] == ["image"]
+    assert [x.name for x in found.of_kind(IMAGE)] == ["input image"]
     assert [(x.size, found.reduction(x)) for x in found.of_kind(BLOCK)[:4]] == [
         (9, 4),
         (5, 8),

@@ -107,7 +107,7 @@ def test_the_header_names_the_command_and_sections_name_the_papers_parts():
     exp = experiment("dfcnet")
     text = net_text(build(exp, TRAIN), header(exp, "Train net"))
     lines = text.splitlines()
-    assert lines[0] == "# Train net of dfcnet: dfcnet of the Dense Fusion Classmate Network."
+    assert lines[0] == "# Train net of dfcnet: DFCNet of the paper's Dense Fusion Classmate Network."
     assert lines[1].startswith("# Emitted by `python tools/make_net.py dfcnet`")
     titles = [line.removeprefix("# ---- ") for line in lines if line.startswith("# ---- ")]
     assert "DenseBlock 4: 24 units at r_4 = 65" in titles
@@ -144,7 +144,7 @@ def templates(tmp_path, monkeypatch):
 def test_text_that_protobuf_cannot_read_is_refused_with_the_nets_name(templates):
     path = templates / "net.prototxt.j2"
     path.write_text(path.read_text().replace("  type:", "  kind:"))
-    with pytest.raises(NetError, match=r"dfcnet: is no NetParameter .*kind"):
+    with pytest.raises(NetError, match=r"dfcnet: is not a NetParameter .*kind"):
         net_text(build(experiment("dfcnet"), TRAIN), [])
 
 
@@ -160,7 +160,7 @@ def test_a_field_that_caffe_does_not_have_is_refused():
     net = Net("odd", DEPLOY)
     net.section("All")
     net.pool("p", net.input("x", (1, 3, 33, 33)), "MEDIAN", kernel=2, stride=2)
-    with pytest.raises(NetError, match=r"odd: is no NetParameter .*MEDIAN"):
+    with pytest.raises(NetError, match=r"odd: is not a NetParameter .*MEDIAN"):
         net_text(net, [])
 
 
@@ -249,10 +249,10 @@ def texts(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in folder.iterdir()}
 
 
-def test_four_files_are_written_and_the_solver_points_to_the_train_net(tmp_path):
+def test_three_files_are_written_and_the_solver_points_to_the_train_net(tmp_path):
     out = tmp_path / "nets"
     paths = write_nets(experiment("dfcnet_demo"), out, overwrite=False, mode="CPU")
-    assert paths == [out / f"{kind}.prototxt" for kind in ("train", "deploy", "deploy_folded", "solver")]
+    assert paths == [out / f"{kind}.prototxt" for kind in ("train", "deploy", "solver")]
     written = texts(out)
     assert set(written) == {path.name for path in paths}
     assert f'net: "{out}/train.prototxt"\n' in written["solver.prototxt"]
@@ -280,7 +280,7 @@ def test_overwriting_keeps_what_else_is_in_the_folder(tmp_path):
     write_nets(experiment("dfcnet_demo"), out, overwrite=True)
     assert 'name: "dfcnet_demo"' in texts(out)["train.prototxt"]
     assert texts(out)["notes.txt"] == "mine"
-    assert len(texts(out)) == 5
+    assert len(texts(out)) == 4
 
 
 def test_an_error_while_building_leaves_nothing_behind(tmp_path):

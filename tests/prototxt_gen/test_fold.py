@@ -8,10 +8,11 @@ import pytest
 from common.errors import NetError, WeightsError
 from prototxt_gen.caffe_proto import caffe_pb2
 from prototxt_gen.caffemodel import read_caffemodel, write_caffemodel
-from prototxt_gen.emit import net_text
+from prototxt_gen.emit import net_message, net_text
 from prototxt_gen.experiment import read_experiment
 from prototxt_gen.fold import fold
-from prototxt_gen.models import DEPLOY, FOLDED, build
+from prototxt_gen.fused_weights import fuse_weights
+from prototxt_gen.models import DEPLOY, build
 from prototxt_gen.prototxt import read_net
 from tests.prototxt_gen.random_net import answer, random_weights
 
@@ -21,36 +22,39 @@ PLAIN = ["densenet.dense_block='plain'"]
 
 
 @pytest.mark.parametrize("name", ["baseline", "classmate", "dfcnet", "dfcnet_demo"])
-def test_the_folded_net_of_the_builder_with_folded_weights_answers_alike(tmp_path, name):
+def test_a_folded_net_answers_alike_and_holds_no_batchnorm(tmp_path, name):
     exp = read_experiment(SOLVERS / name / "experiment.toml", PLAIN)
-    plain, folded = build(exp, DEPLOY, crop=65), build(exp, FOLDED, crop=65)
+    plain = build(exp, DEPLOY, crop=65)
     weights = random_weights(plain)
-    (tmp_path / "deploy.prototxt").write_text(net_text(plain, ["plain"]))
-    _, folded_weights = fold(read_net(tmp_path / "deploy.prototxt"), weights, "w", exp.input.scale)
+    net, folded_weights = fold(net_message(plain), weights, "w", exp.input.scale)
     image = np.random.default_rng(2).uniform(-120, 140, (1, 3, 65, 65)).astype(np.float32)
     expected = answer(tmp_path, net_text(plain, ["plain"]), weights, image * np.float32(exp.input.scale))
-    got = answer(tmp_path, net_text(folded, ["folded"]), folded_weights, image)
+    got = answer(tmp_path, str(net), folded_weights, image)
     for task in exp.task_names():
         score = expected[f"{task}_score"]
         error = np.abs(got[f"{task}_score"] - score).max() / np.abs(score).max()
         assert error < 1e-4
         assert score.std() > 0.01  # an answer that depends on the image
-    assert not [layer for layer in folded.layers if layer.type == "BatchNorm"]
+    assert not [layer for layer in net.layer if layer.type == "BatchNorm"]
 
 
 @pytest.mark.parametrize("name", ["baseline", "dfcnet"])
-def test_folding_a_prototxt_gives_the_layers_that_the_builder_emits(tmp_path, name):
-    exp = read_experiment(SOLVERS / name / "experiment.toml")
-    plain, folded = build(exp, DEPLOY), build(exp, FOLDED)
-    for net, path in ((plain, "deploy.prototxt"), (folded, "folded.prototxt")):
-        (tmp_path / path).write_text(net_text(net, ["x"]))
-    made, weights = fold(read_net(tmp_path / "deploy.prototxt"), random_weights(plain), "w")
-    emitted = read_net(tmp_path / "folded.prototxt")
-    assert [layer.name for layer in made.layer] == [layer.name for layer in emitted.layer]
-    assert list(made.layer) == list(emitted.layer)
-    assert {name: [blob.shape for blob in blobs] for name, blobs in weights.items()} == (
-        folded.parameter_shapes()
-    )
+def test_only_what_others_read_keeps_a_scale(name):
+    """A unit's first BatchNorm stands behind Concat; behind its 1x1 convolution there is a bias instead."""
+    plain = build(read_experiment(SOLVERS / name / "experiment.toml"), DEPLOY)
+    net, _ = fold(net_message(plain), random_weights(plain), "w")
+    biased = {
+        layer.name for layer in net.layer if layer.type == "Convolution" and layer.convolution_param.bias_term
+    }
+    units = {2: 6, 3: 12, 4: 24, 5: 16, 6: 24, 7: 12, 8: 6} | ({9: 4} if name == "dfcnet" else {})
+    names = {f"conv{block}_{unit}" for block, number in units.items() for unit in range(1, number + 1)}
+    tasks = ["land", "road"] if name == "dfcnet" else ["land"]
+    heads = {f"{task}/{layer}" for task in tasks for layer in ("conv", "score")}
+    assert biased == {"conv1", *(f"{unit}/x1" for unit in names), *heads}
+    scales = {layer.name for layer in net.layer if layer.type == "Scale"}
+    fusion = {f"fusion{block}/scale" for block in units} if name == "dfcnet" else set()
+    downs = {f"conv{block}_blk/scale" for block in units if block < 9}
+    assert scales == {*(f"{unit}/x1/scale" for unit in names), *downs, *fusion}
 
 
 def prototxt(text: str):
@@ -123,12 +127,10 @@ def test_weights_survive_being_written_and_read(tmp_path):
 
 
 def test_weights_of_fused_layers_fold_as_plain_ones_do(tmp_path):
-    from prototxt_gen.fused import fuse
-
     plain = build(read_experiment(SOLVERS / "dfcnet_demo" / "experiment.toml", PLAIN), DEPLOY, crop=65)
     (tmp_path / "deploy.prototxt").write_text(net_text(plain, ["plain"]))
     net, weights = read_net(tmp_path / "deploy.prototxt"), random_weights(plain)
-    expected, got = fold(net, weights, "w")[1], fold(net, fuse(weights), "w")[1]
+    expected, got = fold(net, weights, "w")[1], fold(net, fuse_weights(weights), "w")[1]
     assert list(got) == list(expected)
     for name, blobs in expected.items():
         for a, b in zip(got[name], blobs, strict=True):
@@ -136,8 +138,6 @@ def test_weights_of_fused_layers_fold_as_plain_ones_do(tmp_path):
 
 
 def test_a_net_of_fused_layers_folds_into_plain_ones_that_answer_alike(tmp_path):
-    from prototxt_gen.fused import fuse
-
     path = SOLVERS / "dfcnet_demo" / "experiment.toml"
     plain = build(read_experiment(path, PLAIN), DEPLOY, crop=65)
     weights, image = random_weights(plain), np.random.default_rng(2).normal(size=(1, 3, 65, 65))
@@ -145,7 +145,7 @@ def test_a_net_of_fused_layers_folds_into_plain_ones_that_answer_alike(tmp_path)
     for form in ("plain", "fused"):
         net = build(read_experiment(path, [f"densenet.dense_block='{form}'"]), DEPLOY, crop=65)
         (tmp_path / "deploy.prototxt").write_text(net_text(net, [form]))
-        given = weights if form == "plain" else fuse(weights)
+        given = weights if form == "plain" else fuse_weights(weights)
         folded, folded_weights = fold(read_net(tmp_path / "deploy.prototxt"), given, "w")
         assert {layer.type for layer in folded.layer} < {"Convolution", *(x.type for x in plain.layers)}
         answers.append(answer(tmp_path, str(folded), folded_weights, image))

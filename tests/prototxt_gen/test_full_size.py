@@ -6,7 +6,7 @@ import pytest
 
 from prototxt_gen.emit import net_text
 from prototxt_gen.experiment import read_experiment
-from prototxt_gen.models import DEPLOY, FOLDED, TRAIN, build
+from prototxt_gen.models import DEPLOY, TRAIN, build
 from tests.conftest import write_lmdb
 
 pytestmark = pytest.mark.caffe
@@ -54,12 +54,11 @@ def test_train_blobs_and_parameters_are_caffes(tmp_path, databases, name, crop):
     assert net.parameter_shapes() == params
 
 
-@pytest.mark.parametrize("phase", [DEPLOY, FOLDED])
 @pytest.mark.parametrize("name", ["baseline", "classmate", "dfcnet"])
-def test_deploy_blobs_are_caffes_at_each_crop_that_the_net_is_reshaped_to(tmp_path, name, phase):
+def test_deploy_blobs_are_caffes_at_each_crop_that_the_net_is_reshaped_to(tmp_path, name):
     exp = read_experiment(SOLVERS / name / "experiment.toml")
-    caffe_net = in_caffe(tmp_path / "net.prototxt", net_text(build(exp, phase), [name]), "TEST")
+    caffe_net = in_caffe(tmp_path / "net.prototxt", net_text(build(exp, DEPLOY), [name]), "TEST")
     for crop in CROPS:
         caffe_net.blobs["data"].reshape(1, 3, crop, crop)
         caffe_net.reshape()
-        assert differences(build(exp, phase, crop=crop), caffe_net) == {}
+        assert differences(build(exp, DEPLOY, crop=crop), caffe_net) == {}

@@ -8,11 +8,10 @@ import pytest
 
 from common.datasets import read_dataset
 from common.errors import DFCNetError, NetError
-from prototxt_gen.caffe_proto import caffe_pb2
-from prototxt_gen.emit import net_text
+from prototxt_gen.emit import net_message, net_text
 from prototxt_gen.experiment import read_experiment
 from prototxt_gen.fold import fold
-from prototxt_gen.fused import fuse
+from prototxt_gen.fused_weights import fuse_weights
 from prototxt_gen.model_card import ModelCard
 from prototxt_gen.models import DEPLOY, build
 from prototxt_gen.onnx_export import to_onnx, write_onnx
@@ -33,12 +32,6 @@ CARD = ModelCard(
 )
 
 
-def message(net):
-    from google.protobuf import text_format
-
-    return text_format.Parse(net_text(net, ["x"]), caffe_pb2().NetParameter())
-
-
 def tiles(*shape: int) -> np.ndarray:
     return np.random.default_rng(5).normal(0, 1.2, shape).astype(np.float32)
 
@@ -55,13 +48,13 @@ def run(model, x: np.ndarray) -> dict[str, np.ndarray]:
 def test_the_papers_nets_in_all_forms_answer_as_plain_layers_in_caffe(tmp_path, name):
     exp = read_experiment(SOLVERS / name / "experiment.toml")
     plain = build(exp, DEPLOY, crop=65)
-    net, weights, x = message(plain), random_weights(plain), tiles(1, 3, 65, 65)
+    net, weights, x = net_message(plain), random_weights(plain), tiles(1, 3, 65, 65)
     expected = answer(tmp_path, net_text(plain, ["x"]), weights, x)
     fused = read_experiment(SOLVERS / name / "experiment.toml", ["densenet.dense_block='fused'"])
     forms = [
         (net, weights),
         fold(net, weights, "w"),
-        (message(build(fused, DEPLOY, crop=65)), fuse(weights)),
+        (net_message(build(fused, DEPLOY, crop=65)), fuse_weights(weights)),
     ]
     for form in forms:
         got = run(to_onnx(*form, "w"), x)
@@ -77,7 +70,7 @@ def small():
     exp = read_experiment(SOLVERS / "dfcnet_demo" / "experiment.toml", ["densenet.dense_block='plain'"])
     net = build(exp, DEPLOY, crop=65)
     weights = random_weights(net)
-    return exp, weights, to_onnx(message(net), weights, "w", CARD)
+    return exp, weights, to_onnx(net_message(net), weights, "w", CARD)
 
 
 @pytest.mark.parametrize("side", [33, 65, 97, 129])
@@ -93,7 +86,7 @@ def test_one_model_takes_all_sides_and_batches(tmp_path, small, side):
 
 def test_weights_of_fused_layers_fit_the_plain_net(small):
     exp, weights, model = small
-    assert to_onnx(message(build(exp, DEPLOY, crop=65)), fuse(weights), "w", CARD) == model
+    assert to_onnx(net_message(build(exp, DEPLOY, crop=65)), fuse_weights(weights), "w", CARD) == model
 
 
 def test_the_model_card_is_in_the_file(tmp_path, small):
@@ -110,12 +103,12 @@ def test_the_model_card_is_in_the_file(tmp_path, small):
 
 def test_a_model_without_a_card_says_nothing_about_its_weights(small):
     exp, weights, _ = small
-    assert not to_onnx(message(build(exp, DEPLOY, crop=65)), weights, "w").metadata_props
+    assert not to_onnx(net_message(build(exp, DEPLOY, crop=65)), weights, "w").metadata_props
 
 
 def test_one_output_alone_leaves_the_other_tasks_layers_out(small):
     exp, weights, model = small
-    net = message(build(exp, DEPLOY, crop=65))
+    net = net_message(build(exp, DEPLOY, crop=65))
     road = to_onnx(net, weights, "w", outputs=["road_prob"])
     x = tiles(1, 3, 65, 65)
     got = run(road, x)
@@ -135,4 +128,4 @@ def test_without_onnx_the_command_that_installs_it_is_named(small, monkeypatch):
     monkeypatch.setattr(optional.importlib, "import_module", missing)
     exp, weights, _ = small
     with pytest.raises(DFCNetError, match=r"is not installed; run `.*requirements\.py onnx"):
-        to_onnx(message(build(exp, DEPLOY, crop=65)), weights, "w")
+        to_onnx(net_message(build(exp, DEPLOY, crop=65)), weights, "w")

@@ -23,7 +23,7 @@ def experiment(name: str, *settings: str):
         ("densenet.encoder_units=[1, 12, 24, 16]", "conv2_blk", (48, 96, 1, 1)),
         ("densenet.stem_channels=96", "conv1", (96, 3, 7, 7)),
         ("densenet.up_channels=128", "conv5_blk", (128, 1024, 1, 1)),
-        ("fusion_channels=64", "fusion9", (64, 448, 1, 1)),
+        ("fusion.channels=64", "fusion9", (64, 448, 1, 1)),
         ("head_channels=32", "road/conv", (32, 256, 3, 3)),
     ],
 )
@@ -73,13 +73,14 @@ def test_heads_that_there_are_not_are_refused(name, heads, phase, words):
         ),
         ("solver.test_interval=500", "validate_every scores held-out records"),
         ("multipliers=[{layers='conv1', rl=0.1}]", "unknown key multipliers.0.rl"),
-        ("model='baseline'", "model baseline trains one task, tasks has land and road"),
+        ("model='baseline'", "model is not to be given; leave it out: tasks, and a table .fusion. or none"),
+        ("fusion_channels=3", "fusion_channels is not to be given; leave it out: it is called channels"),
         (
             "solver.validate_every=300",
-            "snapshot 2000 is no multiple of validate_every 300, .* score to be kept by; take 1800 or 2100",
+            "snapshot 2000 is not a multiple of validate_every 300, .* to be kept by; take 1800 or 2100",
         ),
-        ("solver.validate_every=3000", "no multiple of validate_every 3000, .*; take 3000;"),
-        ("solver.batch_size=15", "batch_size 15 is no multiple of 8 ranks"),
+        ("solver.validate_every=3000", "not a multiple of validate_every 3000, .*; take 3000;"),
+        ("solver.batch_size=15", "batch_size 15 is not a multiple of 8 ranks"),
     ],
 )
 def test_wrong_settings_are_refused_with_the_reason(setting, words):

@@ -11,7 +11,7 @@ from prototxt_gen.emit import write_nets
 from prototxt_gen.experiment import read_experiment
 
 ROOT = Path(__file__).parents[2]
-FILES = ("train.prototxt", "deploy.prototxt", "deploy_folded.prototxt", "solver.prototxt")
+FILES = ("train.prototxt", "deploy.prototxt", "solver.prototxt")
 
 
 @pytest.mark.parametrize("name", ["baseline", "classmate", "dfcnet"])

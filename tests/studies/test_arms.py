@@ -36,7 +36,7 @@ def test_the_controls_differ_in_one_thing_each(base):
     arms = {name: derive(base, name, 1, Path("d")) for name in ARMS}
     dfcnet, alone = arms["dfcnet"], arms["dfcnet_no_road"]
     assert list(alone.tasks) == ["land"]
-    assert (alone.densenet, alone.fusion_channels) == (dfcnet.densenet, dfcnet.fusion_channels)
+    assert (alone.densenet, alone.fusion) == (dfcnet.densenet, dfcnet.fusion)
     classmate, shuffled = arms["classmate"], arms["classmate_shuffled"]
     assert shuffled.tasks["road"].source == "d/road_shuffled_lmdb"
     own = shuffled.tasks["road"].model_copy(update={"source": "d/road_train_lmdb"})
@@ -45,5 +45,7 @@ def test_the_controls_differ_in_one_thing_each(base):
 
 
 def test_a_batch_that_does_not_divide_is_named(base):
-    with pytest.raises(ExperimentError, match="dfcnet as baseline: batch_size 20 is no multiple of 8 ranks"):
+    with pytest.raises(
+        ExperimentError, match="dfcnet as baseline: batch_size 20 is not a multiple of 8 ranks"
+    ):
         derive(base, "baseline", 1, Path("d"), {"baseline": 20})

@@ -66,5 +66,5 @@ def test_no_card_of_other_weights_is_replaced_unasked_or_left_beside(plain, tmp_
 def test_a_file_that_holds_no_weights_is_refused(tmp_path, run_tool):
     (tmp_path / "x.caffemodel").write_bytes(b"PK\x03\x04 a zip file")
     done = run_tool("convert_weights.py", tmp_path / "x.caffemodel", "--to", "fused", "--out", tmp_path / "y")
-    refused(done, "x.caffemodel", "is no .caffemodel")
+    refused(done, "x.caffemodel", "is not a .caffemodel")
     assert not (tmp_path / "y").exists()

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import refused
 
 ROOT = Path(__file__).parents[2]
-FILES = ["deploy.prototxt", "deploy_folded.prototxt", "solver.prototxt", "train.prototxt"]
+FILES = ["deploy.prototxt", "solver.prototxt", "train.prototxt"]
 # Runs the command in a Python that has neither Caffe nor protobuf.
 BARE = """
 import runpy, sys
@@ -33,7 +33,7 @@ def test_every_committed_experiment_is_written_as_four_files(run_tool, tmp_path,
     done = run_tool("make_net.py", name, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [
-        str(tmp_path / "out" / f"{x}.prototxt") for x in ("train", "deploy", "deploy_folded", "solver")
+        str(tmp_path / "out" / f"{x}.prototxt") for x in ("train", "deploy", "solver")
     ]
     assert names(tmp_path / "out") == FILES
     assert f"tools/make_net.py {name}`" in (tmp_path / "out" / "train.prototxt").read_text()

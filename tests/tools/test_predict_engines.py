@@ -42,7 +42,7 @@ def test_maps_are_those_of_caffe(arguments, tmp_path, run_tool, engine):
 def test_bfloat16_maps_fused_nets_nearly_alike_and_refuses_plain_ones(tiny, tmp_path, run_tool):
     from training.pycaffe import import_caffe
 
-    wide = ["densenet.growth_rate=8", "densenet.up_channels=16", "fusion_channels=16", "head_channels=16"]
+    wide = ["densenet.growth_rate=8", "densenet.up_channels=16", "fusion.channels=16", "head_channels=16"]
     plain, weights = write_random_net(tmp_path, read_experiment(tiny, wide))
     fused = read_experiment(tiny, [*wide, "densenet.dense_block='fused'"])
     deploy = tmp_path / "fused.prototxt"

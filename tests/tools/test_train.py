@@ -42,7 +42,7 @@ def test_the_headers_of_a_run_name_its_command_and_the_file_that_there_is(tiny, 
     settings = ["--set", "input.mirror=false", "--set", "solver.lr_policy='fixed'", "--dense-block", "fused"]
     done = run_tool("train.py", "tiny.toml", "--cpu", "--run", "run", *settings)
     assert done.returncode == 0, done.stderr
-    for name in ("train", "deploy", "deploy_folded", "solver"):
+    for name in ("train", "deploy", "solver"):
         head = (tmp_path / "run" / f"{name}.prototxt").read_text().splitlines()[1:3]
         assert head[0].startswith("# Emitted by `python tools/train.py tiny.toml --set ")
         assert head[1] == "# change tiny.toml, not this."
@@ -75,7 +75,7 @@ def test_a_missing_database_is_named(tiny, tmp_path, run_tool):
 def test_broken_weights_are_named(tiny, tmp_path, run_tool):
     (tmp_path / "w.caffemodel").write_bytes(b"\xff" * 100)
     refused(
-        run_tool("train.py", tiny, "--cpu", "--weights", "w.caffemodel"), "w.caffemodel: is no .caffemodel"
+        run_tool("train.py", tiny, "--cpu", "--weights", "w.caffemodel"), "w.caffemodel: is not a .caffemodel"
     )
     assert not (tmp_path / "runs").exists()
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from prototxt_gen.caffemodel import read_caffemodel
-from prototxt_gen.fused import plain_view
+from prototxt_gen.fused_weights import plain_view
 from tests.inference import whole_maps
 from tests.training.test_resume import assert_equal, finish, set_to, start
 
@@ -69,7 +69,6 @@ def test_weights_of_a_fused_run_predict_alike_in_all_forms_of_the_net(tiny, tmp_
         (fused / "deploy.prototxt", weights),
         (fused / "deploy.prototxt", tmp_path / "w.caffemodel"),
         (tmp_path / "folded" / "deploy.prototxt", tmp_path / "folded" / "weights.caffemodel"),
-        (fused / "deploy_folded.prototxt", tmp_path / "folded" / "weights.caffemodel"),
     ):
         np.testing.assert_allclose(probabilities(deploy, file, image), expected, rtol=1e-3, atol=1e-5)
 

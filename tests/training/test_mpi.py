@@ -268,7 +268,7 @@ def test_a_batch_that_does_not_divide_over_the_ranks_is_refused_with_the_arithme
     process = mpirun(3, ROOT / "tools" / "train.py", even, "--cpu", "--run", "run", *FROZEN)
     _, err = process.communicate(timeout=60)
     assert process.returncode != 0
-    assert "batch_size 8 is no multiple of 3 ranks x 2 tasks x 1 images_per_pass = 6" in err
+    assert "batch_size 8 is not a multiple of 3 ranks x 2 tasks x 1 images_per_pass = 6" in err
 
 
 def test_a_finished_run_is_resumed_by_all_ranks_in_peace(even):

@@ -69,7 +69,6 @@ def test_a_run_folder_holds_what_trains(tiny, tmp_path):
     open_run(read_experiment(tiny), tmp_path / "run", ranks=1, gpu=False)
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
         "deploy.prototxt",
-        "deploy_folded.prototxt",
         "experiment.json",
         "origins.json",
         "snapshots",
@@ -88,7 +87,7 @@ def test_each_rank_of_a_gpu_run_takes_its_share_of_the_batch(tiny, tmp_path):
     assert "iter_size: 2" in run.solver.read_text()  # 16 = 2 ranks x 2 passes x 2 tasks x 2 images
     assert "solver_mode: GPU" in run.solver.read_text()
     with pytest.raises(
-        ExperimentError, match=r"batch_size 16 is no multiple of 3 ranks x 2 tasks x 2 .* = 12"
+        ExperimentError, match=r"batch_size 16 is not a multiple of 3 ranks x 2 tasks x 2 .* = 12"
     ):
         open_run(read_experiment(tiny), tmp_path / "other", 3, True)
     assert not (tmp_path / "other").exists()

@@ -57,7 +57,11 @@ def test_shapes_of_early_files_with_four_fixed_axes_are_read(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, "cannot be read"), (b"PK\x03\x04 a zip file", "is no .caffemodel"), (b"", "holds no parameters")],
+    [
+        (None, "cannot be read"),
+        (b"PK\x03\x04 a zip file", "is not a .caffemodel"),
+        (b"", "holds no parameters"),
+    ],
 )
 def test_a_file_that_holds_no_weights_is_an_error_with_its_name(tmp_path, content, words):
     path = tmp_path / "w.caffemodel"

@@ -12,9 +12,10 @@ from prototxt_gen.cost import layer_costs, shared_scratch
 from prototxt_gen.diagram import read_diagram
 from prototxt_gen.draw import draw
 from prototxt_gen.experiment import read_experiment
-from prototxt_gen.fused import fuse, plain_view
+from prototxt_gen.fuse import fuse
+from prototxt_gen.fused_weights import fuse_weights, plain_view
 from prototxt_gen.layers import Blob, Net
-from prototxt_gen.models import DEPLOY, FOLDED, TRAIN, build
+from prototxt_gen.models import DEPLOY, TRAIN, build
 from tests.prototxt_gen.test_blocks import ARCH, lines
 
 SOLVERS = Path(__file__).parents[2] / "solvers"
@@ -40,15 +41,16 @@ def weights_of(net: Net) -> dict[str, list[np.ndarray]]:
 
 @pytest.fixture
 def net() -> Net:
-    net = Net("tiny", "train", fused=True)
+    net = Net("tiny", "train")
     net.section("All")
     return net
 
 
 def test_a_dense_block_is_one_layer_that_joins_its_bottoms(net):
     up, skip = net.input("up", (2, 7, 9, 9)), net.input("skip", (2, 3, 9, 9))
-    y = blocks.dense_block(net, 4, blocks.join(net, "concat_4", [up, skip]), 2, ARCH)
-    assert y == Blob("dense_block4", (2, 10 + 2 * 3, 9, 9))
+    blocks.dense_block(net, 4, blocks.join(net, 4, [up, skip]), 2, ARCH)
+    net = fuse(net)
+    assert net.layers[-1].tops == (Blob("dense_block4", (2, 10 + 2 * 3, 9, 9)),)
     assert lines(net)[2:] == ["DenseBlock dense_block4: up skip > dense_block4"]
     assert dict(dict(net.layers[-1].fields)["dense_block_param"]) == {
         "num_units": "2",
@@ -101,9 +103,10 @@ def test_stem_transitions_and_head_are_fused_too(net):
     data = net.input("data", (1, 3, 65, 65))
     x = blocks.stem(net, data, ARCH)
     x = blocks.transition_down(net, 2, x, ARCH)
-    (x, skip) = blocks.transition_up(net, 3, x, net.input("skip", (1, 4, 33, 33)), ARCH)
+    x = blocks.transition_up(net, 3, x, net.input("skip", (1, 4, 33, 33)), ARCH)
+    x = blocks.dense_block(net, 4, x, 1, ARCH)
     blocks.task_head(net, "land", x, 6, 65, 8, ARCH)
-    assert lines(net)[1:] == [
+    assert lines(fuse(net))[1:] == [
         "Convolution conv1: data > conv1",
         "BNReLU conv1/bn: conv1 > conv1/bn",
         "BNReLUConvolution conv2_blk: conv1/bn > conv2_blk",
@@ -111,11 +114,11 @@ def test_stem_transitions_and_head_are_fused_too(net):
         "Input skip:  > skip",
         "BNReLUConvolution conv3_blk: pool2 > conv3_blk",
         "Interp up3: conv3_blk > up3",
-        "Convolution land/conv: up3 > land/conv",
+        "DenseBlock dense_block4: up3 skip > dense_block4",
+        "Convolution land/conv: dense_block4 > land/conv",
         "BNReLUConvolution land/score: land/conv > land/score",
         "Interp land/up: land/score > land_score",
     ]
-    assert skip.name == "skip"
 
 
 def test_dense_fusion_adds_into_the_larger_map(net):
@@ -123,18 +126,18 @@ def test_dense_fusion_adds_into_the_larger_map(net):
     x6, x7 = net.input("x6", (1, 4, 5, 5)), net.input("x7", (1, 4, 9, 9))
     fusion.add(6, x6)
     fusion.add(7, x7)
-    assert fusion.result() == Blob("fusion7", (1, 3, 9, 9))
-    assert lines(net)[2:] == [
+    net.convolution("reader", fusion.result(), 1, kernel=1)
+    assert lines(fuse(net))[2:] == [
         "BNReLUConvolution fusion6: x6 > fusion6",
         "BNReLUConvolution fusion7: x7 > fusion7",
         "Interp fusion6_7: fusion6 fusion7 > fusion7",
+        "Convolution reader: fusion7 > reader",
     ]
 
 
-def test_an_addend_of_another_size_is_refused(net):
-    x, y = net.input("x", (1, 2, 5, 5)), net.input("y", (1, 2, 8, 8))
-    with pytest.raises(NetError, match="fusion2_3: cannot add"):
-        net.interp("fusion2_3", x, 2, add_to=y)
+def test_addends_of_one_size_stay_with_eltwise(net):
+    blocks.integrate(net, "fusion2_3", net.input("x", (1, 2, 5, 5)), net.input("y", (1, 2, 5, 5)))
+    assert lines(fuse(net))[2:] == ["Eltwise fusion2_3: x y > fusion2_3"]
 
 
 @pytest.mark.parametrize("phase", [TRAIN, DEPLOY])
@@ -147,16 +150,10 @@ def test_both_forms_have_the_same_parameters(name, phase):
 
 
 @pytest.mark.parametrize("name", PAPER)
-def test_the_folded_net_is_of_plain_layers_whichever_form_is_trained(name):
-    plain, fused = both(name, FOLDED)
-    assert plain.layers == fused.layers
-
-
-@pytest.mark.parametrize("name", PAPER)
 def test_weights_come_back_bit_for_bit_from_the_other_form(name):
     plain, fused = both(name, TRAIN)
     weights = weights_of(plain)
-    there = fuse(weights)
+    there = fuse_weights(weights)
     assert {k: [b.shape for b in v] for k, v in there.items()} == fused.parameter_shapes()
     assert list(there) == list(fused.parameter_shapes())
     back = plain_view(there)
@@ -186,7 +183,7 @@ def test_what_is_no_whole_fused_layer_stays_plain():
     encoder = {k: v for k, v in weights.items() if k.startswith(("conv1", "conv2", "conv5"))}
     del encoder["conv5_blk"], encoder["conv2_3/x2/scale"]
     encoder["fc6"] = [np.ones((1000, 1024, 1, 1), np.float32), np.ones(1000, np.float32)]
-    there = fuse(encoder)
+    there = fuse_weights(encoder)
     assert "dense_block5" in there
     assert {"conv5_blk/bn", "conv5_blk/scale", "fc6", "conv2_3/x1", "conv2_blk"} <= set(there)
     assert "dense_block2" not in there
@@ -204,9 +201,20 @@ def test_multipliers_reach_the_same_blobs_in_both_forms():
         default = {"lr_mult": "1", "decay_mult": "1"}
         expected[layer.name] = (given + [default] * len(layer.params))[: len(layer.params)]
     seen = 0
+    # Number all blobs of the fused net, to find those of each plain layer.
+    first, of_layer = 0, {}
+    for layer in fused.layers:
+        of_layer[layer.name] = range(first, first + len(layer.params))
+        first += len(layer.params)
+    numbers = plain_view({name: numbers for name, numbers in of_layer.items() if numbers})
     for layer in fused.layers:
         given = [dict(value) for key, value in layer.fields if key == "param"]
-        names = plain_view({layer.name: list(range(len(layer.params)))})
+        inside = of_layer[layer.name]
+        names = {
+            name: [number - inside.start for number in blobs]
+            for name, blobs in numbers.items()
+            if blobs[0] in inside
+        }
         if not given:
             assert not any(
                 fnmatchcase(name, pattern) for name in names for pattern in ("conv2_*/x2", "land/conv*")
@@ -251,8 +259,9 @@ def test_both_forms_multiply_alike(name):
 
 def test_a_fused_block_counted_by_hand(net):
     x = net.input("x", (2, 10, 9, 9))
-    blocks.dense_block(net, 4, [x], 2, ARCH)
-    blocks.dense_block(net, 5, [net.input("y", (1, 10, 17, 17))], 1, ARCH)
+    blocks.dense_block(net, 4, x, 2, ARCH)
+    blocks.dense_block(net, 5, net.input("y", (1, 10, 17, 17)), 1, ARCH)
+    net = fuse(net)
     cost = layer_costs(net)["dense_block4"]
     assert cost.multiply_adds == 2 * 81 * (12 * 10 + 3 * 12 * 9 + 12 * 13 + 3 * 12 * 9)
     assert cost.deploy_bytes == 4 * 2 * 16 * 81
@@ -262,12 +271,12 @@ def test_a_fused_block_counted_by_hand(net):
 
 def test_kept_bottlenecks_counted_by_hand(net):
     x = net.input("x", (2, 10, 9, 9))
-    blocks.dense_block(net, 4, [x], 2, ARCH.model_copy(update={"keep_bottlenecks": True}))
+    blocks.dense_block(net, 4, x, 2, ARCH)
+    net = fuse(net, keep_bottlenecks=True)
     assert layer_costs(net)["dense_block4"].training_bytes == 4 * 2 * 81 * (2 * 16 + 2 * 12)
     assert shared_scratch(net) == 4 * 2 * 81 * (2 * 12 + 3)
 
 
 def test_an_interp_that_adds_in_place_keeps_nothing(net):
-    x, y = net.input("x", (1, 2, 5, 5)), net.input("y", (1, 2, 9, 9))
-    net.interp("sum", x, 2, add_to=y)
-    assert layer_costs(net)["sum"].training_bytes == 0
+    blocks.integrate(net, "sum", net.input("x", (1, 2, 5, 5)), net.input("y", (1, 2, 9, 9)))
+    assert layer_costs(fuse(net))["sum"].training_bytes == 0
