@@ -39,12 +39,17 @@ def _templates() -> jinja2.Environment:
 
 def net_text(net: Net, header: Sequence[str]) -> str:
     """Return a net's prototxt; raise NetError if protobuf cannot parse it."""
-    text = (
-        _templates()
-        .get_template("net.prototxt.j2")
-        .render(header=header, name=net.name, sections=net.sections)
-    )
-    return _parsed(text, "NetParameter", net.name)
+    return _checked(_rendered(net, header), "NetParameter", net.name)
+
+
+def net_message(net: Net):
+    """Return a net as Caffe's NetParameter."""
+    return _parsed(_rendered(net, []), "NetParameter", net.name)
+
+
+def _rendered(net: Net, header: Sequence[str]) -> str:
+    template = _templates().get_template("net.prototxt.j2")
+    return template.render(header=header, name=net.name, sections=net.sections)
 
 
 def solver_text(
@@ -82,29 +87,25 @@ def solver_text(
         ("solver_mode", mode),
     ]
     text = _templates().get_template("solver.prototxt.j2").render(header=header, fields=fields)
-    return _parsed(text, "SolverParameter", exp.name)
+    return _checked(text, "SolverParameter", exp.name)
 
 
-def net_message(net: Net):
-    """Return a net as Caffe's NetParameter."""
+def _checked(text: str, message: str, name: str) -> str:
+    """Return `text` if protobuf parses it as `message`, or if there is no Caffe to ask."""
+    if find_caffe_pb2() is not None:
+        _parsed(text, message, name)
+    return text
+
+
+def _parsed(text: str, message: str, name: str):
+    """Return `text` parsed as `message`; raise NetError if protobuf cannot."""
     from google.protobuf import text_format
 
-    return text_format.Parse(net_text(net, []), caffe_pb2().NetParameter())
-
-
-def _parsed(text: str, message: str, name: str) -> str:
-    """Return `text` if protobuf parses it as `message`, or if there is no Caffe to ask."""
-    messages = find_caffe_pb2()
-    if messages is not None:
-        from google.protobuf import text_format
-
-        try:
-            text_format.Parse(text, getattr(messages, message)())
-        except text_format.ParseError as error:
-            raise NetError(
-                name, f"is not a {message} ({error})", "fix the template or the layer's fields"
-            ) from error
-    return text
+    try:
+        return text_format.Parse(text, getattr(caffe_pb2(), message)())
+    except text_format.ParseError as error:
+        remedy = "fix the template or the layer's fields"
+        raise NetError(name, f"is not a {message} ({error})", remedy) from error
 
 
 def header(exp: Experiment, what: str, command: Command | None = None) -> list[str]:

@@ -1,4 +1,4 @@
-"""Emit train, deploy and solver prototxts of an experiment; or tell or draw what its net is."""
+"""Emit train, deploy and solver prototxts of an experiment; or print or draw what its net is."""
 
 import argparse
 from pathlib import Path
