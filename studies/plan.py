@@ -97,7 +97,7 @@ def read_study(path: Path) -> tuple[Study, Experiment]:
     experiment = read_experiment(base, study.set)
     if experiment.fusion is None or len(experiment.tasks) < 2:
         fact = f"is {experiment.model} on {' and '.join(experiment.tasks)}"
-        raise ExperimentError(base, fact, "name one of dfcnet on two tasks or more: the arms derive from it")
+        raise ExperimentError(base, fact, "name one with [fusion] and a classmate: the arms derive from it")
     _check_scenes(study, experiment, path)
     _check_fair(study, experiment, path)
     return study, experiment

@@ -95,7 +95,7 @@ def test_settings_replace_those_of_the_experiment(tmp_path):
         (
             '"dfcnet_demo"',
             '"baseline"',
-            ("baseline/experiment.toml", "is baseline on land", "the arms derive"),
+            ("baseline/experiment.toml", "is FC-DenseNet on land", "the arms derive"),
         ),
     ],
 )

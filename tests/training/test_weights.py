@@ -74,7 +74,7 @@ def test_a_file_that_holds_no_weights_is_an_error_with_its_name(tmp_path, conten
 def test_a_truncated_file_is_an_error(tmp_path):
     path = write(tmp_path / "w.caffemodel", NET)
     path.write_bytes(path.read_bytes()[:-3])
-    with pytest.raises(WeightsError, match=r"is no \.caffemodel, or a part of one"):
+    with pytest.raises(WeightsError, match=r"is not a \.caffemodel, or only a part of one"):
         read_caffemodel(path)
 
 
