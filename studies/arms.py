@@ -23,7 +23,7 @@ def database(task: str, kind: str) -> str:
 
 @dataclass(frozen=True)
 class Arm:
-    """One arm: its title in tables, whether it fuses, the kind of its classmates' databases if any, what it is."""
+    """One arm: its title in tables, whether it fuses, the kind of its classmates' databases, what it is."""
 
     title: str
     fusion: bool
