@@ -1,6 +1,7 @@
-"""Small databases of raw records, whose images tell their labels: something that a net can learn."""
+"""Databases of raw records, which a Caffe without OpenCV reads."""
 
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,24 +13,26 @@ from prototxt_gen.experiment import Experiment
 PATCH = 32  # pixels of one label
 
 
-def write_records(folder: Path, task: str, classes: int, side: int, count: int) -> Path:
-    """Write an LMDB of `count` records (4, side, side) with its manifest; return it.
-
-    Raw, not PNG: so a Caffe without OpenCV reads it.
-    """
-    rng = np.random.default_rng(classes)
+def write_records(folder: Path, task: str, classes: int, side: int, records: Iterable[np.ndarray]) -> Path:
+    """Write an LMDB of records (4, side, side), uint8, with its manifest; return it."""
     folder.mkdir(parents=True)
     with GrowingLMDB(folder) as database:
-        for number in range(count):
-            labels = rng.integers(0, classes, (side // PATCH + 1,) * 2, np.uint8)
-            label = np.kron(labels, np.ones((PATCH, PATCH), np.uint8))[:side, :side]
-            image = label * (200 // classes) + rng.integers(0, 50, (3, side, side), np.uint8)
-            data = np.concatenate([image.astype(np.uint8), label[None]]).tobytes()
-            datum = caffe_pb2().Datum(channels=4, height=side, width=side, data=data)
+        for number, record in enumerate(records):
+            datum = caffe_pb2().Datum(channels=4, height=side, width=side, data=record.tobytes())
             database.put(f"{number:08d}", datum.SerializeToString())
     manifest = {"task": task, "side": side, "classes": [str(label) for label in range(classes)]}
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     return folder
+
+
+def learnable(classes: int, side: int, count: int) -> Iterator[np.ndarray]:
+    """Yield records whose images tell their labels: something that a net can learn."""
+    rng = np.random.default_rng(classes)
+    for _ in range(count):
+        labels = rng.integers(0, classes, (side // PATCH + 1,) * 2, np.uint8)
+        label = np.kron(labels, np.ones((PATCH, PATCH), np.uint8))[:side, :side]
+        image = label * (200 // classes) + rng.integers(0, 50, (3, side, side), np.uint8)
+        yield np.concatenate([image.astype(np.uint8), label[None]])
 
 
 def sources(exp: Experiment, folder: Path, count: int, margin: int = 8) -> list[str]:
@@ -37,8 +40,9 @@ def sources(exp: Experiment, folder: Path, count: int, margin: int = 8) -> list[
 
     Records are `margin` pixels larger than the crop.
     """
+    side = exp.input.crop + margin
     return [
-        f"tasks.{task}.source="
-        f"'{write_records(folder / task, task, settings.classes, exp.input.crop + margin, count)}'"
-        for task, settings in exp.tasks.items()
+        f"tasks.{task}.source='"
+        f"{write_records(folder / task, task, each.classes, side, learnable(each.classes, side, count))}'"
+        for task, each in exp.tasks.items()
     ]
