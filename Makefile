@@ -65,7 +65,7 @@ caffe-cuda: venv
 	$(PY) docker/smoke.py
 
 gpu-check: venv
-	@$(PY) -m gpu_check
+	@$(PY) tools/gpu_check.py
 
 gpu-bundle: venv
 	@PYTHON3=$(PYTHON3) gpu_check/bundle.sh

@@ -18,7 +18,7 @@ class TorchNet(nn.Module):
     after its last reader, as a local variable would be.
     """
 
-    def __init__(self, folder: Path, training: bool) -> None:
+    def __init__(self, folder: Path, training: bool, device: str = "cpu") -> None:
         super().__init__()
         layers = json.loads((folder / "net.json").read_text())
         self._affine = {  # BatchNorm -> the Scale behind it
@@ -33,7 +33,7 @@ class TorchNet(nn.Module):
         with np.load(folder / "weights.npz", allow_pickle=False) as arrays:
             for key in arrays.files:
                 name, _, _ = key.rpartition(":")
-                tensor = torch.from_numpy(arrays[key])
+                tensor = torch.from_numpy(arrays[key]).to(device)
                 if name not in statistics:
                     tensor = nn.Parameter(tensor, requires_grad=training)
                     self.register_parameter(key.replace(".", "_"), tensor)

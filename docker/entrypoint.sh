@@ -18,7 +18,6 @@ END
     cat <<'END'
   demo             synthetic scenes -> databases -> nets -> training -> maps -> score, on the CPU
   test             all tests; options go to pytest
-  gpu-check        does everything work on this machine's GPUs, and how fast
   smoke            does Caffe start; a few seconds
 
 The working folder is /opt/dfcnet; mount data, runs and experiments there.
@@ -45,7 +44,6 @@ demo)
     exec make --no-print-directory -C "$root" demo
     ;;
 test) cd "$root" && exec "$python" -m pytest "$@" ;;
-gpu-check) cd "$root" && exec "$python" -m gpu_check "$@" ;;
 *)
     tool=$root/tools/${command//-/_}.py
     if [[ ! $command =~ ^[a-z_-]+$ || ! -f $tool ]] || ! grep -q __main__ "$tool"; then

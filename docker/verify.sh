@@ -63,6 +63,6 @@ tail -n 1 "$log"
 if [[ $target == cuda ]]; then
     as_user gpu-check >>"$log" 2>&1 && code=0 || code=$?
     [[ $code -eq 2 ]] || die "gpu-check without a GPU ends with $code, not 2 (log: $log)"
-    say "without a GPU: $(grep '^gpu-check: ' "$log" | tail -n 1)"
+    say "without a GPU: $(grep '^gpu_check.py: ' "$log" | tail -n 1)"
 fi
 say "all done: the image $target works"

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Packs what gpu-check needs on a machine without package access:  gpu_check/bundle.sh [FILE]
+# Packs what the GPU check and a training need on a machine without package access:  gpu_check/bundle.sh [FILE]
 #
-# FILE (default dfcnet-gpu.tar.xz) holds Caffe for CUDA without OpenCV, the libraries it is linked to, Python with the
-# packages, and gpu-check. CUDA's own libraries stay out (2 GB): the machine has them, from the driver's toolkit or
-# a Python environment with PyTorch, and LD_LIBRARY_PATH names their folders:
+# FILE (default dfcnet-gpu.tar.xz) holds Caffe for CUDA without OpenCV and oneDNN, the libraries it is linked to, Python
+# with the packages, and the project. CUDA's own libraries stay out (2 GB): the machine has them, in folders that
+# LD_LIBRARY_PATH names or in the packages `nvidia-...` of its Python, as PyTorch brings them.
 #
-#   tar -xf dfcnet-gpu.tar.xz && LD_LIBRARY_PATH=... dfcnet-gpu/gpu-check
+#   tar -xf dfcnet-gpu.tar.xz && dfcnet-gpu/gpu-check --rows rows.jsonl
+#   dfcnet-gpu/dfcnet tools/train.py dfcnet --gpus 0-7 --dense-block fused
 #
 #   CUDA_ARCHS  compute capabilities to compile for, see native/cuda.sh
 #   PYTHON3     the distribution's own Python (default /usr/bin/python3), which is packed
@@ -16,8 +17,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 file=$(realpath -m "${1:-dfcnet-gpu.tar.xz}")
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/dfcnet
 work=$cache/bundle
-limit=60000000    # bytes
-packages=(numpy protobuf jinja2 markupsafe pydantic pydantic-core annotated-types typing-extensions
+limit=35000000    # bytes
+packages=(numpy pillow protobuf jinja2 markupsafe pydantic pydantic-core annotated-types typing-extensions
     typing-inspection lmdb tqdm six)
 
 die() { echo "bundle: $1" >&2; exit "${2:-1}"; }
@@ -35,7 +36,7 @@ if [[ ! -f $work/.ready || $root/requirements/locked.txt -nt $work/.ready ]]; th
         -r "$work/requirements.txt"
     touch "$work/.ready"
 fi
-PYTHON=$work/bin/python CAFFE_OPENCV=OFF "$root/native/build.sh" --cuda
+PYTHON=$work/bin/python CAFFE_OPENCV=OFF CAFFE_DNNL=OFF "$root/native/build.sh" --cuda
 site=$("$work/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 prefix=$(dirname "$(cat "$site/caffe.pth")")
 
@@ -45,8 +46,9 @@ to=$staged/dfcnet-gpu
 say "packing"
 mkdir -p "$to"/{app,caffe,lib,python/bin,site}
 
-# The project: what gpu-check and training import.
-(cd "$root" && git ls-files -z common data_prep datasets evaluation gpu_check inference prototxt_gen solvers templates tools training |
+# The project: what the check and training import.
+(cd "$root" && git ls-files -z benchmarks/speed_files.py benchmarks/torch_net.py common data_prep datasets evaluation \
+    gpu_check inference prototxt_gen solvers templates tools training |
     tar -c --null -T - -f -) | tar -x -C "$to/app"
 
 # Caffe, its libraries but CUDA's and glibc's, and Python.
@@ -78,22 +80,40 @@ done | sort -u | grep -v -e "$cache" -e "$staged" -e '/lib\(c\|m\|dl\|rt\|pthrea
 # Not the packages' libraries: stripped, those that a wheel was repaired with do not load.
 find "$to/caffe" "$to/lib" -type f \( -name '*.so*' -o -name test_layers \) -exec strip --strip-unneeded {} +
 
+cat >"$to/dfcnet" <<'END'
+#!/bin/sh
+# Runs a script of the project in the packed Python:  dfcnet tools/train.py ...
+here=$(cd "$(dirname "$0")" && pwd)
+script=$here/app/$1
+shift
+# Folders of CUDA 13, cuDNN 9 and NCCL that a Python of this machine has.
+cuda=$(python3 -c 'import glob, importlib.util
+nvidia = importlib.util.find_spec("nvidia")
+folders = nvidia.submodule_search_locations if nvidia else ()
+print(":".join(lib for folder in folders for lib in glob.glob(folder + "/*/lib")))' 2>/dev/null)
+export OUTER_LD_LIBRARY_PATH="$LD_LIBRARY_PATH"    # for programs that are not packed here
+export LD_LIBRARY_PATH="$here/caffe/lib:$here/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}${cuda:+:$cuda}"
+export PYTHONHOME="$here/python" PYTHONPATH="$here/app:$here/caffe/python:$here/site" PYTHONDONTWRITEBYTECODE=1
+exec "$here/python/bin/python3" "$script" "$@"
+END
 cat >"$to/gpu-check" <<'END'
 #!/bin/sh
-# Runs the check; LD_LIBRARY_PATH names the folders of CUDA 13, cuDNN 9 and NCCL.
-here=$(cd "$(dirname "$0")" && pwd)
-export LD_LIBRARY_PATH="$here/caffe/lib:$here/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
-export PYTHONHOME="$here/python" PYTHONPATH="$here/app:$here/caffe/python:$here/site" PYTHONDONTWRITEBYTECODE=1
-cd "$here/app" && exec "$here/python/bin/python3" -m gpu_check "$@"
+exec "$(dirname "$0")/dfcnet" tools/gpu_check.py "$@"
 END
-chmod +x "$to/gpu-check"
-say "checking that it starts"
-cuda=$(ldd "$prefix/lib/libcaffe.so" | awk '$1 ~ /^libcudart/ { print $3 }')
-env -i CUDA_VISIBLE_DEVICES= LD_LIBRARY_PATH="$(dirname "$cuda")" "$to/gpu-check" 2>"$staged/said" && code=0 || code=$?
-[[ $code -eq 2 ]] && grep -q '^gpu-check: this machine shows no NVIDIA GPU' "$staged/said" ||
-    die "what was packed does not start: $(tail -n 1 "$staged/said")"
+chmod +x "$to/dfcnet" "$to/gpu-check"
 tar -c -C "$staged" dfcnet-gpu | xz -9e -T0 >"$file.part"
 size=$(stat -c %s "$file.part")
 [[ $size -lt $limit ]] || die "$size bytes, over $limit; see what grew"
+
+# From the archive, without what this machine has in its caches: it is to run elsewhere.
+say "checking that it runs"
+mkdir "$staged/elsewhere"
+tar -xf "$file.part" -C "$staged/elsewhere"
+libraries=$(dirname "$(ldd "$prefix/lib/libcaffe.so" | awk '$1 ~ /^libcudart/ { print $3 }')")
+env -i PATH=/usr/bin:/bin LD_LIBRARY_PATH="$libraries" "$staged/elsewhere/dfcnet-gpu/gpu-check" --cpu --quick \
+    >"$staged/said" 2>&1 || { cat "$staged/said" >&2; die "what was packed does not pass its own check"; }
+! grep 'libraries loaded' "$staged/said" | grep -q -e "$prefix" -e "$work" ||
+    die "what was packed loads libraries of this machine's build: $(grep 'libraries loaded' "$staged/said")"
+tail -n 1 "$staged/said"
 mv "$file.part" "$file"
 say "$file: $((size / 1000000)) MB"

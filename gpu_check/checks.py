@@ -1,200 +1,425 @@
-"""The checks in their order; each gives a row of the table, and none stops the others."""
+"""The checks, the most telling first: a run may end early."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import count, product
 from math import isfinite
 from pathlib import Path
 
-from gpu_check import own_tests, parity, speed, training
+import numpy as np
+
+from gpu_check import libraries, own_tests, parity, scenes, speed, training
 from gpu_check.cases import CASES
-from gpu_check.devices import Device
-from gpu_check.isolation import Died, isolated
-from prototxt_gen.experiment import read_experiment
+from gpu_check.deadline import Check, Deadline
+from gpu_check.devices import CPU, Device
+from gpu_check.isolation import Died, Worker, checked_command, isolated, run_command
+from gpu_check.nets import FORMS, ROOT, Case, experiment, write_net
+from gpu_check.rows import Row
 from training.gpus import out_of_memory
 
-SOLVERS = training.ROOT / "solvers"
-MODELS = ("baseline", "classmate", "dfcnet")
-PARITY_CROP = 129
-TRAIN_CROPS = (1025, 769, 513, 257)  # the paper's first, then what fits
-TILES = (513, 1025)
-CPU = Device()
+NET = "dfcnet"
+OTHERS = ("baseline", "classmate")
+REAL = "dfcnet_256"
+NO_CACHE = {"CAFFE_FUSED_CACHE_MB": "0"}  # strips and parts of images where the maps are small
+TF32 = {"CAFFE_TF32": "1"}
+NO_WORKSPACE = {"CAFFE_CUDNN_WORKSPACE_MB": "0"}
+LOGGED = {"GLOG_minloglevel": "0"}  # Caffe's INFO lines, which name algorithms
+SANITIZED = "FusedKernelsTest/2.DenseBlockOfManyPixelsTrainsAsOnTheCPU:InterpLayerTest/2.*"
+SLOWEST = 12  # layers in the table
+# A bundle's own Python and libraries are not another Python's; OUTER_... is what they were before.
+PEER_ENVIRONMENT = {
+    "PYTHONHOME": None,
+    "PYTHONPATH": None,
+    "LD_LIBRARY_PATH": os.environ.get("OUTER_LD_LIBRARY_PATH", os.environ.get("LD_LIBRARY_PATH")),
+}
+PEER_TOLERANCE = 1e-3  # between two programs in float32: probabilities; losses by their size
 
 
 @dataclass(frozen=True)
-class Form:
-    """Of what layers the nets are made: Caffe's, or ours that do several at once."""
+class Sizes:
+    """Sides in pixels: of what is compared with the CPU, of crops and tiles that are timed."""
 
-    name: str
-    settings: tuple[str, ...]
+    parity: int
+    tile: int
+    crops: tuple[int, ...]
+    tiles: tuple[int, ...]
 
 
-FORMS = tuple(Form(name, (f"densenet.dense_block='{name}'",)) for name in ("plain", "fused"))
+FULL = Sizes(129, 513, (1025, 513), (1025, 513))
+QUICK = Sizes(33, 65, (65,), (65,))
 
 
 @dataclass(frozen=True)
-class Row:
-    """A line of the table; `ok` None: a measurement, or something that this machine cannot show."""
-
-    name: str
-    ok: bool | None
-    words: str
-
-    def __str__(self) -> str:
-        """Return the line."""
-        word = {True: "ok", False: "FAILED", None: ""}[self.ok]
-        return f"{word:<7}{self.name:<42}{self.words}"
-
-
 class Checks:
-    """All checks of `gpus` GPUs (0: of the CPU in a GPU's place), with their files in `folder`."""
+    """All checks of `gpus` GPUs (0: of the CPU in a GPU's place), with their files in `folder`.
 
-    def __init__(self, folder: Path, gpus: int, quick: bool = False) -> None:
-        """Nothing is run yet."""
-        self.gpus = list(range(gpus))
-        self.device = Device(0) if gpus else CPU
-        self.quick = quick
-        self._root = folder
-        self._number = count()
+    `quick`: narrow nets and small crops. `references`: a folder of answers of the CPU; what it lacks is
+    computed. `peer`: a Python with PyTorch. `scenes`: a folder with land/ and road/, trained on for
+    `train_seconds`.
+    """
 
-    def rows(self) -> Iterator[Row]:
-        """Run the checks one after another."""
-        yield from self.layers()
-        yield from self.nets()
-        yield self.own_tests()
-        yield from self.trainings()
-        yield from self.train_speeds()
-        yield from self.tile_speeds()
+    folder: Path
+    gpus: int
+    quick: bool = False
+    references: Path | None = None
+    peer: str | None = None
+    scenes: Path | None = None
+    train_seconds: float = 200
+    _number: Iterator[int] = field(default_factory=count)
 
-    def layers(self) -> Iterator[Row]:
-        """Compare each layer with the CPU."""
-        known = isolated(parity.layer_types)
-        for case in CASES:
-            name = f"layer {case.name}"
-            if case.type not in known:
-                yield Row(name, False, f"this Caffe has no layer {case.type}")
-                continue
-            yield self._compared(
-                name, parity.LAYER_TOLERANCE, lambda case=case: parity.layer_parity(case, self.device, CPU)
+    @property
+    def device(self) -> Device:
+        """The first GPU."""
+        return Device(0) if self.gpus else CPU
+
+    @property
+    def sizes(self) -> Sizes:
+        """How large everything is."""
+        return QUICK if self.quick else FULL
+
+    def all(self) -> list[Check]:
+        """Return the checks in their order, with seconds as a data-centre GPU with 16 cores needs them."""
+        return [
+            Check("libraries", 5, 40, self.libraries),
+            Check("our layers' own tests", 10, 60, self.our_tests),
+            Check("layers", 5, 40, self.layers),
+            Check(f"{NET} against the CPU", 10, 90, self.net),
+            Check("prediction against the CPU", 10, 60, self.prediction),
+            Check("speed, fused", 15, 130, self.fused_speeds),
+            Check("speed, PyTorch", 20, 150, self.peer_speeds),
+            Check("milliseconds by layer", 10, 30, self.layer_times),
+            Check("20 iterations", 20, 60, self.iterations),
+            Check("NCCL", 15, 60, self.nccl),
+            Check("compute-sanitizer", 15, 60, self.sanitizer),
+            Check("training on real scenes", 90, 60 + 1.3 * self.train_seconds, self.real_training),
+            Check("the other nets against the CPU", 20, 90, self.other_nets),
+            Check("speed, plain", 20, 60, self.plain_speeds),
+            Check("speed, PyTorch compiled", 60, 180, self.compiled_speeds),
+            Check("Caffe's own tests", 20, 180, self.caffes_tests),
+        ]
+
+    def libraries(self, deadline: Deadline) -> Iterator[Row]:
+        """Say what is loaded from where; name what is not found."""
+        missing = libraries.missing(deadline.left())
+        yield Row("libraries found", not missing, ", ".join(missing) or "all")
+        versions = isolated(libraries.versions, timeout=deadline.left(), environment=self.device.environment)
+        yield Row(
+            "versions", None, ", ".join(f"{what} {which}" for what, which in versions.items()), versions
+        )
+        paths = isolated(libraries.loaded, timeout=deadline.left(), environment=self.device.environment)
+        folders = sorted({str(Path(path).parent) for path in paths.values()})
+        yield Row("libraries loaded", None, ", ".join(folders), {"paths": paths})
+
+    def our_tests(self, deadline: Deadline) -> Iterator[Row]:
+        """Run our layers' tests in C++, with strips as they come and with the smallest."""
+        pattern = own_tests.ours(self.gpus > 0)
+        for words, environment in (("", {}), (", smallest strips", NO_CACHE)):
+            result = own_tests.run_own_tests(
+                pattern, self.device.gpu, deadline, environment={**self.device.environment, **environment}
             )
+            yield Row(f"our layers' own tests{words}", result.ok, str(result))
 
-    def nets(self) -> Iterator[Row]:
-        """Compare the paper's nets with the CPU: forward, then gradients."""
-        crop = 33 if self.quick else PARITY_CROP
-        for model, form in product(MODELS, FORMS):
-            settings = [*form.settings, f"input.crop={crop}", "solver.images_per_pass=1"]
-            exp = read_experiment(SOLVERS / model / "experiment.toml", settings)
-            name = f"net {model}, {form.name}, at {crop}"
+    def layers(self, deadline: Deadline) -> Iterator[Row]:
+        """Compare each layer with the CPU, all of them in one process for each device."""
+        with (
+            Worker(environment=self.device.environment) as here,
+            Worker(environment=CPU.environment) as reference,
+        ):
+            known = reference.call(parity.layer_types, timeout=deadline.left())
+            for case in CASES:
+                name = f"layer {case.name}"
+                if case.type not in known:
+                    yield Row(name, False, f"this Caffe has no layer {case.type}")
+                    continue
+                try:
+                    ours = here.call(parity.run_layer, case, self.device, timeout=deadline.share())
+                    theirs = reference.call(parity.run_layer, case, CPU, timeout=deadline.share())
+                except Died as error:
+                    yield Row(name, False, str(error))
+                    continue
+                yield _compared(name, parity.compare(ours, theirs), parity.LAYER_TOLERANCE)
+
+    def net(self, deadline: Deadline) -> Iterator[Row]:
+        """Compare DFCNet's training with the CPU, in all ways that a GPU has; twice the same is the same."""
+        case = self._case(NET, True, self.sizes.parity)
+        yield from self._compare_net(case, deadline)
+        ways = {"TF32": TF32, "no workspace": NO_WORKSPACE, "smallest strips": NO_CACHE}
+        for words, environment in ways.items():
+            yield from self._compare_net(case, deadline, ("fused",), words, environment)
+        name = f"{case.name}, fused, the same step twice"
+        try:
+            differing = self._here(parity.same_bits, case, "fused", self.device, timeout=deadline.left())
+        except Died as error:
+            yield Row(name, False, str(error))
+            return
+        words = (
+            f"{len(differing)} blobs differ: {' '.join(differing[:5])}" if differing else "equal to the bit"
+        )
+        yield Row(name, not differing, words)
+
+    def other_nets(self, deadline: Deadline) -> Iterator[Row]:
+        """Compare the training of baseline and ClassmateNet with the CPU."""
+        for net in OTHERS:
+            yield from self._compare_net(self._case(net, True, self.sizes.parity), deadline)
+
+    def prediction(self, deadline: Deadline) -> Iterator[Row]:
+        """Compare the probabilities of a tile of several strips with the CPU, as predict.py computes them."""
+        case = self._case(NET, False, self.sizes.tile)
+        yield from self._compare_net(case, deadline)
+        yield from self._compare_net(case, deadline, ("fused",), "TF32", TF32)
+
+    def _compare_net(
+        self,
+        case: Case,
+        deadline: Deadline,
+        forms: Sequence[str] = FORMS,
+        words: str = "",
+        environment: dict[str, str] | None = None,
+    ) -> Iterator[Row]:
+        theirs = self.reference(case, deadline)
+        for form in forms:
+            name = ", ".join(filter(None, (case.name, form, words)))
             try:
-                outputs, gradients, whole = parity.net_parity(exp, self.device, CPU)
+                ours = self._here(
+                    parity.net_answer,
+                    case,
+                    form,
+                    self.device,
+                    timeout=deadline.share(),
+                    environment=environment,
+                )
             except Died as error:
                 yield Row(name, False, str(error))
                 continue
-            yield _row(f"{name}, forward", outputs, parity.OUTPUT_TOLERANCE)
-            yield _row(f"{name}, a gradient", gradients, parity.GRADIENT_TOLERANCE)
-            yield _row(f"{name}, gradients", whole, parity.ALL_GRADIENTS_TOLERANCE)
+            tf32 = environment is TF32 and self.gpus > 0
+            tolerance = parity.TF32_OUTPUT_TOLERANCE if tf32 else parity.OUTPUT_TOLERANCE
+            yield _compared(f"{name}, outputs", parity.compare(ours.outputs, theirs.outputs), tolerance)
+            if not theirs.gradients:
+                continue
+            whole = parity.compare_whole(ours.gradients, theirs.gradients)
+            if tf32:  # how far apart is a measurement: rounding flips many a ReLU
+                yield Row(f"{name}, gradients", isfinite(whole.value), f"{whole.value:.1e} apart")
+                continue
+            worst = parity.compare(ours.gradients, theirs.gradients)
+            yield _compared(f"{name}, gradients", whole, parity.ALL_GRADIENTS_TOLERANCE)
+            yield _compared(f"{name}, a gradient", worst, parity.GRADIENT_TOLERANCE)
 
-    def own_tests(self) -> Row:
-        """Run Caffe's tests."""
-        pattern = own_tests.ON_GPU if self.gpus else own_tests.ON_CPU
-        result = own_tests.run_own_tests(pattern, self.device.gpu)
-        words = f"{result.passed} passed"
-        if result.failed:
-            words += f", {len(result.failed)} failed: {' '.join(result.failed[:5])}; {result.last_line}"
-        return Row("Caffe's own tests", result.passed > 0 and not result.failed, words)
+    def reference(self, case: Case, deadline: Deadline) -> parity.Answer:
+        """Return the CPU's answer to a case, of plain layers: the kept one, or a new one, which is kept."""
+        folder = self.references or self.folder
+        path, key = folder / f"{case.name}.npz", parity.key(case)
+        found = parity.Answer.load(path, key)
+        if found is None:
+            how = {"timeout": deadline.left(), "environment": CPU.environment}
+            found = isolated(parity.net_answer, case, "plain", CPU, **how)
+            folder.mkdir(parents=True, exist_ok=True)
+            found.save(path, key)
+        return found
 
-    def trainings(self) -> Iterator[Row]:
-        """Train on one device, against the CPU; stop and resume; over NCCL alone; on all, against one."""
-        folder = self._folder()
-        options = training.settings(folder, 1)
+    def reference_cases(self) -> list[Case]:
+        """Return the cases that are compared with the CPU."""
+        training_cases = [self._case(net, True, self.sizes.parity) for net in (NET, *OTHERS)]
+        return [*training_cases, self._case(NET, False, self.sizes.tile)]
+
+    def fused_speeds(self, deadline: Deadline) -> Iterator[Row]:
+        """Time training steps and tiles of our layers, in float32 and in TF32."""
+        for case, (words, environment) in product(self._timed(), (("FP32", {}), ("TF32", TF32))):
+            yield from self._speed(case, "fused", words, environment, deadline)
+
+    def plain_speeds(self, deadline: Deadline) -> Iterator[Row]:
+        """Time steps and tiles of Caffe's layers, where memory suffices, and the other nets' steps."""
+        for case in self._timed():
+            yield from self._speed(case, "plain", "FP32", {}, deadline)
+        for net in OTHERS:
+            yield from self._speed(self._case(net, True, self.sizes.crops[0]), "fused", "FP32", {}, deadline)
+
+    def _timed(self) -> list[Case]:
+        crops = [self._case(NET, True, side) for side in self.sizes.crops]
+        return [*crops, *(self._case(NET, False, side) for side in self.sizes.tiles)]
+
+    def _speed(
+        self, case: Case, form: str, words: str, environment: dict[str, str], deadline: Deadline
+    ) -> Iterator[Row]:
+        name = f"{case.name}, {form}, {words}"
+        log = self.folder / f"{case.name}_{form}_{words}.log"
         try:
-            here = training.train(folder / "device", options, self.gpus[:1])
-            cpu = training.train(folder / "cpu", options, [])
+            measured = self._here(
+                speed.speed,
+                case,
+                form,
+                self.device,
+                timeout=deadline.share(),
+                environment={**LOGGED, **environment},
+                log=log,
+            )
         except Died as error:
-            yield Row("20 iterations", False, str(error))
+            yield Row(name, None if out_of_memory(str(error)) else False, str(error))
             return
+        np.savez(case.folder / f"answers_{form}_{words}.npz", **measured.answer)
+        chosen = speed.algorithms(log)
+        yield Row(name, None, str(measured), {**measured.numbers(), "algorithms": chosen})
+        if chosen:
+            yield Row(f"{name}, cuDNN", None, chosen)
+
+    def peer_speeds(self, deadline: Deadline) -> Iterator[Row]:
+        """Time PyTorch on the same nets, weights and inputs; its answers in float32 are Caffe's."""
+        yield from self._peer(["fp32", "tf32", "bf16"], deadline)
+
+    def compiled_speeds(self, deadline: Deadline) -> Iterator[Row]:
+        """Time what PyTorch has compiled."""
+        yield from self._peer(["bf16-compiled"], deadline)
+
+    def _peer(self, modes: list[str], deadline: Deadline) -> Iterator[Row]:
+        if self.peer is None:
+            yield Row(f"PyTorch {' '.join(modes)}", None, "skipped: no --peer, a Python with PyTorch")
+            return
+        script, device = ROOT / "gpu_check" / "torch_speed.py", "cuda" if self.gpus else "cpu"
+        for case in self._timed():
+            name = f"{case.name}, PyTorch"
+            kind = "train" if case.trains else "predict"
+            command = [self.peer, script, case.folder, kind, device, speed.ROUNDS, *modes]
+            try:
+                out = checked_command(command, deadline.share(), PEER_ENVIRONMENT)
+            except Died as error:
+                yield Row(name, None if out_of_memory(str(error)) else False, str(error))
+                continue
+            for line in out.splitlines():
+                said = json.loads(line)
+                words = str(speed.Speed(said["seconds"], case.images, said["bytes"], {}))
+                yield Row(f"{name}, {said['mode']}", None, words, said)
+            yield from self._same_answers(case, name)
+
+    def _same_answers(self, case: Case, name: str) -> Iterator[Row]:
+        files = [case.folder / f"answers_{who}.npz" for who in ("fused_FP32", "fp32")]
+        if not all(file.exists() for file in files):
+            return
+        ours, theirs = (dict(np.load(file, allow_pickle=False)) for file in files)
+        distance = parity.compare({"answers": _joined(ours)}, {"answers": _joined(theirs)})
+        yield _compared(f"{name}'s answers against Caffe's", distance, PEER_TOLERANCE)
+
+    def layer_times(self, deadline: Deadline) -> Iterator[Row]:
+        """Say which layers of a training step take longest."""
+        case = self._case(NET, True, self.sizes.crops[0])
+        times = self._here(speed.layer_times, case, "fused", self.device, timeout=deadline.left())
+        total = sum(map(sum, times.values()))
+        slowest = sorted(times.items(), key=lambda item: -sum(item[1]))[:SLOWEST]
+        words = ", ".join(f"{name} {forward:.1f}+{backward:.1f}" for name, (forward, backward) in slowest)
+        yield Row(f"{case.name}, fused, ms by layer", None, f"{total:.0f} in all: {words}", {"ms": times})
+
+    def iterations(self, deadline: Deadline) -> Iterator[Row]:
+        """Train as a user would, against the CPU; stop and resume."""
+        folder = self._new_folder()
+        options = training.settings(folder, 1, *self._small())
+        here = training.train(folder / "device", options, self._numbers()[:1], deadline)
+        cpu = training.train(folder / "cpu", options, [], deadline)
         first, last = here.distance(cpu, 0), here.distance(cpu, -1)
         ok = first <= training.FIRST_TOLERANCE and last <= training.LAST_TOLERANCE
         yield Row("20 iterations, losses against the CPU", ok, f"first {first:.1e}, last {last:.1e} apart")
-        yield self._resumed(here, folder, options)
-        if self.gpus:
-            for over_nccl in (self._alone_over_nccl, self._all_gpus):
-                yield from (over_nccl(way, passes) for way, passes in training.REDUCED.items())
-
-    def _resumed(self, whole: training.Training, folder: Path, options: list[str]) -> Row:
-        name = "resumed at iteration 10, weights"
-        try:
-            distance = training.resume_half(whole.folder, folder / "resumed", options, self.gpus[:1])
-        except Died as error:
-            return Row(name, False, str(error))
-        return Row(name, distance <= training.RESUMED_TOLERANCE, f"{distance:.1e} apart from the whole run")
-
-    def _alone_over_nccl(self, way: str, passes: int) -> Row:
-        name = f"NCCL on one GPU, {way}"
-        folder = self._folder()
-        exp = read_experiment(
-            SOLVERS / "dfcnet_demo" / "experiment.toml", training.settings(folder, 1, passes=passes)
+        distance = training.resume_half(
+            here.folder, folder / "resumed", options, self._numbers()[:1], deadline
         )
-        try:
-            size, loss = isolated(training.alone_over_nccl, exp, folder / "run", self.device)
-        except Died as error:
-            return Row(name, False, str(error))
-        return Row(name, size == 128 and isfinite(loss), f"id of {size} bytes, last loss {loss:.3f}")
+        words = f"{distance:.1e} apart from the whole run"
+        yield Row("resumed at iteration 10, weights", distance <= training.RESUMED_TOLERANCE, words)
 
-    def _all_gpus(self, way: str, passes: int) -> Row:
-        name = f"NCCL on {len(self.gpus)} GPUs, {way}, weights"
-        if len(self.gpus) == 1:
-            return Row(name, None, "this machine has one")
-        try:
-            small = ["input.crop=33"] if self.quick else []
-            distance = training.all_against_one(self._folder(), self.gpus, passes, *small)
-        except Died as error:
-            return Row(name, False, str(error))
+    def nccl(self, deadline: Deadline) -> Iterator[Row]:
+        """Train over NCCL with one GPU, and with all against one, in both ways of averaging."""
+        if not self.gpus:
+            yield Row("NCCL", None, "skipped: needs a GPU")
+            return
+        for way, passes in training.REDUCED.items():
+            try:
+                yield self.alone_over_nccl(way, passes, deadline)
+            except Died as error:
+                yield Row(f"NCCL on one GPU, {way}", False, str(error))
+        for way, passes in training.REDUCED.items():
+            try:
+                yield self.all_gpus(way, passes, deadline)
+            except Died as error:
+                yield Row(f"NCCL on {self.gpus} GPUs, {way}", False, str(error))
+
+    def alone_over_nccl(self, way: str, passes: int, deadline: Deadline) -> Row:
+        """Train on one GPU as if it were one of several."""
+        folder = self._new_folder()
+        exp = experiment(training.DEMO, training.settings(folder, 1, *self._small(), passes=passes))
+        how = {"timeout": deadline.left()}
+        size, loss = self._here(training.alone_over_nccl, exp, folder / "run", self.device, **how)
+        words = f"id of {size} bytes, last loss {loss:.3f}"
+        return Row(f"NCCL on one GPU, {way}", size == 128 and isfinite(loss), words)
+
+    def all_gpus(self, way: str, passes: int, deadline: Deadline) -> Row:
+        """Train the same batches on all GPUs and on one."""
+        name = f"NCCL on {self.gpus} GPUs, {way}, weights"
+        if self.gpus == 1:
+            return Row(name, None, "skipped: this machine has one")
+        folder = self._new_folder()
+        distance = training.all_against_one(folder, self._numbers(), passes, deadline, *self._small())
         words = f"{distance:.1e} apart from one GPU's of the same batches"
         return Row(name, distance <= training.SHARED_TOLERANCE, words)
 
-    def train_speeds(self) -> Iterator[Row]:
-        """Time the paper's train steps at the largest crop that fits."""
-        for model, form in product(MODELS, FORMS):
-            for crop in (33,) if self.quick else TRAIN_CROPS:
-                path = SOLVERS / model / "experiment.toml"
-                function = partial(speed.train_speed, path, crop, form.settings)
-                row = self._measured(f"train {model}, {form.name}, at {crop}", function)
-                yield row
-                if row.ok is None and "GiB" in row.words:
-                    break
+    def sanitizer(self, deadline: Deadline) -> Iterator[Row]:
+        """Run some of our layers' tests under CUDA's memory checker."""
+        name, program = "compute-sanitizer", shutil.which("compute-sanitizer")
+        if not self.gpus or not program:
+            yield Row(name, None, f"skipped: {'not on PATH' if self.gpus else 'needs a GPU'}")
+            return
+        command = [program, own_tests.test_program(), f"--gtest_filter={SANITIZED}", self.device.gpu]
+        out, err, code = run_command(command, deadline.left(), NO_CACHE)
+        summary = re.search(r"ERROR SUMMARY: (\d+) error", out + err)
+        ok = code == 0 and summary is not None and summary[1] == "0"
+        words = f"{len(re.findall(r'^.       OK ]', out, re.M))} tests, "
+        yield Row(name, ok, words + (summary[0] if summary else (err or out).strip()[-200:]))
 
-    def tile_speeds(self) -> Iterator[Row]:
-        """Time the prediction of tiles."""
-        plain, fused = FORMS
-        for folded, form in ((True, plain), (False, plain), (False, fused)):
-            for side in (33,) if self.quick else TILES:
-                function = partial(
-                    speed.tile_speed, SOLVERS / "dfcnet" / "experiment.toml", folded, side, form.settings
-                )
-                name = "folded" if folded else form.name
-                yield self._measured(f"tile of {side}, {name}", function)
+    def real_training(self, deadline: Deadline) -> Iterator[Row]:
+        """Train DFCNet on real scenes for some minutes, and score scenes that it has not seen."""
+        name = "training on real scenes"
+        if self.scenes is None:
+            yield Row(name, None, "skipped: no --scenes")
+            return
+        yield scenes.train(
+            self.scenes,
+            self._new_folder(),
+            REAL if not self.quick else training.DEMO,
+            self._numbers()[:1],
+            min(self.train_seconds, 0.7 * deadline.left()),
+            deadline,
+        )
 
-    def _measured(self, name: str, function: Callable) -> Row:
-        try:
-            return Row(name, None, str(isolated(function, self._folder(), self.device)))
-        except Died as error:
-            words = str(error)
-            return Row(name, None if out_of_memory(words) else False, words)
+    def caffes_tests(self, deadline: Deadline) -> Iterator[Row]:
+        """Run Caffe's tests of the layers that our nets are made of."""
+        pattern = own_tests.ON_GPU if self.gpus else own_tests.ON_CPU
+        environment = self.device.environment
+        result = own_tests.run_own_tests(pattern, self.device.gpu, deadline, environment=environment)
+        yield Row("Caffe's own tests", result.ok, str(result))
 
-    def _compared(self, name: str, tolerance: float, function: Callable) -> Row:
-        try:
-            return _row(name, function(), tolerance)
-        except Died as error:
-            return Row(name, False, str(error))
+    def _here(self, function, *arguments, environment: dict[str, str] | None = None, **how):
+        both = {**self.device.environment, **(environment or {})}
+        return isolated(function, *arguments, environment=both, **how)
 
-    def _folder(self) -> Path:
-        folder = self._root / str(next(self._number))
+    def _case(self, net: str, trains: bool, side: int) -> Case:
+        return write_net(self.folder / "nets", net, trains, side, self.quick)
+
+    def _small(self) -> list[str]:
+        return ["input.crop=33"] if self.quick else []
+
+    def _numbers(self) -> list[int]:
+        return list(range(self.gpus))
+
+    def _new_folder(self) -> Path:
+        folder = self.folder / str(next(self._number))
         folder.mkdir()
         return folder
 
 
-def _row(name: str, distance: parity.Distance, tolerance: float) -> Row:
+def _joined(answers: parity.Blobs) -> np.ndarray:
+    """Return the values of a net's outputs, which two programs need not call the same, in one array."""
+    return np.concatenate([blob.ravel() for _, blob in sorted(answers.items())])
+
+
+def _compared(name: str, distance: parity.Distance, tolerance: float) -> Row:
     where = f" ({distance.blob})" if distance.value else ""
-    return Row(name, distance.within(tolerance), f"{distance.value:.1e} of {tolerance:.0e}{where}")
+    words = f"{distance.value:.1e} of {tolerance:.0e}{where}"
+    return Row(name, distance.within(tolerance), words, {"distance": distance.value})

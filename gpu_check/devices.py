@@ -13,6 +13,11 @@ class Device:
 
     gpu: int | None = None
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables of a process that computes here: Caffe opens CUDA where it can, also to use the CPU."""
+        return {"CUDA_VISIBLE_DEVICES": ""} if self.gpu is None else {}
+
     def choose(self, caffe) -> None:
         """Make Caffe compute here from now on; before any net is made."""
         if self.gpu is None:
@@ -20,6 +25,11 @@ class Device:
         else:
             caffe.set_device(self.gpu)
             caffe.set_mode_gpu()
+
+    def synchronize(self) -> None:
+        """Wait for all that was begun here."""
+        if self.gpu is not None:
+            cudart().cudaDeviceSynchronize()
 
     def used_bytes(self) -> int:
         """Return the memory in use: of the whole GPU, or the peak of this process."""
@@ -30,3 +40,6 @@ class Device:
         free, total = ctypes.c_size_t(), ctypes.c_size_t()
         cudart().cudaMemGetInfo(ctypes.byref(free), ctypes.byref(total))
         return total.value - free.value
+
+
+CPU = Device()

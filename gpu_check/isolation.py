@@ -1,59 +1,174 @@
-"""A function in a process of its own, which may die: Caffe ends the process on whatever it does not like."""
+"""Functions and commands in processes of their own, which may die: a CHECK inside Caffe ends the process."""
 
+import ctypes
 import multiprocessing
 import os
+import signal
+import subprocess
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Self
+
+NO_END = "there was no end"  # of a command that was killed
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
 class Died(Exception):
     """The process ended without an answer; the text says how, with Caffe's last words."""
 
 
-def isolated(function: Callable, *arguments: object, timeout: float = 600) -> object:
-    """Return function(*arguments), run in a spawned process; raise Died if it raises, aborts or hangs.
+class Worker:
+    """A process that calls functions one after another, and a new one after it has died.
 
-    `timeout` is in seconds. Spawned, not forked: CUDA does not survive a fork.
+    `environment` is added to this process's; `log` gets what is written to stderr (None: a temporary file).
+    Whatever the process has started ends with it, and it with this one.
     """
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    with tempfile.NamedTemporaryFile(suffix=".log") as log:
-        process = context.Process(target=_call, args=(function, arguments, theirs, log.name), daemon=True)
-        process.start()
-        theirs.close()
+
+    def __init__(self, environment: Mapping[str, str] | None = None, log: Path | None = None) -> None:
+        """Take what is needed to start the process; the first call does it."""
+        self._environment = dict(environment or {})
+        self._temporary = None if log else tempfile.TemporaryDirectory(prefix="worker_")
+        self._log = log or Path(self._temporary.name, "log")
+        self._process: multiprocessing.process.BaseProcess | None = None
+        self._pipe: Connection | None = None
+
+    def call(self, function: Callable, *arguments: object, timeout: float) -> object:
+        """Return function(*arguments); raise Died if it raises, aborts or takes over `timeout` seconds."""
+        if self._process is None:
+            self._start()
+        kind, answer = "died", ""
         try:
-            if not ours.poll(timeout):
-                raise Died(f"no answer after {timeout:g} s")
-            kind, answer = ours.recv()
-        except EOFError:
-            process.join()
-            raise Died(f"{_how(process.exitcode)}: {_last_words(Path(log.name))}") from None
+            self._pipe.send((function, arguments))
+            if not self._pipe.poll(timeout):
+                raise Died(f"no answer after {timeout:.0f} s")
+            kind, answer = self._pipe.recv()
+        except (EOFError, BrokenPipeError):
+            self._process.join()
+            raise Died(f"{_how(self._process.exitcode)}: {last_words(self._log)}") from None
         finally:
-            process.kill()
-            process.join()
-    if kind == "error":
-        raise Died(answer)
-    return answer
+            if kind == "died":
+                self.close()
+        if kind == "error":
+            raise Died(answer)
+        return answer
+
+    def close(self) -> None:
+        """End the process with all that it has started."""
+        if self._process is not None:
+            _kill_group(self._process.pid)
+            self._process.join()
+            self._pipe.close()
+        self._process = None
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the process."""
+        self.close()
+        if self._temporary:
+            self._temporary.cleanup()
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
+        self._pipe, theirs = context.Pipe()
+        self._log.touch()
+        arguments = (theirs, str(self._log), os.getpid())
+        self._process = context.Process(target=_serve, args=arguments, daemon=True)
+        before = dict(os.environ)
+        os.environ.update(self._environment)
+        try:
+            self._process.start()
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+        theirs.close()
 
 
-def _call(function: Callable, arguments: tuple, parent: Connection, log: str) -> None:
-    handle = os.open(log, os.O_WRONLY | os.O_APPEND)
-    os.dup2(handle, 2)
+def isolated(function: Callable, *arguments: object, timeout: float, **how: object) -> object:
+    """Return function(*arguments), run in a `Worker` made with `how`; raise Died as it does."""
+    with Worker(**how) as worker:
+        return worker.call(function, *arguments, timeout=timeout)
+
+
+def run_command(
+    command: Sequence[object], timeout: float, environment: Mapping[str, str | None] | None = None
+) -> tuple[str, str, int]:
+    """Return what a command says on stdout and stderr, and its exit code; kill it after `timeout` seconds.
+
+    Whatever it has started ends with it. `environment` is added to this process's; None removes a variable.
+    """
+    variables = {**os.environ, **(environment or {})}
+    with subprocess.Popen(
+        [str(word) for word in command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+        env={name: value for name, value in variables.items() if value is not None},
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            _kill_group(process.pid)
+            out, err = process.communicate()
+            err += f"\nafter {timeout:.0f} s {NO_END}"
+        except BaseException:
+            _kill_group(process.pid)
+            raise
+    return out, err, process.returncode
+
+
+def checked_command(
+    command: Sequence[object], timeout: float, environment: Mapping[str, str | None] | None = None
+) -> str:
+    """Return what a command says on stdout; raise Died with its last line if it fails or does not end."""
+    out, err, code = run_command(command, timeout, environment)
+    if code:
+        lines = (err.strip() or out.strip()).splitlines()
+        raise Died(lines[-1] if lines else f"exit code {code}, and it said nothing")
+    return out
+
+
+def last_words(log: Path) -> str:
+    """Return glog's last fatal line of a file, else its last line."""
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    fatal = [line for line in lines if line.startswith("F")] or lines[-1:]
+    return fatal[-1].strip()[:300] if fatal else "it said nothing"
+
+
+def _serve(parent: Connection, log: str, parent_id: int) -> None:
+    os.setsid()
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_id:
+        return
+    os.dup2(os.open(log, os.O_WRONLY | os.O_APPEND), 2)
+    while True:
+        try:
+            function, arguments = parent.recv()
+        except EOFError:
+            return
+        try:
+            parent.send(("answer", function(*arguments)))
+        except Exception as error:
+            traceback.print_exc()
+            parent.send(("error", f"{type(error).__name__}: {error}"))
+
+
+def _kill_group(leader: int) -> None:
     try:
-        parent.send(("answer", function(*arguments)))
-    except Exception as error:
-        traceback.print_exc()
-        parent.send(("error", f"{type(error).__name__}: {error}"))
+        os.killpg(leader, signal.SIGKILL)
+    except ProcessLookupError:
+        try:
+            os.kill(leader, signal.SIGKILL)  # it has not made its group yet
+        except ProcessLookupError:
+            return
 
 
 def _how(code: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit code {code}"
-
-
-def _last_words(log: Path) -> str:
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    fatal = [line for line in lines if line.startswith("F")] or lines[-1:]
-    return fatal[-1].strip()[:300] if fatal else "it said nothing"

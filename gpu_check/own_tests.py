@@ -2,14 +2,18 @@
 
 import importlib.util
 import re
-import subprocess
-import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from gpu_check.deadline import Deadline
+from gpu_check.isolation import NO_END, run_command
 
 # Caffe's typed tests: /0 and /1 are float and double on the CPU, /2 and /3 on a GPU; the others are named so.
 ON_GPU = "*/2.*:*/3.*:*GPU*:*CuDNN*:*NCCL*"
 ON_CPU = "*/0.*:*/1.*-*GPU*:*CuDNN*:*NCCL*"
+# Ours, by the names of the test cases; numerical gradients take thousands of passes.
+OURS = ("Fused*", "InterpLayerTest")
+SLOW = "*Gradient*"
 RESTARTS = 20
 SUMMARY = "[  PASSED  ]"  # gtest's, where the program has ended by itself
 
@@ -22,23 +26,51 @@ class Result:
     failed: tuple[str, ...]
     last_line: str
 
+    @property
+    def ok(self) -> bool:
+        """Tell whether there were tests, and all passed."""
+        return self.passed > 0 and not self.failed
 
-def run_own_tests(pattern: str, gpu: int | None, program: Path | None = None, timeout: float = 900) -> Result:
-    """Run the test program (None: the installed one) with a gtest filter, for `timeout` seconds in all.
+    def __str__(self) -> str:
+        """Say it in a line."""
+        words = f"{self.passed} passed"
+        if self.failed:
+            words += f", {len(self.failed)} failed: {' '.join(self.failed[:5])}; {self.last_line}"
+        return words
+
+
+def test_program() -> Path:
+    """Return the installed test program."""
+    return Path(importlib.util.find_spec("caffe").origin).parents[2] / "bin" / "test_layers"
+
+
+def ours(on_gpu: bool) -> str:
+    """Return the gtest filter of our layers' tests, but those that take long."""
+    numbers = (2, 3) if on_gpu else (0, 1)
+    return ":".join(f"{name}/{number}.*" for name in OURS for number in numbers) + f"-{SLOW}"
+
+
+def run_own_tests(
+    pattern: str,
+    gpu: int | None,
+    deadline: Deadline,
+    program: Path | None = None,
+    environment: dict[str, str] | None = None,
+) -> Result:
+    """Run the test program (None: the installed one) with a gtest filter until the deadline.
 
     A test that ends the program has failed; another process goes on with those that were not begun.
     """
-    program = program or Path(importlib.util.find_spec("caffe").origin).parents[2] / "bin" / "test_layers"
+    program = program or test_program()
     device = [] if gpu is None else [str(gpu)]
-    end = time.monotonic() + timeout
     results, begun = [], []
     for _ in range(1 + RESTARTS):
-        command = [str(program), f"--gtest_filter={without(pattern, begun)}", *device]
-        out, err, code = _run(command, end - time.monotonic())
+        command = [program, f"--gtest_filter={without(pattern, begun)}", *device]
+        out, err, code = run_command(command, deadline.left(), environment)
         results.append(read_result(out, err, code))
         now = _begun(out)
         begun += now
-        if SUMMARY in out or not now or time.monotonic() >= end:
+        if SUMMARY in out or not now or err.endswith(NO_END):
             break
     else:
         results.append(Result(0, (f"the rest, after {RESTARTS} restarts",), ""))
@@ -50,20 +82,6 @@ def without(pattern: str, tests: list[str]) -> str:
     if not tests:
         return pattern
     return f"{pattern}{':' if '-' in pattern else '-'}{':'.join(tests)}"
-
-
-def _run(command: list[str], timeout: float) -> tuple[str, str, int]:
-    """Return what a command says on stdout and stderr, and its exit code: one that does not end is killed."""
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
-    ) as process:
-        try:
-            out, err = process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            out, err = process.communicate()
-            err += "\nno end in the time for all tests"
-    return out, err, process.returncode
 
 
 def _together(results: list[Result]) -> Result:

@@ -1,21 +1,21 @@
 """The same net on two devices: outputs and gradients, compared blob by blob."""
 
+import hashlib
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from common.datasets import IGNORE
-from gpu_check.cases import Case
+from common.files import staged_file
+from gpu_check.cases import LayerCase
 from gpu_check.devices import Device
-from gpu_check.isolation import isolated
-from prototxt_gen.caffe_proto import caffe_pb2
-from prototxt_gen.emit import net_text
-from prototxt_gen.experiment import Experiment
-from prototxt_gen.models import TRAIN, build
-from prototxt_gen.prototxt import fed_by_caller
+from gpu_check.nets import TASK, Case
+from inference.caffe_net import CaffeNet
+from inference.deploy import read_deploy
+from prototxt_gen.fused_weights import plain_view
 from training.pycaffe import import_caffe
+from training.weights import load_weights
 
 # Largest distance ||a - b|| / ||b|| of a blob, in float32. One layer rounds its sums once; in a net of 400
 # layers with BatchNorm roundings add up, and a ReLU whose input is next to zero flips now and then. On one
@@ -24,6 +24,9 @@ LAYER_TOLERANCE = 1e-4
 OUTPUT_TOLERANCE = 1e-4
 GRADIENT_TOLERANCE = 0.1
 ALL_GRADIENTS_TOLERANCE = 5e-3
+# TF32 keeps 10 of 23 bits: a product is 5e-4 off, where float32 is 6e-8.
+TF32_OUTPUT_TOLERANCE = 3e-2
+SAMPLE = 4096  # values of a parameter's gradient that are compared: a reference must not be as large as a net
 
 Blobs = dict[str, np.ndarray]
 
@@ -60,21 +63,100 @@ def compare_whole(ours: Blobs, theirs: Blobs) -> Distance:
     return Distance("all", float(np.linalg.norm(a - b) / np.linalg.norm(b)))
 
 
-def layer_parity(case: Case, device: Device, reference: Device) -> Distance:
-    """Run one layer forward and backward on both devices."""
-    ours, theirs = (isolated(_run_layer, case, where) for where in (device, reference))
-    return compare(ours, theirs)
+@dataclass(frozen=True)
+class Answer:
+    """What a net computes: outputs, and a sample of each gradient's values by the plain layer's name."""
+
+    outputs: Blobs
+    gradients: Blobs
+
+    def save(self, path: Path, key: str) -> None:
+        """Write it as .npz; `key` says of what net it is."""
+        arrays = {f"outputs:{name}": blob for name, blob in self.outputs.items()}
+        arrays |= {f"gradients:{name}": blob for name, blob in self.gradients.items()}
+        with staged_file(path) as staged, staged.open("wb") as file:
+            np.savez_compressed(file, key=np.array(key), **arrays)
+
+    @classmethod
+    def load(cls, path: Path, key: str) -> "Answer | None":
+        """Read what `save` has written; None where there is no such file, or one of another net."""
+        if not path.is_file():
+            return None
+        with np.load(path, allow_pickle=False) as arrays:
+            if str(arrays["key"]) != key:
+                return None
+            parts: dict[str, Blobs] = {"outputs": {}, "gradients": {}}
+            for name in arrays.files:
+                part, _, blob = name.partition(":")
+                if blob:
+                    parts[part][blob] = arrays[name]
+        return cls(**parts)
 
 
-def net_parity(exp: Experiment, device: Device, reference: Device) -> tuple[Distance, Distance, Distance]:
-    """Run an experiment's train net forward and backward.
+def key(case: Case) -> str:
+    """Return a checksum of a net with its weights and input."""
+    whole = hashlib.sha256()
+    for name in ("plain.prototxt", "net.caffemodel", "inputs.npz"):
+        content = (case.folder / name).read_bytes()
+        if name == "inputs.npz":  # a ZIP archive, which holds the time
+            content = b"".join(blob.tobytes() for blob in case.inputs().values())
+        whole.update(hashlib.sha256(content).digest())
+    return whole.hexdigest()
 
-    Returns the distances of outputs, of gradients, and of all gradients together.
-    """
-    text = _without_data(net_text(build(exp, TRAIN), []))
-    ours, theirs = (isolated(_run_net, text, exp, where) for where in (device, reference))
-    gradients = ours[1], theirs[1]
-    return compare(ours[0], theirs[0]), compare(*gradients), compare_whole(*gradients)
+
+def net_answer(case: Case, form: str, device: Device) -> Answer:
+    """Compute a case: a training net forward and backward, a tile as predict.py does."""
+    return _train_answer(case, form, device) if case.trains else _tile_answer(case, form, device)
+
+
+def same_bits(case: Case, form: str, device: Device) -> list[str]:
+    """Compute a case twice; return the blobs that differ in a bit."""
+    first, second = (net_answer(case, form, device) for _ in range(2))
+    return [
+        name
+        for part in ("outputs", "gradients")
+        for name, blob in getattr(first, part).items()
+        if blob.tobytes() != getattr(second, part)[name].tobytes()
+    ]
+
+
+def open_net(path: Path, weights: Path, device: Device, phase: str = "TRAIN"):
+    """Return (caffe, a net of it with weights) on a device."""
+    caffe = import_caffe()
+    device.choose(caffe)
+    net = caffe.Net(str(path), getattr(caffe, phase))
+    load_weights(net, weights)
+    return caffe, net
+
+
+def _train_answer(case: Case, form: str, device: Device) -> Answer:
+    _, net = open_net(case.prototxt(form), case.weights, device)
+    for name, blob in case.inputs().items():
+        net.blobs[name].data[...] = blob
+    net.forward()
+    net.backward()
+    scores = {name: net.blobs[name].data.copy() for name in net.blobs if name.endswith(("_loss", "score"))}
+    gradients = {
+        f"{layer}[{i}]": _sample(blob.diff)
+        for layer, blobs in plain_view(net.params).items()
+        for i, blob in enumerate(blobs)
+        if not layer.endswith("/bn")
+    }
+    return Answer(scores, gradients)
+
+
+def _tile_answer(case: Case, form: str, device: Device) -> Answer:
+    device.choose(import_caffe())
+    net = CaffeNet(read_deploy(case.prototxt(form)), case.weights, TASK, gpu=device.gpu)
+    return Answer({"probabilities": net(case.inputs()["data"]).copy()}, {})
+
+
+def _sample(values: np.ndarray) -> np.ndarray:
+    """Return SAMPLE values, the same places for the same size, or all of fewer."""
+    values = values.ravel()
+    if values.size <= SAMPLE:
+        return values.copy()
+    return values[np.random.default_rng(values.size).choice(values.size, SAMPLE, replace=False)]
 
 
 def layer_types() -> list[str]:
@@ -82,29 +164,15 @@ def layer_types() -> list[str]:
     return list(import_caffe().layer_type_list())
 
 
-def _net(caffe, text: str):
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "net.prototxt")
-        path.write_text(text, encoding="utf-8")
-        return caffe.Net(str(path), caffe.TRAIN)
-
-
-def _fill(net, rng: np.random.Generator) -> None:
-    """Give parameters values that do not depend on the device: He's for weights, near one for what scales."""
-    for blobs in net.params.values():
-        for blob in blobs:
-            if blob.data.ndim == 4:
-                spread = np.sqrt(2 / np.prod(blob.shape[1:]))
-                blob.data[...] = rng.normal(0, spread, blob.data.shape)
-            else:
-                blob.data[...] = rng.uniform(0.5, 1.5, blob.data.shape)
-
-
-def _run_layer(case: Case, device: Device) -> Blobs:
+def run_layer(case: LayerCase, device: Device) -> Blobs:
+    """Run one layer forward and backward; return outputs and all gradients."""
     caffe = import_caffe()
     device.choose(caffe)
     rng = np.random.default_rng(7)
-    net = _net(caffe, case.prototxt())
+    with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:
+        file.write(case.prototxt())
+        file.flush()
+        net = caffe.Net(file.name, caffe.TRAIN)
     _fill(net, rng)
     inputs = [f"x{i}" for i in range(len(case.shapes))]
     for name in inputs:
@@ -120,11 +188,7 @@ def _run_layer(case: Case, device: Device) -> Blobs:
     net.backward()
     results = {name: net.blobs[name].data.copy() for name in outputs}
     results |= {f"gradient of {name}": net.blobs[name].diff.copy() for name in inputs}
-    return results | _parameter_gradients(net)
-
-
-def _parameter_gradients(net) -> Blobs:
-    return {
+    return results | {
         f"gradient of {layer}[{i}]": blob.diff.copy()
         for layer, blobs in net.params.items()
         for i, blob in enumerate(blobs)
@@ -132,24 +196,12 @@ def _parameter_gradients(net) -> Blobs:
     }
 
 
-def _without_data(text: str) -> str:
-    from google.protobuf import text_format
-
-    return text_format.MessageToString(fed_by_caller(text_format.Parse(text, caffe_pb2().NetParameter())))
-
-
-def _run_net(text: str, exp: Experiment, device: Device) -> tuple[Blobs, Blobs]:
-    caffe = import_caffe()
-    device.choose(caffe)
-    rng = np.random.default_rng(7)
-    net = _net(caffe, text)
-    _fill(net, rng)
-    for task, settings in exp.tasks.items():
-        record = net.blobs[f"{task}_data"]
-        record.data[:, :3] = rng.normal(0, 60, record.data[:, :3].shape)
-        labels = rng.integers(0, settings.classes + 1, record.data[:, 3:].shape)
-        record.data[:, 3:] = np.where(labels == settings.classes, IGNORE, labels)
-    net.forward()
-    net.backward()
-    scores = [name for name in net.blobs if name.endswith(("_loss", "score"))]
-    return {name: net.blobs[name].data.copy() for name in scores}, _parameter_gradients(net)
+def _fill(net, rng: np.random.Generator) -> None:
+    """Give parameters values that do not depend on the device: He's for weights, near one for what scales."""
+    for blobs in net.params.values():
+        for blob in blobs:
+            if blob.data.ndim == 4:
+                spread = np.sqrt(2 / np.prod(blob.shape[1:]))
+                blob.data[...] = rng.normal(0, spread, blob.data.shape)
+            else:
+                blob.data[...] = rng.uniform(0.5, 1.5, blob.data.shape)

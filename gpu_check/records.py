@@ -1,6 +1,7 @@
-"""Small databases of raw records, whose images tell their labels: something that a net can learn."""
+"""Databases of raw records, which a Caffe without OpenCV reads."""
 
 import json
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,25 +14,29 @@ from prototxt_gen.experiment import Experiment
 PATCH = 32  # pixels of one label
 
 
-def write_records(folder: Path, dataset: Dataset, bands: tuple[str, ...], side: int, count: int) -> Path:
-    """Write an LMDB of `count` records (bands + 1, side, side) with its manifest; return it.
-
-    Raw, not PNG: so a Caffe without OpenCV reads it.
-    """
-    classes = len(dataset.classes)
-    rng = np.random.default_rng(classes)
+def write_records(
+    folder: Path, dataset: Dataset, bands: Sequence[str], side: int, records: Iterable[np.ndarray]
+) -> Path:
+    """Write an LMDB of records (bands and label, side, side), uint8, with its manifest; return it."""
     folder.mkdir(parents=True)
     with GrowingLMDB(folder) as database:
-        for number in range(count):
-            labels = rng.integers(0, classes, (side // PATCH + 1,) * 2, np.uint8)
-            label = np.kron(labels, np.ones((PATCH, PATCH), np.uint8))[:side, :side]
-            image = label * (200 // classes) + rng.integers(0, 50, (len(bands), side, side), np.uint8)
-            data = np.concatenate([image.astype(np.uint8), label[None]]).tobytes()
-            datum = caffe_pb2().Datum(channels=len(bands) + 1, height=side, width=side, data=data)
+        for number, record in enumerate(records):
+            data, channels = record.tobytes(), len(bands) + 1
+            datum = caffe_pb2().Datum(channels=channels, height=side, width=side, data=data)
             database.put(f"{number:08d}", datum.SerializeToString())
     manifest = {"format": 2, "dataset": dataset.model_dump(mode="json"), "bands": bands, "side": side}
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     return folder
+
+
+def learnable(classes: int, bands: int, side: int, count: int) -> Iterator[np.ndarray]:
+    """Yield records whose images tell their labels: something that a net can learn."""
+    rng = np.random.default_rng(classes)
+    for _ in range(count):
+        labels = rng.integers(0, classes, (side // PATCH + 1,) * 2, np.uint8)
+        label = np.kron(labels, np.ones((PATCH, PATCH), np.uint8))[:side, :side]
+        image = label * (200 // classes) + rng.integers(0, 50, (bands, side, side), np.uint8)
+        yield np.concatenate([image.astype(np.uint8), label[None]])
 
 
 def sources(exp: Experiment, folder: Path, count: int, margin: int = 8) -> list[str]:
@@ -39,8 +44,11 @@ def sources(exp: Experiment, folder: Path, count: int, margin: int = 8) -> list[
 
     Records are `margin` pixels larger than the crop.
     """
-    return [
-        f"tasks.{task}.source="
-        f"'{write_records(folder / task, settings.dataset, exp.input.bands, exp.input.crop + margin, count)}'"
-        for task, settings in exp.tasks.items()
-    ]
+    side, bands = exp.input.crop + margin, exp.input.bands
+    databases = {
+        task: write_records(
+            folder / task, each.dataset, bands, side, learnable(each.classes, len(bands), side, count)
+        )
+        for task, each in exp.tasks.items()
+    }
+    return [f"tasks.{task}.source='{database}'" for task, database in databases.items()]

@@ -1,115 +1,111 @@
 """How fast a device trains and predicts, in what memory. Each function for a process of its own."""
 
+import re
 import time
-from collections.abc import Sequence
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from gpu_check.devices import Device
-from gpu_check.records import sources
+from gpu_check.nets import TASK, Case
+from gpu_check.parity import Blobs, open_net
 from inference.caffe_net import CaffeNet
 from inference.deploy import read_deploy
-from prototxt_gen.caffemodel import read_caffemodel, write_caffemodel
-from prototxt_gen.emit import net_text, net_texts, solver_text
-from prototxt_gen.experiment import Experiment, read_experiment
-from prototxt_gen.fold import fold
-from prototxt_gen.models import DEPLOY, build
-from prototxt_gen.prototxt import read_net
 from training.pycaffe import import_caffe
+from training.weights import load_weights
 
 WARM_UP = 2
 ROUNDS = 5
+SOLVER = 'net: "{net}" base_lr: 1e-4 momentum: 0.9 weight_decay: 5e-4 lr_policy: "fixed" snapshot: 0\n'
+# What a cuDNN choice looks like in Caffe's log, see native/overlay/src/caffe/util/cudnn_lanes.cpp.
+CHOICE = re.compile(
+    r"cuDNN: .*, (forward|backward to data|backward to filters): (algorithm \d+(?:, math \d| refuses))"
+)
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Median seconds of a round, images in it, and the bytes that the device's memory grew by."""
+    """Median seconds of a round, its images, the bytes that the device's memory grew by, the first answer."""
 
     seconds: float
     images: int
     memory: int
+    answer: Blobs
 
     def __str__(self) -> str:
         """Say it in a few words."""
         return (
-            f"{self.images / self.seconds:.3g} images/s, {1000 * self.seconds:.0f} ms for {self.images}, "
-            f"{self.memory / 2**30:.1f} GiB"
+            f"{1000 * self.seconds:.0f} ms for {self.images} ({self.images / self.seconds:.3g} images/s), "
+            f"{self.memory / 2**30:.3g} GiB"
         )
 
+    def numbers(self) -> dict[str, float]:
+        """Return it for programs."""
+        return {"seconds": self.seconds, "images": self.images, "bytes": self.memory}
 
-def train_speed(
-    path: Path, crop: int, options: Sequence[str], folder: Path, device: Device, rounds: int = ROUNDS
-) -> Speed:
-    """Time the updates of an experiment at a crop: one pass over one image of each task."""
+
+def speed(case: Case, form: str, device: Device) -> Speed:
+    """Time the updates of a training net, or the prediction of a tile from host memory and back to it."""
     caffe = import_caffe()
-    exp = _single(path, crop, *options)
-    exp = _single(path, crop, *options, *sources(exp, folder / "data", 8))
-    for name, text in net_texts(exp, folder).items():
-        (folder / name).write_text(text, encoding="utf-8")
-    solver = folder / "solver.prototxt"
-    mode = "CPU" if device.gpu is None else "GPU"
-    text = solver_text(exp, f"{folder}/train.prototxt", f"{folder}/s", mode, [], 1, snapshots=False)
-    solver.write_text(text, encoding="utf-8")
     device.choose(caffe)
     before = device.used_bytes()
-    solver = caffe.get_solver(str(solver))
-    losses = [solver.net.blobs[f"{task}_loss"] for task in exp.tasks]
-
-    def update() -> None:
-        solver.step(1)
-        if not np.isfinite(sum(float(loss.data) for loss in losses)):
-            raise RuntimeError("the loss is no number")
-
-    seconds = _median(update, rounds)
-    return Speed(seconds, len(exp.tasks), device.used_bytes() - before)
-
-
-def _single(path: Path, crop: int, *settings: str) -> Experiment:
-    """Return an experiment for one process, one pass and one image of each task."""
-    tasks = len(read_experiment(path).tasks)
-    one = ["solver.ranks=1", "solver.images_per_pass=1", f"solver.batch_size={tasks}", f"input.crop={crop}"]
-    return read_experiment(path, [*one, *settings])
-
-
-def tile_speed(
-    path: Path,
-    folded: bool,
-    side: int,
-    options: Sequence[str],
-    folder: Path,
-    device: Device,
-    rounds: int = ROUNDS,
-) -> Speed:
-    """Time an experiment's deploy net on one tile, as predict.py does: from host memory and back to it."""
-    caffe = import_caffe()
-    deploy, weights = folder / "deploy.prototxt", folder / "w.caffemodel"
-    net = build(read_experiment(path, options), DEPLOY, ["land"], crop=side)
-    deploy.write_text(net_text(net, []), encoding="utf-8")
-    caffe.Net(str(deploy), caffe.TEST).save(str(weights))
-    if folded:
-        message, values = fold(read_net(deploy), read_caffemodel(weights), weights)
-        deploy.write_text(str(message), encoding="utf-8")
-        write_caffemodel(weights, net.name, values, overwrite=True)
-    device.choose(caffe)
-    before = device.used_bytes()
-    net = CaffeNet(read_deploy(deploy), weights, "land", gpu=device.gpu)
-    tile = np.random.default_rng(1).normal(0, 1, (1, 3, side, side)).astype(np.float32)
-
-    def predict() -> None:
-        if net(tile).shape != (1, 6, side, side):
-            raise RuntimeError("the net answers in another shape")
-
-    seconds = _median(predict, rounds)
-    return Speed(seconds, 1, device.used_bytes() - before)
-
-
-def _median(work, rounds: int) -> float:
-    times = []
-    for number in range(WARM_UP + rounds):
+    work = (_updates if case.trains else _predictions)(caffe, case, form, device)
+    times, answer = [], None
+    for _ in range(WARM_UP + ROUNDS):
         start = time.monotonic()
-        work()
-        if number >= WARM_UP:
-            times.append(time.monotonic() - start)
-    return float(np.median(times))
+        result = work()
+        times.append(time.monotonic() - start)
+        answer = answer or result
+    return Speed(float(np.median(times[WARM_UP:])), case.images, device.used_bytes() - before, answer)
+
+
+def _updates(caffe, case: Case, form: str, device: Device):
+    path = case.folder / f"{form}_solver.prototxt"
+    mode = "CPU" if device.gpu is None else "GPU"
+    path.write_text(SOLVER.format(net=case.prototxt(form)) + f"solver_mode: {mode}\n", encoding="utf-8")
+    solver = caffe.SGDSolver(str(path))
+    load_weights(solver.net, case.weights)
+    for name, blob in case.inputs().items():
+        solver.net.blobs[name].data[...] = blob
+
+    def update() -> Blobs:
+        solver.step(1)
+        losses = {name: solver.net.blobs[name].data.copy() for name in solver.net.outputs}
+        if not np.isfinite(sum(float(loss) for loss in losses.values())):
+            raise RuntimeError("the loss is not a number")
+        return losses
+
+    return update
+
+
+def _predictions(caffe, case: Case, form: str, device: Device):
+    net = CaffeNet(read_deploy(case.prototxt(form)), case.weights, TASK, gpu=device.gpu)
+    tile = case.inputs()["data"]
+    return lambda: {"probabilities": net(tile).copy()}
+
+
+def layer_times(case: Case, form: str, device: Device) -> dict[str, tuple[float, float]]:
+    """Return the milliseconds of each layer of a training net, forward and backward."""
+    _, net = open_net(case.prototxt(form), case.weights, device)
+    for name, blob in case.inputs().items():
+        net.blobs[name].data[...] = blob
+    names = list(net._layer_names)
+    times = {name: [0.0, 0.0] for name in names}
+    for _ in range(2):  # the first chooses algorithms and takes memory
+        net.clear_param_diffs()
+        for direction, run, order in ((0, net._forward, 1), (1, net._backward, -1)):
+            for number in range(len(names))[::order]:
+                device.synchronize()
+                start = time.monotonic()
+                run(number, number)
+                device.synchronize()
+                times[names[number]][direction] = 1000 * (time.monotonic() - start)
+    return {name: (forward, backward) for name, (forward, backward) in times.items()}
+
+
+def algorithms(log: Path) -> str:
+    """Return which of cuDNN's algorithms a process chose, and how often, from its log."""
+    found = Counter(": ".join(choice) for choice in CHOICE.findall(log.read_text(errors="replace")))
+    return "; ".join(f"{what} x {count}" for what, count in sorted(found.items()))

@@ -1,10 +1,7 @@
 """Twenty iterations as a user would start them: on a device, on all over NCCL, stopped and resumed."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,17 +9,19 @@ from pathlib import Path
 
 import numpy as np
 
-from gpu_check.devices import Device
-from gpu_check.isolation import Died
+from gpu_check.deadline import Deadline
+from gpu_check.devices import CPU, Device
+from gpu_check.isolation import checked_command
+from gpu_check.nets import ROOT, experiment
 from gpu_check.records import sources
 from prototxt_gen.caffemodel import read_caffemodel
 from prototxt_gen.emit import net_texts, solver_text
-from prototxt_gen.experiment import Experiment, read_experiment
+from prototxt_gen.experiment import Experiment
 from prototxt_gen.fused_weights import plain_view
 from training.communicators import join_nccl
 from training.pycaffe import import_caffe
 
-ROOT = Path(__file__).resolve().parents[2]
+DEMO = "dfcnet_demo"
 ITERATIONS = 20
 HALF = ITERATIONS // 2
 # The first iteration's loss is one forward pass; in twenty updates roundings grow.
@@ -35,7 +34,6 @@ SHARED_ITERATIONS = 4
 SHARED_TOLERANCE = 2e-3
 # How gradients are averaged over NCCL, and the passes of an update that make Caffe do it so.
 REDUCED = {"layer by layer": 1, "at once": 2}
-TIMEOUT = 900  # seconds of a training
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ def settings(folder: Path, ranks: int, *more: str, chance: bool = True, passes: 
     ranks sees the same batches. An update takes `passes` over one image of each task on each rank. `more`
     are further such arguments.
     """
-    exp = read_experiment(ROOT / "solvers" / "dfcnet_demo" / "experiment.toml", more)
+    exp = experiment(DEMO, more)
     return [
         *more,
         *sources(exp, folder / "data", 4 * ranks, margin=8 if chance else 0),
@@ -76,40 +74,20 @@ def settings(folder: Path, ranks: int, *more: str, chance: bool = True, passes: 
     ]
 
 
-def train(folder: Path, options: Sequence[str], gpus: Sequence[int], *more: str) -> Training:
+def train(
+    folder: Path,
+    options: Sequence[str],
+    gpus: Sequence[int],
+    deadline: Deadline,
+    *more: str,
+    name: str = DEMO,
+) -> Training:
     """Run tools/train.py; `gpus` empty: on the CPU. Raises Died with its last line, or if it does not end."""
     device = ["--gpus", ",".join(map(str, gpus))] if gpus else ["--cpu"]
-    command = [
-        sys.executable,
-        str(ROOT / "tools" / "train.py"),
-        "dfcnet_demo",
-        "--run",
-        str(folder),
-        *device,
-        *more,
-    ]
+    command = [sys.executable, ROOT / "tools" / "train.py", name, "--run", folder, *device, *more]
     command += [word for option in options for word in ("--set", option)]
-    run(command, TIMEOUT)
+    checked_command(command, deadline.left(), {} if gpus else CPU.environment)
     return read_training(folder)
-
-
-def run(command: Sequence[str], timeout: float) -> None:
-    """Run a command for at most `timeout` seconds; raise Died with its last line if it fails.
-
-    What it has started ends with it: ranks that wait for one another would keep the GPUs.
-    """
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, **pipes, text=True, errors="replace", start_new_session=True) as process:
-        try:
-            out, err = process.communicate(timeout=timeout)
-        except BaseException as error:
-            os.killpg(process.pid, signal.SIGKILL)
-            if isinstance(error, subprocess.TimeoutExpired):
-                raise Died(f"no end after {timeout:g} s") from None
-            raise
-    if process.returncode:
-        lines = (err.strip() or out.strip()).splitlines()
-        raise Died(lines[-1] if lines else f"exit code {process.returncode}, and it said nothing")
 
 
 def read_training(folder: Path) -> Training:
@@ -122,17 +100,19 @@ def read_training(folder: Path) -> Training:
     return Training(folder, losses)
 
 
-def resume_half(whole: Path, folder: Path, options: Sequence[str], gpus: Sequence[int]) -> float:
+def resume_half(
+    whole: Path, folder: Path, options: Sequence[str], gpus: Sequence[int], deadline: Deadline
+) -> float:
     """Go on from a run's middle snapshot; return the distance ||a - b|| / ||b|| of the final weights."""
     shutil.copytree(whole, folder)
     (folder / "weights.caffemodel").unlink()
     (folder / "weights.json").unlink()
     shutil.rmtree(next((folder / "snapshots").glob(f"iter_*{ITERATIONS}")))
-    train(folder, options, gpus, "--resume")
+    train(folder, options, gpus, deadline, "--resume")
     return weights_distance(folder / "weights.caffemodel", whole / "weights.caffemodel")
 
 
-def all_against_one(folder: Path, gpus: Sequence[int], passes: int, *more: str) -> float:
+def all_against_one(folder: Path, gpus: Sequence[int], passes: int, deadline: Deadline, *more: str) -> float:
     """Train the same batches on all GPUs and on the first one; return the distance of what they have learnt.
 
     Of many ranks the first one's weights are saved. They are those of one GPU only if all ranks began with
@@ -140,8 +120,8 @@ def all_against_one(folder: Path, gpus: Sequence[int], passes: int, *more: str) 
     """
     options = settings(folder, len(gpus), *more, chance=False, passes=passes)
     options.append(f"solver.max_iter={SHARED_ITERATIONS}")
-    shared = train(folder / "all", options, gpus)
-    alone = train(folder / "one", options, gpus[:1])
+    shared = train(folder / "all", options, gpus, deadline)
+    alone = train(folder / "one", options, gpus[:1], deadline)
     return weights_distance(
         shared.folder / "weights.caffemodel", alone.folder / "weights.caffemodel", statistics=False
     )

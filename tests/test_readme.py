@@ -31,7 +31,8 @@ OTHERS = {
     "docker": "build and compose: tests/docker/test_images.py; what docker runs is parsed here",
     "docker/verify.sh": "tests/native/test_bare_debian.py",
     "native/verify.sh": "tests/native/test_bare_debian.py",
-    "dfcnet-gpu/gpu-check": "gpu_check",
+    "dfcnet-gpu/gpu-check": "tools/gpu_check.py, parsed here",
+    "dfcnet-gpu/dfcnet": "a tool, parsed here",
     "tar": "unpacks",
     "quilt": "tests/native/test_caffe_build.py: the patches apply in their order",
     "ln": "links",
@@ -117,6 +118,10 @@ def as_tool(words: list[str]) -> list[str] | None:
         if re.fullmatch(r"tools/\w+\.py", word) and words[position - 1].endswith("python"):
             return [Path(word).name, *words[position + 1 :]]
     inside: list[str] = []
+    if words[0] == "dfcnet-gpu/gpu-check":  # of the bundle
+        return ["gpu_check.py", *words[1:]]
+    if words[0] == "dfcnet-gpu/dfcnet":
+        return [Path(words[1]).name, *words[2:]]
     if words[0] == "dfcnet":  # the README's name for `docker run ... IMAGE`
         inside = words[1:]
     elif words[:3] == ["docker", "compose", "run"]:
@@ -125,7 +130,7 @@ def as_tool(words: list[str]) -> list[str] | None:
     elif words[:2] == ["docker", "run"]:
         image = next(i for i, word in enumerate(words) if re.fullmatch(r"dfcnet:\w+", word))
         inside = words[image + 1 :]
-    if not inside or inside[0] in ("demo", "test", "gpu-check", "smoke", "$@"):
+    if not inside or inside[0] in ("demo", "test", "smoke", "$@"):
         return None
     return [inside[0].replace("-", "_") + ".py", *inside[1:]]
 

@@ -45,13 +45,13 @@ def test_help_lists_every_tool_and_what_it_does():
         if "__main__" in path.read_text()
     }
     listed = dict(re.findall(r"^  ([a-z-]+)  +(\S.*)$", done.stdout, re.M))
-    assert {"demo", "test", "gpu-check", "smoke"} | tools == set(listed)
+    assert {"demo", "test", "smoke"} | tools == set(listed)
     assert listed["train"].startswith("Train an experiment")
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("demo", "makes runs/demo"), ("smoke", "a small net"), ("gpu-check", "--quick"), ("test", "-k")],
+    [("demo", "makes runs/demo"), ("smoke", "a small net"), ("test", "-k")],
 )
 def test_commands_that_are_no_tools_have_help_too(name, words):
     done = run(DOCKER / "entrypoint.sh", name, "--help")

@@ -8,7 +8,13 @@
 #include <map>
 #include <vector>
 
-enum cudnnStatus_t { CUDNN_STATUS_SUCCESS = 0, CUDNN_STATUS_NOT_SUPPORTED = 3000 };
+enum cudnnStatus_t {
+  CUDNN_STATUS_SUCCESS = 0,
+  CUDNN_STATUS_BAD_PARAM = 2000,
+  CUDNN_STATUS_NOT_SUPPORTED = 3000,
+  CUDNN_STATUS_NOT_SUPPORTED_LAYOUT = 3003,
+  CUDNN_STATUS_EXECUTION_FAILED = 5000
+};
 enum cudnnDeterminism_t { CUDNN_NON_DETERMINISTIC = 0, CUDNN_DETERMINISTIC = 1 };
 enum cudnnMathType_t { CUDNN_DEFAULT_MATH = 0, CUDNN_TENSOR_OP_MATH = 1, CUDNN_FMA_MATH = 3 };
 enum cudnnConvolutionFwdAlgo_t {
@@ -48,6 +54,7 @@ struct Entry { int algorithm, deterministic, math; };
 inline std::vector<Entry> listed;
 inline std::map<int, int> megabytes;  // of workspace by algorithm; without one, it is refused
 inline size_t free_bytes;
+inline cudnnMathType_t math = CUDNN_FMA_MATH;  // of the convolution
 
 template <typename Algorithm>
 cudnnStatus_t list(int size, int* count, Perf<Algorithm>* results) {
@@ -82,8 +89,12 @@ FAKE_DIRECTION(cudnnGetConvolutionBackwardDataAlgorithm_v7, cudnnGetConvolutionB
     cudnnConvolutionBwdDataAlgo_t, cudnnFilterDescriptor_t, cudnnTensorDescriptor_t,
     cudnnConvolutionDescriptor_t, cudnnTensorDescriptor_t)
 
-inline cudnnStatus_t cudnnGetConvolutionMathType(cudnnConvolutionDescriptor_t, cudnnMathType_t* math) {
-  *math = CUDNN_FMA_MATH;
+inline cudnnStatus_t cudnnGetConvolutionMathType(cudnnConvolutionDescriptor_t, cudnnMathType_t* type) {
+  *type = math;
+  return CUDNN_STATUS_SUCCESS;
+}
+inline cudnnStatus_t cudnnSetConvolutionMathType(cudnnConvolutionDescriptor_t, cudnnMathType_t type) {
+  math = type;
   return CUDNN_STATUS_SUCCESS;
 }
 inline cudnnStatus_t cudnnCreate(cudnnHandle_t*) { return CUDNN_STATUS_SUCCESS; }
@@ -107,6 +118,11 @@ struct Fatal {
 };
 #define CHECK(condition) if (!(condition)) Fatal()
 #define CUDA_CHECK(call) CHECK((call) == cudaSuccess)
-#define CUDNN_CHECK(call) CHECK((call) == CUDNN_STATUS_SUCCESS)
+#define CUDNN_CHECK(call) \
+  do { \
+    const cudnnStatus_t status = call; \
+    CHECK(status == CUDNN_STATUS_SUCCESS) << "cuDNN answers " << status; \
+  } while (0)
+#define LOG(severity) std::clog
 
 #endif  // FAKE_CUDNN_HPP_

@@ -71,31 +71,50 @@ def test_kernels_take_each_value_of_the_largest_blobs_once_and_none_beyond(tmp_p
     assert (done.returncode, done.stdout) == (0, "")
 
 
-# Arguments: direction, free MiB, MiB of the plain algorithm (0), then of each that cuDNN lists: its number,
-# whether it is deterministic, its math type (3: that of the convolution), its MiB; -1: cuDNN refuses it.
+# Arguments: direction, the convolution's math type, free MiB, MiB of the plain algorithm (0), what cuDNN
+# answers to those that it refuses to run, how many these are, which; then of each that cuDNN lists: its
+# number, whether it is deterministic, its math type, its MiB; -1: cuDNN refuses it when asked.
 CHOICE = """
 #include "caffe/util/cudnn_lanes.hpp"
+#include <set>
 #include <string>
 using namespace caffe::cudnn;
+std::set<int> refusing;
+cudnnStatus_t answer;
+template <typename Algorithm>
+void run(Choice<Algorithm> choice) {
+  for (int pass = 0; pass < 2; ++pass) {
+    choice.run([](Algorithm algorithm, size_t bytes) {
+      if (refusing.count(algorithm)) { return answer; }
+      std::cout << algorithm << " " << (bytes >> 20) << " " << math << std::endl;
+      return CUDNN_STATUS_SUCCESS;
+    });
+  }
+}
 int main(int argc, char** argv) {
+  std::clog.setstate(std::ios::failbit);
   const std::string direction = argv[1];
-  free_bytes = size_t(std::atoi(argv[2])) << 20;
-  if (std::atoi(argv[3]) >= 0) { megabytes[0] = std::atoi(argv[3]); }
-  for (int i = 4; i < argc; i += 4) {
+  math = cudnnMathType_t(std::atoi(argv[2]));
+  free_bytes = size_t(std::atoi(argv[3])) << 20;
+  if (std::atoi(argv[4]) >= 0) { megabytes[0] = std::atoi(argv[4]); }
+  answer = cudnnStatus_t(std::atoi(argv[5]));
+  int i = 7;
+  while (i < 7 + std::atoi(argv[6])) { refusing.insert(std::atoi(argv[i++])); }
+  for (; i < argc; i += 4) {
     listed.push_back({std::atoi(argv[i]), std::atoi(argv[i + 1]), std::atoi(argv[i + 2])});
     if (std::atoi(argv[i + 3]) >= 0) { megabytes[listed.back().algorithm] = std::atoi(argv[i + 3]); }
   }
   Lane* const lanes[] = {Lane::get(0), Lane::get(1)};
-  cudnnConvolutionFwdAlgo_t forward = {};
-  cudnnConvolutionBwdFilterAlgo_t filter = {};
-  cudnnConvolutionBwdDataAlgo_t data = {};
-  const size_t bytes =
-      direction == "filter" ? choose_backward_filter(lanes, 2, NULL, NULL, NULL, NULL, &filter) :
-      direction == "data" ? choose_backward_data(lanes, 2, NULL, NULL, NULL, NULL, &data) :
-      choose_forward(lanes, 2, NULL, NULL, NULL, NULL, &forward, direction == "forward");
-  std::cout << forward + filter + data << " " << (bytes >> 20) << std::endl;
+  if (direction == "filter") {
+    run(choose_backward_filter("conv", lanes, 2, NULL, NULL, NULL, NULL));
+  } else if (direction == "data") {
+    run(choose_backward_data("conv", lanes, 2, NULL, NULL, NULL, NULL));
+  } else {
+    run(choose_forward("conv", lanes, 2, NULL, NULL, NULL, NULL, direction == "forward"));
+  }
 }
 """
+FMA, DEFAULT, TENSOR = 3, 0, 1  # cuDNN's math types
 
 
 @pytest.fixture(scope="module")
@@ -111,40 +130,77 @@ def choose(tmp_path_factory):
         folder, CHOICE, "-DUSE_CUDNN", "-I", folder, OVERLAY / "src" / "caffe" / "util" / "cudnn_lanes.cpp"
     )
 
-    def run(direction: str, listed: str, free: int = 1000, plain: int = 0, limit: int = 256) -> str:
+    def run(
+        direction: str,
+        listed: str,
+        free: int = 1000,
+        plain: int = 0,
+        limit: int = 256,
+        refusing: tuple[int, ...] = (),
+        answer: int = 3000,
+        math: int = FMA,
+    ) -> str:
+        """Return "algorithm MiB" of both passes, with the math type where it is not the convolution's."""
         environment = os.environ | {"CAFFE_CUDNN_WORKSPACE_MB": str(limit)}
-        command = [program, direction, str(free), str(plain), *listed.split()]
+        numbers = [math, free, plain, answer, len(refusing), *refusing]
+        command = [program, direction, *map(str, numbers), *listed.split()]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-        return done.stdout.strip() or done.stderr.strip()
+        if done.returncode:
+            return done.stderr.strip()
+        first, second = done.stdout.splitlines()
+        assert first == second
+        return first.removesuffix(f" {math}")
 
     return run
 
 
-@pytest.mark.parametrize("direction", ["forward", "filter", "data"])
+DIRECTIONS = pytest.mark.parametrize("direction", ["forward", "filter", "data"])
+
+
+@DIRECTIONS
 def test_the_first_deterministic_algorithm_within_the_workspace_is_taken(choose, direction):
     assert choose(direction, "5 0 3 0  4 1 3 300  3 1 3 100  2 1 3 0") == "3 100"
     assert choose(direction, "5 0 3 0") == "5 0"
     assert choose(direction, "5 0 3 0  4 1 3 300", limit=300) == "4 300"
 
 
-@pytest.mark.parametrize("direction", ["forward", "filter", "data"])
+@DIRECTIONS
 def test_an_algorithm_for_another_math_type_is_taken_only_behind_those_for_this(choose, direction):
     assert choose(direction, "5 1 1 0  4 1 3 0") == "4 0"
     assert choose(direction, "5 1 0 0  4 0 3 0") == "5 0"
 
 
-@pytest.mark.parametrize("direction", ["forward", "filter", "data"])
+@DIRECTIONS
+def test_where_tf32_is_allowed_the_fastest_is_taken_with_the_math_type_it_is_meant_for(choose, direction):
+    assert choose(direction, f"5 1 {TENSOR} 0  4 1 {DEFAULT} 0", math=DEFAULT) == f"5 0 {TENSOR}"
+    assert choose(direction, f"5 0 {TENSOR} 0  4 1 {FMA} 0", math=DEFAULT) == f"4 0 {FMA}"
+
+
+@DIRECTIONS
 def test_what_cudnn_refuses_is_passed_over_and_the_plain_one_is_last(choose, direction):
     assert choose(direction, "5 1 3 -1  4 1 3 0") == "4 0"
     assert choose(direction, "5 1 3 -1", plain=2) == "0 2"
 
 
-@pytest.mark.parametrize("direction", ["forward", "filter", "data"])
+@DIRECTIONS
+@pytest.mark.parametrize("answer", [2000, 3000, 3003])
+def test_an_algorithm_that_refuses_to_run_is_passed_over_for_the_next(choose, direction, answer):
+    assert choose(direction, "5 1 3 0  4 1 3 100  3 1 3 0", refusing=(5,), answer=answer) == "4 100"
+    assert choose(direction, "5 1 3 0  4 1 3 9", refusing=(5, 4), answer=answer) == "0 0"
+
+
+@DIRECTIONS
+def test_where_all_refuse_or_one_fails_caffe_ends_with_cudnns_answer(choose, direction):
+    assert choose(direction, "5 1 3 0", refusing=(5, 0), answer=3003) == "cuDNN answers 3003"
+    assert choose(direction, "5 1 3 0  4 1 3 0", refusing=(5,), answer=5000) == "cuDNN answers 5000"
+
+
+@DIRECTIONS
 def test_where_memory_is_short_one_without_workspace_is_taken_or_caffe_ends_with_the_cause(choose, direction):
     assert choose(direction, "5 1 3 100  4 1 3 50  3 1 3 0", free=150) == "3 0"  # two lanes: twice 100
     assert choose(direction, "5 1 3 100", free=150) == "0 0"
     words = choose(direction, "5 1 3 100", free=150, plain=1)
-    assert words.startswith("out of memory: cuDNN has no algorithm for a convolution without workspace")
+    assert words.startswith("out of memory: cuDNN has no algorithm for conv, ")
 
 
 def test_deconvolutions_pass_over_the_one_that_bvlc_found_wrong(choose):

@@ -26,18 +26,17 @@ void BNReLUConvolutionLayer<Dtype>::ForwardOn(
   } else {
     norm_.template UseKeptOn<Device>();
   }
-  const fused::Product<Device, Dtype> product(pixels_, channels_, outputs_);
-  Dtype* y = Device::MutableData(top[0]);
-  for (int n = 0; n < num_; ++n, y += outputs_ * x.channel) {
-    if (bias_) {
-      const fused::Fill<Dtype> fill = {Device::Data(*this->blobs_[kBias]), y,
-          pixels_};
-      Device::Planes(outputs_, pixels_, fill);
-    }
-    product.Forward(x.plane(n, 0), Device::Data(norm_.scale()),
-        Device::Data(norm_.shift()), Device::Data(*this->blobs_[kFilters]),
-        Dtype(bias_ ? 1 : 0), y);
+  const fused::Stack<Dtype> y = {Device::MutableData(top[0]),
+      static_cast<ptrdiff_t>(outputs_) * pixels_, pixels_};
+  if (bias_) {
+    const fused::Fill<Dtype> fill = {outputs_,
+        Device::Data(*this->blobs_[kBias]), y.data, pixels_};
+    Device::Planes(num_ * outputs_, pixels_, fill);
   }
+  const fused::Product<Device, Dtype> product(num_, pixels_, channels_,
+      outputs_);
+  product.Forward(x, Device::Data(norm_.scale()), Device::Data(norm_.shift()),
+      Device::Data(*this->blobs_[kFilters]), Dtype(bias_ ? 1 : 0), y);
 }
 
 template <typename Dtype>
@@ -54,7 +53,7 @@ void BNReLUConvolutionLayer<Dtype>::BackwardOn(
       propagate_down[0] ? Device::MutableDiff(bottom[0]) : NULL, image,
       pixels_};
   const Dtype* centre = Device::Data(norm_.centre());
-  const int per_image = fused::Parts(pixels_), parts = num_ * per_image;
+  const int parts = num_ * fused::Parts(pixels_);
   fused::Sums* partials = Device::template Scratch<fused::Sums>(fused::SUMS,
       static_cast<size_t>(std::max(channels_, outputs_)) * parts);
   if (bias_ && this->param_propagate_down_[kBias]) {
@@ -64,16 +63,14 @@ void BNReLUConvolutionLayer<Dtype>::BackwardOn(
         Device::MutableDiff(this->blobs_[kBias].get())};
     Device::Channels(outputs_, finish);
   }
-  const fused::Product<Device, Dtype> product(pixels_, channels_, outputs_);
-  for (int n = 0; n < num_; ++n) {
-    product.Backward(x.plane(n, 0), Device::Data(norm_.scale()),
-        Device::Data(norm_.shift()), centre,
-        Device::Data(*this->blobs_[kFilters]), dy.plane(n, 0),
-        this->param_propagate_down_[kFilters]
-            ? Device::MutableDiff(this->blobs_[kFilters].get()) : NULL,
-        false, dx.data ? dx.plane(n, 0) : NULL, partials + n * per_image,
-        parts);
-  }
+  const fused::Product<Device, Dtype> product(num_, pixels_, channels_,
+      outputs_);
+  product.Backward(x, Device::Data(norm_.scale()),
+      Device::Data(norm_.shift()), centre,
+      Device::Data(*this->blobs_[kFilters]), dy,
+      this->param_propagate_down_[kFilters]
+          ? Device::MutableDiff(this->blobs_[kFilters].get()) : NULL,
+      false, dx, partials, parts);
   Dtype* offset = Device::MutableData(&offset_);
   Dtype* slope = Device::MutableData(&slope_);
   norm_.template BackwardOn<Device>(partials, parts, num_ * pixels_,

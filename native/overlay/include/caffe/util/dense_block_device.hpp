@@ -44,16 +44,14 @@ template <typename Dtype>
 template <class Device>
 void DenseBlockLayer<Dtype>::BottleneckOn(int unit, const Dtype* features,
       Dtype* bottleneck) {
-  const fused::Product<Device, Dtype> product(pixels_, Width(unit),
+  const fused::Product<Device, Dtype> product(num_, pixels_, Width(unit),
       bottleneck_);
-  const ptrdiff_t size = static_cast<ptrdiff_t>(bottleneck_) * pixels_;
-  for (int n = 0; n < num_; ++n) {
-    product.Forward(features + n * image_,
-        Device::Data(first_[unit]->scale()),
-        Device::Data(first_[unit]->shift()),
-        Device::Data(*this->blobs_[unit * kUnitBlobs + kFilters1]), Dtype(0),
-        bottleneck + n * size);
-  }
+  const fused::Stack<const Dtype> x = {features, image_, pixels_};
+  const fused::Stack<Dtype> y = {bottleneck,
+      static_cast<ptrdiff_t>(bottleneck_) * pixels_, pixels_};
+  product.Forward(x, Device::Data(first_[unit]->scale()),
+      Device::Data(first_[unit]->shift()),
+      Device::Data(*this->blobs_[unit * kUnitBlobs + kFilters1]), Dtype(0), y);
 }
 
 template <typename Dtype>
@@ -107,15 +105,17 @@ void DenseBlockLayer<Dtype>::ForwardByKeptOn(int unit, Dtype* features) {
   Device::Planes(bottleneck_, width, fold);
   Dtype* bottleneck = Device::template Scratch<Dtype>(fused::BOTTLENECK,
       static_cast<size_t>(bottleneck_) * pixels_);
-  const fused::Product<Device, Dtype> product(pixels_, width, bottleneck_);
+  const fused::Product<Device, Dtype> product(1, pixels_, width, bottleneck_);
+  const fused::Stack<Dtype> y = {bottleneck, 0, pixels_};
   const fused::ShiftRelu<Dtype> relu = {Device::Data(second_[unit]->shift()),
       bottleneck, pixels_};
   const fused::Convolution shape = {1, height_, width_, bottleneck_, growth_,
       image_};
   for (int n = 0; n < num_; ++n) {
     Dtype* image = features + n * image_;
-    product.Forward(image, Device::Data(first_[unit]->scale()),
-        Device::Data(first_[unit]->shift()), folded, Dtype(0), bottleneck);
+    const fused::Stack<const Dtype> x = {image, 0, pixels_};
+    product.Forward(x, Device::Data(first_[unit]->scale()),
+        Device::Data(first_[unit]->shift()), folded, Dtype(0), y);
     Device::Planes(bottleneck_, pixels_, relu);
     Device::Convolve(shape, bottleneck,
         Device::Data(*this->blobs_[blob + kFilters2]),
@@ -173,7 +173,7 @@ template <class Device>
 void DenseBlockLayer<Dtype>::BackwardUnitOn(int unit, const Dtype* features,
       Dtype* diff) {
   const int width = Width(unit);
-  const int per_image = fused::Parts(pixels_), parts = num_ * per_image;
+  const int parts = num_ * fused::Parts(pixels_);
   const ptrdiff_t size = static_cast<ptrdiff_t>(bottleneck_) * pixels_;
   const Dtype* bottleneck;
   if (kept_.size()) {
@@ -190,16 +190,16 @@ void DenseBlockLayer<Dtype>::BackwardUnitOn(int unit, const Dtype* features,
       diff + static_cast<ptrdiff_t>(width) * pixels_, bottleneck_diff);
   fused::Sums* partials = Device::template Scratch<fused::Sums>(fused::SUMS,
       static_cast<size_t>(width) * parts);
-  const fused::Product<Device, Dtype> product(pixels_, width, bottleneck_);
-  for (int n = 0; n < num_; ++n) {
-    product.Backward(features + n * image_,
-        Device::Data(first_[unit]->scale()),
-        Device::Data(first_[unit]->shift()),
-        Device::Data(first_[unit]->centre()),
-        Device::Data(*this->blobs_[unit * kUnitBlobs + kFilters1]),
-        bottleneck_diff + n * size, FiltersDiffOn<Device>(unit, kFilters1),
-        true, diff + n * image_, partials + n * per_image, parts);
-  }
+  const fused::Product<Device, Dtype> product(num_, pixels_, width,
+      bottleneck_);
+  const fused::Stack<const Dtype> x = {features, image_, pixels_};
+  const fused::Stack<const Dtype> dy = {bottleneck_diff, size, pixels_};
+  const fused::Stack<Dtype> dx = {diff, image_, pixels_};
+  product.Backward(x, Device::Data(first_[unit]->scale()),
+      Device::Data(first_[unit]->shift()),
+      Device::Data(first_[unit]->centre()),
+      Device::Data(*this->blobs_[unit * kUnitBlobs + kFilters1]), dy,
+      FiltersDiffOn<Device>(unit, kFilters1), true, dx, partials, parts);
   first_[unit]->template BackwardOn<Device>(partials, parts, num_ * pixels_,
       Learns(unit, 0), true, Device::MutableData(&offset_),
       Device::MutableData(&slope_));

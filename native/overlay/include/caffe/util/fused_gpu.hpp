@@ -57,9 +57,9 @@ __global__ void PartialsKernel(const int parts, const Kernel kernel,
 }
 
 struct Gpu {
-  // Activations that a product works on at a time: they stay in the second
-  // cache of large GPUs.
-  static const size_t kCache = size_t(32) << 20;
+  // 32 MiB stay in the second cache of large GPUs; CAFFE_FUSED_CACHE_MB is for
+  // others, and 0 for tests.
+  static size_t Cache();
 
   template <typename Dtype>
   static const Dtype* Data(const Blob<Dtype>& blob) { return blob.gpu_data(); }
@@ -114,12 +114,10 @@ struct Gpu {
     CUDA_POST_KERNEL_CHECK;
   }
 
-  static void Gemm(bool trans_a, bool trans_b, int m, int n, int k,
-      const float* a, int lda, const float* b, int ldb, float beta, float* c,
-      int ldc);
-  static void Gemm(bool trans_a, bool trans_b, int m, int n, int k,
-      const double* a, int lda, const double* b, int ldb, double beta,
-      double* c, int ldc);
+  template <typename Dtype>
+  static void Gemm(int count, bool trans_a, bool trans_b, int m, int n, int k,
+      const Dtype* a, int lda, ptrdiff_t a_image, const Dtype* b, int ldb,
+      ptrdiff_t b_image, Dtype beta, Dtype* c, int ldc, ptrdiff_t c_image);
 
   template <typename Dtype>
   static void ToColumns(const Dtype* x, int channels, int height, int width,

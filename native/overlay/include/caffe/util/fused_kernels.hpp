@@ -34,6 +34,11 @@ struct Stack {
   FUSED_KERNEL Dtype* plane(int n, int c) const {
     return data + n * image + c * channel;
   }
+  /// The same from image n and its pixel i on.
+  FUSED_KERNEL Stack from(int n, int i) const {
+    const Stack part = {data + n * image + i, image, channel};
+    return part;
+  }
   Dtype* data;
   ptrdiff_t image, channel;
 };
@@ -71,11 +76,16 @@ struct ShiftRelu {
   ptrdiff_t pixels;
 };
 
-/// y = bias
+/// y = bias, images one behind the other
 template <typename Dtype>
 struct Fill {
-  FUSED_KERNEL Dtype value(int c, int i) const { return bias[c]; }
-  FUSED_KERNEL Dtype* at(int c, int i) const { return y + c * pixels + i; }
+  FUSED_KERNEL Dtype value(int plane, int i) const {
+    return bias[plane % channels];
+  }
+  FUSED_KERNEL Dtype* at(int plane, int i) const {
+    return y + plane * pixels + i;
+  }
+  int channels;
   const Dtype* bias;
   Dtype* y;
   ptrdiff_t pixels;

@@ -25,8 +25,10 @@ namespace {
 // The GPU's kernels and steps on the CPU, one thread after another: forwards,
 // or backwards to find threads that depend on each other.
 struct Emulation {
-  static const size_t kCache = 1;  // the least: products of kPart pixels
+  static size_t cache;
   static bool backwards;
+
+  static size_t Cache() { return cache; }
 
   template <typename Dtype>
   static const Dtype* Data(const Blob<Dtype>& blob) { return blob.cpu_data(); }
@@ -100,19 +102,28 @@ struct Emulation {
   }
 
   // Column-major, as cuBLAS is called.
-  static void Gemm(bool trans_a, bool trans_b, int m, int n, int k,
-      const float* a, int lda, const float* b, int ldb, float beta, float* c,
-      int ldc) {
-    cblas_sgemm(CblasColMajor, trans_b ? CblasTrans : CblasNoTrans,
-        trans_a ? CblasTrans : CblasNoTrans, n, m, k, 1, b, ldb, a, lda, beta,
-        c, ldc);
+  template <typename Dtype>
+  static void Gemm(int count, bool trans_a, bool trans_b, int m, int n, int k,
+      const Dtype* a, int lda, ptrdiff_t a_image, const Dtype* b, int ldb,
+      ptrdiff_t b_image, Dtype beta, Dtype* c, int ldc, ptrdiff_t c_image) {
+    for (int i = 0; i < count; ++i) {
+      const int image = At(i, count);
+      Multiply(trans_b ? CblasTrans : CblasNoTrans,
+          trans_a ? CblasTrans : CblasNoTrans, n, m, k, b + image * b_image,
+          ldb, a + image * a_image, lda, beta, c + image * c_image, ldc);
+    }
   }
-  static void Gemm(bool trans_a, bool trans_b, int m, int n, int k,
-      const double* a, int lda, const double* b, int ldb, double beta,
-      double* c, int ldc) {
-    cblas_dgemm(CblasColMajor, trans_b ? CblasTrans : CblasNoTrans,
-        trans_a ? CblasTrans : CblasNoTrans, n, m, k, 1, b, ldb, a, lda, beta,
-        c, ldc);
+  static void Multiply(CBLAS_TRANSPOSE trans_a, CBLAS_TRANSPOSE trans_b, int m,
+      int n, int k, const float* a, int lda, const float* b, int ldb,
+      float beta, float* c, int ldc) {
+    cblas_sgemm(CblasColMajor, trans_a, trans_b, m, n, k, 1, a, lda, b, ldb,
+        beta, c, ldc);
+  }
+  static void Multiply(CBLAS_TRANSPOSE trans_a, CBLAS_TRANSPOSE trans_b, int m,
+      int n, int k, const double* a, int lda, const double* b, int ldb,
+      double beta, double* c, int ldc) {
+    cblas_dgemm(CblasColMajor, trans_a, trans_b, m, n, k, 1, a, lda, b, ldb,
+        beta, c, ldc);
   }
 
   template <typename Dtype>
@@ -144,6 +155,9 @@ struct Emulation {
   }
 };
 
+// The least, with which strips are of kPart pixels and images apart.
+const size_t kLeast = 1;
+size_t Emulation::cache = kLeast;
 bool Emulation::backwards = false;
 
 // A layer that computes on the CPU what it would on a GPU.
@@ -167,6 +181,11 @@ template <typename TypeParam>
 struct OnEmulation {
   typedef TypeParam Dtype;
   static const Caffe::Brew mode = Caffe::CPU;
+  static vector<size_t> caches() {
+    // The second holds two or three of three small images of these tests.
+    const size_t sizes[] = {kLeast, 8100};
+    return vector<size_t>(sizes, sizes + 2);
+  }
   template <class Layer>
   struct Of { typedef Emulated<Layer, Dtype> type; };
 };
@@ -176,6 +195,8 @@ template <typename TypeParam>
 struct OnGPU {
   typedef TypeParam Dtype;
   static const Caffe::Brew mode = Caffe::GPU;
+  // CAFFE_FUSED_CACHE_MB of the process.
+  static vector<size_t> caches() { return vector<size_t>(1, kLeast); }
   template <class Layer>
   struct Of { typedef Layer type; };
 };
@@ -218,6 +239,7 @@ class FusedKernelsTest : public ::testing::Test {
 
   FusedKernelsTest() { Caffe::set_random_seed(1701); }
   virtual ~FusedKernelsTest() {
+    Emulation::cache = kLeast;
     Emulation::backwards = false;
     Caffe::set_mode(Caffe::CPU);
   }
@@ -283,11 +305,23 @@ class FusedKernelsTest : public ::testing::Test {
     EXPECT_LE(off, tolerance * size) << what;  // NaN fails
   }
 
-  // Two passes of both, with gradients that add up.
   template <class LayerType>
   void Compare(const LayerParameter& param,
-      const vector<vector<int> >& shapes, vector<bool> propagate_down,
+      const vector<vector<int> >& shapes, const vector<bool>& propagate_down,
       const vector<int>& frozen = vector<int>()) {
+    const vector<size_t> caches = TypeParam::caches();
+    for (int i = 0; i < caches.size(); ++i) {
+      Emulation::cache = caches[i];
+      this->template CompareInCache<LayerType>(param, shapes, propagate_down,
+          frozen);
+    }
+  }
+
+  // Two passes of both, with gradients that add up.
+  template <class LayerType>
+  void CompareInCache(const LayerParameter& param,
+      const vector<vector<int> >& shapes, const vector<bool>& propagate_down,
+      const vector<int>& frozen) {
     typedef typename TypeParam::template Of<LayerType>::type Other;
     Site<Dtype> expected(new LayerType(param), Caffe::CPU, shapes);
     Site<Dtype> got(new Other(param), TypeParam::mode, shapes);
@@ -351,8 +385,8 @@ TYPED_TEST(FusedKernelsTest, DenseBlockOfOnePixelTrainsAsOnTheCPU) {
 }
 
 TYPED_TEST(FusedKernelsTest, DenseBlockOfManyPixelsTrainsAsOnTheCPU) {
-  ASSERT_GT(91 * 93, fused::kPart);  // in two strips and parts
-  this->CompareBlock(this->DenseBlock(TRAIN), 2, 2, 91, 93);
+  ASSERT_GT(131 * 127, 2 * fused::kPart);  // in two strips and three parts
+  this->CompareBlock(this->DenseBlock(TRAIN), 2, 2, 131, 127);
 }
 
 TYPED_TEST(FusedKernelsTest, DenseBlockMayKeepItsBottlenecks) {
@@ -363,7 +397,8 @@ TYPED_TEST(FusedKernelsTest, DenseBlockMayKeepItsBottlenecks) {
 
 TYPED_TEST(FusedKernelsTest, DenseBlockTestsAsOnTheCPU) {
   this->CompareBlock(this->DenseBlock(TEST), 1, 1, 7, 5);
-  this->CompareBlock(this->DenseBlock(TEST), 2, 3, 93, 91);
+  this->CompareBlock(this->DenseBlock(TEST), 2, 3, 5, 9);
+  this->CompareBlock(this->DenseBlock(TEST), 2, 1, 127, 131);
 }
 
 TYPED_TEST(FusedKernelsTest, DenseBlockTrainsByKeptStatisticsAsOnTheCPU) {
@@ -388,7 +423,7 @@ TYPED_TEST(FusedKernelsTest, BNReLUConvolutionIsTheCPUs) {
     const vector<bool> down(1, i & 4);
     LayerParameter param = this->Convolution(i & 1 ? TRAIN : TEST, i & 2);
     this->template Compare<Layer>(param, this->Shapes(1, 3, 5, 7), down);
-    this->template Compare<Layer>(param, this->Shapes(1, 2, 91, 93), down);
+    this->template Compare<Layer>(param, this->Shapes(1, 2, 131, 127), down);
   }
 }
 
@@ -408,7 +443,7 @@ TYPED_TEST(FusedKernelsTest, BNReLUIsTheCPUs) {
     const vector<bool> down(1, i & 2);
     LayerParameter param = this->Param("BNReLU", i & 1 ? TRAIN : TEST);
     this->template Compare<Layer>(param, this->Shapes(1, 3, 5, 7), down);
-    this->template Compare<Layer>(param, this->Shapes(1, 2, 91, 93), down);
+    this->template Compare<Layer>(param, this->Shapes(1, 2, 131, 127), down);
   }
 }
 
@@ -419,7 +454,7 @@ TYPED_TEST_CASE(FusedThreadsTest, TestDtypes);
 
 TYPED_TEST(FusedThreadsTest, DoNotDependOnTheirOrder) {
   typedef TypeParam Dtype;
-  const vector<vector<int> > shapes = this->Shapes(2, 2, 91, 93);
+  const vector<vector<int> > shapes = this->Shapes(2, 2, 131, 127);
   vector<shared_ptr<Site<Dtype> > > sites;
   for (int i = 0; i < 2; ++i) {
     Caffe::set_random_seed(1701);
@@ -449,6 +484,21 @@ TYPED_TEST(FusedThreadsTest, DoNotDependOnTheirOrder) {
     different += sites[0]->top.cpu_diff()[j] != sites[1]->top.cpu_diff()[j];
   }
   EXPECT_EQ(0, different);
+}
+
+// As many values as an int counts, and no stride between images that are alone.
+TEST(FusedConvolutionTest, InOneCallIsWhatCuDNNCounts) {
+  const fused::Convolution small = {3, 5, 7, 128, 32, 5000};
+  fused::Convolution part = fused::InOneCall(small);
+  EXPECT_EQ(3, part.num);
+  EXPECT_EQ(5000, part.y_image);
+  const fused::Convolution alone = {1, 5, 7, 128, 32, 5000};
+  EXPECT_EQ(32 * 5 * 7, fused::InOneCall(alone).y_image);
+  const fused::Convolution large = {2, 4096, 4096, 128, 32,
+      ptrdiff_t(1) << 31};
+  part = fused::InOneCall(large);
+  EXPECT_EQ(1, part.num);
+  EXPECT_EQ(32 << 24, part.y_image);
 }
 
 // Against sums of more digits: a mean far from 0 takes none from the variance.

@@ -2,9 +2,11 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -71,73 +73,93 @@ static size_t workspace_limit() {
   return static_cast<size_t>(megabytes > 0 ? megabytes : 0) << 20;
 }
 
-static bool reserve(Lane* const* lanes, const int count, const size_t bytes) {
-  bool enough = true;
-  for (int i = 0; i < count; ++i) {
-    enough = lanes[i]->reserve(bytes) && enough;
-  }
-  return enough;
+template <typename Algorithm>
+Choice<Algorithm>::Choice(const std::string& name, Lane* const* lanes,
+    const int count, cudnnConvolutionDescriptor_t conv,
+    const std::vector<Candidate>& candidates,
+    const WorkspaceSize& workspace_size)
+    : name_(name), lanes_(lanes, lanes + count), conv_(conv),
+      candidates_(candidates), workspace_size_(workspace_size), bytes_(0) {
+  CHECK(choose()) << "out of memory: cuDNN has no algorithm for " << name_
+      << " without workspace, and none within the GPU's free memory and "
+      << "CAFFE_CUDNN_WORKSPACE_MB, " << (workspace_limit() >> 20) << " MiB";
 }
 
-// The algorithms in the order in which to try them. cuDNN's list is sorted by
-// estimated time; an entry that is meant for another math type than the
-// descriptor's may not work with it. The plain one is last.
-template <typename Algorithm, typename Result>
-static std::vector<Algorithm> in_order(const std::vector<Result>& results,
-    cudnnConvolutionDescriptor_t conv, const Algorithm plain) {
-  cudnnMathType_t math;
-  CUDNN_CHECK(cudnnGetConvolutionMathType(conv, &math));
-  std::vector<Algorithm> order;
-  for (int pass = 0; pass < 4; ++pass) {
-    const bool deterministic = pass < 2, same_math = pass % 2 == 0;
-    for (int i = 0; i < results.size(); ++i) {
-      if (results[i].status == CUDNN_STATUS_SUCCESS
-          && (results[i].determinism == CUDNN_DETERMINISTIC) == deterministic
-          && (results[i].mathType == math) == same_math) {
-        order.push_back(results[i].algo);
-      }
-    }
-  }
-  order.push_back(plain);
-  return order;
+// By cuDNN's categories of answers: a shape, stride or type that an algorithm
+// does not take. Nothing has been computed then.
+template <typename Algorithm>
+bool Choice<Algorithm>::refused(const cudnnStatus_t answer) {
+  const int category = static_cast<int>(answer) / 1000 * 1000;
+  return category == CUDNN_STATUS_NOT_SUPPORTED
+      || category == CUDNN_STATUS_BAD_PARAM;
 }
 
-// The first whose workspace is within `limit`: false if none is.
-// `workspace_size` asks cuDNN, which refuses what does not work.
-template <typename Algorithm, typename WorkspaceSize>
-static bool first_that_fits(const std::vector<Algorithm>& order,
-    const WorkspaceSize& workspace_size, const size_t limit,
-    Algorithm* algorithm, size_t* bytes) {
-  for (int i = 0; i < order.size(); ++i) {
-    if (workspace_size(order[i], bytes) == CUDNN_STATUS_SUCCESS
-        && *bytes <= limit) {
-      *algorithm = order[i];
+template <typename Algorithm>
+bool Choice<Algorithm>::pass_over() {
+  LOG(INFO) << "cuDNN: " << name_ << ": algorithm "
+      << candidates_[0].algorithm << " refuses to run";
+  candidates_.erase(candidates_.begin());
+  return choose();
+}
+
+template <typename Algorithm>
+bool Choice<Algorithm>::choose() {
+  bool enough = choose_within(workspace_limit());
+  for (size_t i = 0; enough && i < lanes_.size(); ++i) {
+    enough = lanes_[i]->reserve(bytes_);
+  }
+  if (!enough && !choose_within(0)) { return false; }
+  LOG(INFO) << "cuDNN: " << name_ << ": algorithm "
+      << candidates_[0].algorithm << ", math " << candidates_[0].math << ", "
+      << (bytes_ >> 10) << " KiB";
+  return true;
+}
+
+// Puts the first whose workspace is within `limit` in front.
+template <typename Algorithm>
+bool Choice<Algorithm>::choose_within(const size_t limit) {
+  for (size_t i = 0; i < candidates_.size(); ++i) {
+    CUDNN_CHECK(cudnnSetConvolutionMathType(conv_, candidates_[i].math));
+    if (workspace_size_(candidates_[i].algorithm, &bytes_)
+        == CUDNN_STATUS_SUCCESS && bytes_ <= limit) {
+      std::rotate(candidates_.begin(), candidates_.begin() + i,
+          candidates_.begin() + i + 1);
       return true;
     }
   }
   return false;
 }
 
-template <typename Algorithm, typename WorkspaceSize>
-static size_t choose(Lane* const* lanes, const int count,
-    const std::vector<Algorithm>& order, const WorkspaceSize& workspace_size,
-    Algorithm* algorithm) {
-  size_t bytes = 0;
-  if (first_that_fits(order, workspace_size, workspace_limit(), algorithm,
-      &bytes) && reserve(lanes, count, bytes)) {
-    return bytes;
+// cuDNN's list is sorted by estimated time. Where the descriptor's math type
+// lets cuDNN choose (TF32), an entry's own belongs to it; else it stays, and
+// entries that are meant for another come later. The plain one is last.
+template <typename Algorithm, typename Result>
+static std::vector<typename Choice<Algorithm>::Candidate> in_order(
+    const std::vector<Result>& results, cudnnConvolutionDescriptor_t conv,
+    const Algorithm plain) {
+  cudnnMathType_t math;
+  CUDNN_CHECK(cudnnGetConvolutionMathType(conv, &math));
+  const bool any = math == CUDNN_DEFAULT_MATH;
+  std::vector<typename Choice<Algorithm>::Candidate> order;
+  for (int pass = 0; pass < 4; ++pass) {
+    const bool deterministic = pass < 2, fits = pass % 2 == 0;
+    for (size_t i = 0; i < results.size(); ++i) {
+      const Result& result = results[i];
+      if (result.status == CUDNN_STATUS_SUCCESS
+          && (result.determinism == CUDNN_DETERMINISTIC) == deterministic
+          && (any || result.mathType == math) == fits) {
+        order.push_back({result.algo, any ? result.mathType : math});
+      }
+    }
   }
-  CHECK(first_that_fits(order, workspace_size, 0, algorithm, &bytes))
-      << "out of memory: cuDNN has no algorithm for a convolution without "
-      << "workspace, and none within the GPU's free memory and "
-      << "CAFFE_CUDNN_WORKSPACE_MB, " << (workspace_limit() >> 20) << " MiB";
-  return 0;
+  order.push_back({plain, math});
+  return order;
 }
 
-size_t choose_forward(Lane* const* lanes, const int count,
-    cudnnTensorDescriptor_t in, cudnnFilterDescriptor_t filter,
-    cudnnConvolutionDescriptor_t conv, cudnnTensorDescriptor_t out,
-    cudnnConvolutionFwdAlgo_t* algorithm, const bool precomputed) {
+Choice<cudnnConvolutionFwdAlgo_t> choose_forward(const std::string& name,
+    Lane* const* lanes, const int count, cudnnTensorDescriptor_t in,
+    cudnnFilterDescriptor_t filter, cudnnConvolutionDescriptor_t conv,
+    cudnnTensorDescriptor_t out, const bool precomputed) {
   const cudnnHandle_t handle = lanes[0]->handle();
   int found = 0;
   std::vector<cudnnConvolutionFwdAlgoPerf_t> results(
@@ -145,8 +167,8 @@ size_t choose_forward(Lane* const* lanes, const int count,
   CUDNN_CHECK(cudnnGetConvolutionForwardAlgorithm_v7(handle, in, filter, conv,
       out, results.size(), &found, &results[0]));
   results.resize(found);
-  return choose(lanes, count,
-      in_order(results, conv, CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM),
+  return Choice<cudnnConvolutionFwdAlgo_t>(name + ", forward", lanes, count,
+      conv, in_order(results, conv, CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM),
       [=](cudnnConvolutionFwdAlgo_t one, size_t* bytes) {
         if (!precomputed
             && one == CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM) {
@@ -154,13 +176,13 @@ size_t choose_forward(Lane* const* lanes, const int count,
         }
         return cudnnGetConvolutionForwardWorkspaceSize(handle, in, filter,
             conv, out, one, bytes);
-      }, algorithm);
+      });
 }
 
-size_t choose_backward_filter(Lane* const* lanes, const int count,
+Choice<cudnnConvolutionBwdFilterAlgo_t> choose_backward_filter(
+    const std::string& name, Lane* const* lanes, const int count,
     cudnnTensorDescriptor_t in, cudnnTensorDescriptor_t out,
-    cudnnConvolutionDescriptor_t conv, cudnnFilterDescriptor_t filter,
-    cudnnConvolutionBwdFilterAlgo_t* algorithm) {
+    cudnnConvolutionDescriptor_t conv, cudnnFilterDescriptor_t filter) {
   const cudnnHandle_t handle = lanes[0]->handle();
   int found = 0;
   std::vector<cudnnConvolutionBwdFilterAlgoPerf_t> results(
@@ -168,18 +190,19 @@ size_t choose_backward_filter(Lane* const* lanes, const int count,
   CUDNN_CHECK(cudnnGetConvolutionBackwardFilterAlgorithm_v7(handle, in, out,
       conv, filter, results.size(), &found, &results[0]));
   results.resize(found);
-  return choose(lanes, count,
+  return Choice<cudnnConvolutionBwdFilterAlgo_t>(name + ", backward to filters",
+      lanes, count, conv,
       in_order(results, conv, CUDNN_CONVOLUTION_BWD_FILTER_ALGO_0),
       [=](cudnnConvolutionBwdFilterAlgo_t one, size_t* bytes) {
         return cudnnGetConvolutionBackwardFilterWorkspaceSize(handle, in, out,
             conv, filter, one, bytes);
-      }, algorithm);
+      });
 }
 
-size_t choose_backward_data(Lane* const* lanes, const int count,
+Choice<cudnnConvolutionBwdDataAlgo_t> choose_backward_data(
+    const std::string& name, Lane* const* lanes, const int count,
     cudnnFilterDescriptor_t filter, cudnnTensorDescriptor_t out,
-    cudnnConvolutionDescriptor_t conv, cudnnTensorDescriptor_t in,
-    cudnnConvolutionBwdDataAlgo_t* algorithm) {
+    cudnnConvolutionDescriptor_t conv, cudnnTensorDescriptor_t in) {
   const cudnnHandle_t handle = lanes[0]->handle();
   int found = 0;
   std::vector<cudnnConvolutionBwdDataAlgoPerf_t> results(
@@ -187,13 +210,18 @@ size_t choose_backward_data(Lane* const* lanes, const int count,
   CUDNN_CHECK(cudnnGetConvolutionBackwardDataAlgorithm_v7(handle, filter, out,
       conv, in, results.size(), &found, &results[0]));
   results.resize(found);
-  return choose(lanes, count,
+  return Choice<cudnnConvolutionBwdDataAlgo_t>(name + ", backward to data",
+      lanes, count, conv,
       in_order(results, conv, CUDNN_CONVOLUTION_BWD_DATA_ALGO_0),
       [=](cudnnConvolutionBwdDataAlgo_t one, size_t* bytes) {
         return cudnnGetConvolutionBackwardDataWorkspaceSize(handle, filter,
             out, conv, in, one, bytes);
-      }, algorithm);
+      });
 }
+
+template class Choice<cudnnConvolutionFwdAlgo_t>;
+template class Choice<cudnnConvolutionBwdFilterAlgo_t>;
+template class Choice<cudnnConvolutionBwdDataAlgo_t>;
 
 }  // namespace cudnn
 }  // namespace caffe

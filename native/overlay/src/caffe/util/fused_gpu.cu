@@ -1,5 +1,8 @@
 #include <algorithm>
+#include <cstdlib>
 #include <map>
+#include <sstream>
+#include <string>
 #include <vector>
 
 #include "caffe/util/fused_gpu.hpp"
@@ -36,22 +39,38 @@ void* Gpu::Memory(Use use, size_t bytes) {
   return buffers->memory[use];
 }
 
-// cuBLAS is column-major: C^T = op(B)^T op(A)^T.
-void Gpu::Gemm(bool trans_a, bool trans_b, int m, int n, int k, const float* a,
-    int lda, const float* b, int ldb, float beta, float* c, int ldc) {
-  const float one = 1;
-  CUBLAS_CHECK(cublasSgemm(Caffe::cublas_handle(),
-      trans_b ? CUBLAS_OP_T : CUBLAS_OP_N, trans_a ? CUBLAS_OP_T : CUBLAS_OP_N,
-      n, m, k, &one, b, ldb, a, lda, &beta, c, ldc));
+size_t Gpu::Cache() {
+  static const char* const asked = std::getenv("CAFFE_FUSED_CACHE_MB");
+  static const int megabytes = asked ? std::atoi(asked) : 32;
+  return static_cast<size_t>(std::max(megabytes, 0)) << 20;
 }
 
-void Gpu::Gemm(bool trans_a, bool trans_b, int m, int n, int k,
-    const double* a, int lda, const double* b, int ldb, double beta, double* c,
-    int ldc) {
-  const double one = 1;
-  CUBLAS_CHECK(cublasDgemm(Caffe::cublas_handle(),
-      trans_b ? CUBLAS_OP_T : CUBLAS_OP_N, trans_a ? CUBLAS_OP_T : CUBLAS_OP_N,
-      n, m, k, &one, b, ldb, a, lda, &beta, c, ldc));
+// One product is not taken for a batch of one: cuBLAS splits its sums.
+#define OVERLOAD_GEMM(Dtype, gemm, gemm_batched) \
+  static cublasStatus_t Multiply(int count, cublasOperation_t op_a, \
+      cublasOperation_t op_b, int m, int n, int k, const Dtype* a, int lda, \
+      ptrdiff_t a_image, const Dtype* b, int ldb, ptrdiff_t b_image, \
+      const Dtype* beta, Dtype* c, int ldc, ptrdiff_t c_image) { \
+    const cublasHandle_t handle = Caffe::cublas_handle(); \
+    const Dtype one = 1; \
+    return count == 1 \
+        ? gemm(handle, op_a, op_b, m, n, k, &one, a, lda, b, ldb, beta, c, \
+              ldc) \
+        : gemm_batched(handle, op_a, op_b, m, n, k, &one, a, lda, a_image, b, \
+              ldb, b_image, beta, c, ldc, c_image, count); \
+  }
+
+OVERLOAD_GEMM(float, cublasSgemm, cublasSgemmStridedBatched)
+OVERLOAD_GEMM(double, cublasDgemm, cublasDgemmStridedBatched)
+
+// cuBLAS is column-major: C^T = op(B)^T op(A)^T.
+template <typename Dtype>
+void Gpu::Gemm(int count, bool trans_a, bool trans_b, int m, int n, int k,
+    const Dtype* a, int lda, ptrdiff_t a_image, const Dtype* b, int ldb,
+    ptrdiff_t b_image, Dtype beta, Dtype* c, int ldc, ptrdiff_t c_image) {
+  CUBLAS_CHECK(Multiply(count, trans_b ? CUBLAS_OP_T : CUBLAS_OP_N,
+      trans_a ? CUBLAS_OP_T : CUBLAS_OP_N, n, m, k, b, ldb, b_image, a, lda,
+      a_image, &beta, c, ldc, c_image));
 }
 
 #ifdef USE_CUDNN
@@ -69,22 +88,16 @@ class Plan {
   void BackwardFilters(const Dtype* x, const Dtype* dy, Dtype* filters_diff);
 
  private:
-  template <typename Algorithm>
-  struct Choice {
-    Algorithm algorithm;
-    size_t bytes;
-    bool made;
-  };
-
   explicit Plan(const Convolution& shape);
 
+  string name_;
   cudnn::Lane* lane_;
   cudnnTensorDescriptor_t x_, y_;
   cudnnFilterDescriptor_t filters_;
   cudnnConvolutionDescriptor_t convolution_;
-  Choice<cudnnConvolutionFwdAlgo_t> forward_;
-  Choice<cudnnConvolutionBwdDataAlgo_t> data_;
-  Choice<cudnnConvolutionBwdFilterAlgo_t> diff_;
+  cudnn::Choice<cudnnConvolutionFwdAlgo_t> forward_;
+  cudnn::Choice<cudnnConvolutionBwdDataAlgo_t> data_;
+  cudnn::Choice<cudnnConvolutionBwdFilterAlgo_t> diff_;
 };
 
 template <typename Dtype>
@@ -101,8 +114,12 @@ Plan<Dtype>* Plan<Dtype>::Get(const Convolution& shape) {
 
 template <typename Dtype>
 Plan<Dtype>::Plan(const Convolution& shape)
-    : lane_(cudnn::Lane::get(0)), forward_(), data_(), diff_() {
+    : lane_(cudnn::Lane::get(0)) {
   CHECK_LE(shape.y_image, INT_MAX) << "an image is too large for cuDNN";
+  std::ostringstream name;
+  name << "DenseBlock, " << shape.num << " x " << shape.channels << " x "
+      << shape.height << " x " << shape.width << " to " << shape.outputs;
+  name_ = name.str();
   cudnn::createTensor4dDesc<Dtype>(&x_);
   cudnn::createTensor4dDesc<Dtype>(&y_);
   cudnn::createFilterDesc<Dtype>(&filters_, shape.outputs, shape.channels, 3,
@@ -118,56 +135,50 @@ Plan<Dtype>::Plan(const Convolution& shape)
 
 template <typename Dtype>
 void Plan<Dtype>::Forward(const Dtype* x, const Dtype* filters, Dtype* y) {
-  if (!forward_.made) {
-    forward_.bytes = cudnn::choose_forward(&lane_, 1, x_, filters_,
-        convolution_, y_, &forward_.algorithm);
-    forward_.made = true;
+  if (!forward_.made()) {
+    forward_ = cudnn::choose_forward(name_, &lane_, 1, x_, filters_,
+        convolution_, y_);
   }
-  CUDNN_CHECK(cudnnConvolutionForward(lane_->handle(),
-      cudnn::dataType<Dtype>::one, x_, x, filters_, filters, convolution_,
-      forward_.algorithm, lane_->workspace(), forward_.bytes,
-      cudnn::dataType<Dtype>::zero, y_, y));
+  forward_.run([=](cudnnConvolutionFwdAlgo_t algorithm, size_t bytes) {
+    return cudnnConvolutionForward(lane_->handle(),
+        cudnn::dataType<Dtype>::one, x_, x, filters_, filters, convolution_,
+        algorithm, lane_->workspace(), bytes, cudnn::dataType<Dtype>::zero, y_,
+        y);
+  });
 }
 
 template <typename Dtype>
 void Plan<Dtype>::BackwardData(const Dtype* dy, const Dtype* filters,
     Dtype* dx) {
-  if (!data_.made) {
-    data_.bytes = cudnn::choose_backward_data(&lane_, 1, filters_, y_,
-        convolution_, x_, &data_.algorithm);
-    data_.made = true;
+  if (!data_.made()) {
+    data_ = cudnn::choose_backward_data(name_, &lane_, 1, filters_, y_,
+        convolution_, x_);
   }
-  CUDNN_CHECK(cudnnConvolutionBackwardData(lane_->handle(),
-      cudnn::dataType<Dtype>::one, filters_, filters, y_, dy, convolution_,
-      data_.algorithm, lane_->workspace(), data_.bytes,
-      cudnn::dataType<Dtype>::zero, x_, dx));
+  data_.run([=](cudnnConvolutionBwdDataAlgo_t algorithm, size_t bytes) {
+    return cudnnConvolutionBackwardData(lane_->handle(),
+        cudnn::dataType<Dtype>::one, filters_, filters, y_, dy, convolution_,
+        algorithm, lane_->workspace(), bytes, cudnn::dataType<Dtype>::zero, x_,
+        dx);
+  });
 }
 
 template <typename Dtype>
 void Plan<Dtype>::BackwardFilters(const Dtype* x, const Dtype* dy,
     Dtype* filters_diff) {
-  if (!diff_.made) {
-    diff_.bytes = cudnn::choose_backward_filter(&lane_, 1, x_, y_,
-        convolution_, filters_, &diff_.algorithm);
-    diff_.made = true;
+  if (!diff_.made()) {
+    diff_ = cudnn::choose_backward_filter(name_, &lane_, 1, x_, y_,
+        convolution_, filters_);
   }
-  CUDNN_CHECK(cudnnConvolutionBackwardFilter(lane_->handle(),
-      cudnn::dataType<Dtype>::one, x_, x, y_, dy, convolution_,
-      diff_.algorithm, lane_->workspace(), diff_.bytes,
-      cudnn::dataType<Dtype>::one, filters_, filters_diff));
+  diff_.run([=](cudnnConvolutionBwdFilterAlgo_t algorithm, size_t bytes) {
+    return cudnnConvolutionBackwardFilter(lane_->handle(),
+        cudnn::dataType<Dtype>::one, x_, x, y_, dy, convolution_, algorithm,
+        lane_->workspace(), bytes, cudnn::dataType<Dtype>::one, filters_,
+        filters_diff);
+  });
 }
 
 ptrdiff_t ImageOfX(const Convolution& shape) {
   return static_cast<ptrdiff_t>(shape.channels) * shape.height * shape.width;
-}
-
-// cuDNN counts values in 32 bits: images one by one where there are too many.
-Convolution Together(const Convolution& shape) {
-  Convolution part = shape;
-  if (std::max(ImageOfX(shape), shape.y_image) * shape.num > INT_MAX) {
-    part.num = 1;
-  }
-  return part;
 }
 
 }  // namespace
@@ -175,7 +186,7 @@ Convolution Together(const Convolution& shape) {
 template <typename Dtype>
 void Gpu::Convolve(const Convolution& shape, const Dtype* x,
     const Dtype* filters, Dtype* y) {
-  const Convolution part = Together(shape);
+  const Convolution part = InOneCall(shape);
   for (int n = 0; n < shape.num; n += part.num) {
     Plan<Dtype>::Get(part)->Forward(x + n * ImageOfX(shape), filters,
         y + n * shape.y_image);
@@ -185,7 +196,7 @@ void Gpu::Convolve(const Convolution& shape, const Dtype* x,
 template <typename Dtype>
 void Gpu::ConvolveBackwardData(const Convolution& shape, const Dtype* dy,
     const Dtype* filters, Dtype* dx) {
-  const Convolution part = Together(shape);
+  const Convolution part = InOneCall(shape);
   for (int n = 0; n < shape.num; n += part.num) {
     Plan<Dtype>::Get(part)->BackwardData(dy + n * shape.y_image, filters,
         dx + n * ImageOfX(shape));
@@ -195,7 +206,7 @@ void Gpu::ConvolveBackwardData(const Convolution& shape, const Dtype* dy,
 template <typename Dtype>
 void Gpu::ConvolveBackwardFilters(const Convolution& shape, const Dtype* x,
     const Dtype* dy, Dtype* filters_diff) {
-  const Convolution part = Together(shape);
+  const Convolution part = InOneCall(shape);
   for (int n = 0; n < shape.num; n += part.num) {
     Plan<Dtype>::Get(part)->BackwardFilters(x + n * ImageOfX(shape),
         dy + n * shape.y_image, filters_diff);
@@ -224,7 +235,10 @@ void Gpu::ConvolveBackwardFilters(const Convolution& shape, const Dtype* x,
 
 #endif  // USE_CUDNN
 
-#define INSTANTIATE_CONVOLUTIONS(Dtype) \
+#define INSTANTIATE_PRODUCTS(Dtype) \
+  template void Gpu::Gemm<Dtype>(int, bool, bool, int, int, int, \
+      const Dtype*, int, ptrdiff_t, const Dtype*, int, ptrdiff_t, Dtype, \
+      Dtype*, int, ptrdiff_t); \
   template void Gpu::Convolve<Dtype>(const Convolution&, const Dtype*, \
       const Dtype*, Dtype*); \
   template void Gpu::ConvolveBackwardData<Dtype>(const Convolution&, \
@@ -232,8 +246,8 @@ void Gpu::ConvolveBackwardFilters(const Convolution& shape, const Dtype* x,
   template void Gpu::ConvolveBackwardFilters<Dtype>(const Convolution&, \
       const Dtype*, const Dtype*, Dtype*)
 
-INSTANTIATE_CONVOLUTIONS(float);
-INSTANTIATE_CONVOLUTIONS(double);
+INSTANTIATE_PRODUCTS(float);
+INSTANTIATE_PRODUCTS(double);
 
 }  // namespace fused
 }  // namespace caffe
