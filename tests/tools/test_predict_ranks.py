@@ -34,6 +34,7 @@ def work(tmp_path):
         cv2.imwrite(str(tmp_path / "scenes" / f"{number}_sat.png"), pixels)
     tool = ROOT / "tools" / "predict.py"
     words = [sys.executable, tool, "--deploy", deploy, "--weights", weights, tmp_path / "scenes"]
+    words += ["--dataset", "deepglobe_land"]
     return tmp_path, [*map(str, words)]
 
 

@@ -26,7 +26,7 @@ def test_the_page_stands_in_the_runs_folder(run, run_tool):
     "change, words",
     [
         (["--scenes", "0"], ["--scenes", "is 0"]),
-        (["--pred", "none"], ["none", "is no folder"]),
+        (["--pred", "none"], ["none", "is not a folder"]),
         (["--scores", "none.json"], ["none.json", "cannot be read"]),
     ],
 )

@@ -55,7 +55,7 @@ def test_the_fix_list_makes_a_broken_set_usable_and_buildable(run_tool, images, 
         (("--workers", 0), ("--workers", "is 0")),
         (("--json", "old.json"), ("old.json", "exists already", "--overwrite")),
         (("--leave-out", "none.txt"), ("none.txt", "cannot be read")),
-        (("nowhere",), ("nowhere", "is no folder")),
+        (("nowhere",), ("nowhere", "is not a folder")),
     ],
 )
 def test_mistakes_end_in_one_line(run_tool, images, tmp_path, options, words):
