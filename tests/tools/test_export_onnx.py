@@ -72,7 +72,7 @@ def test_check_without_onnxruntime_is_refused_before_anything_is_written(
     (tmp_path / "onnxruntime.py").write_text("raise ModuleNotFoundError('none', name='onnxruntime')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     done = run_tool("export_onnx.py", *options, "--check")
-    refused(done, "onnxruntime: is not installed", "requirements.py onnx")
+    refused(done, "onnxruntime: is not installed", "requirements/locked.txt")
     assert not options[-1].exists()
     assert run_tool("export_onnx.py", *options).returncode == 0
 

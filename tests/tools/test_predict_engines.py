@@ -88,4 +88,4 @@ def test_an_engine_that_is_not_installed_is_one_line(run_tool, tmp_path, argumen
     pytest.importorskip("onnx", reason="the extra onnx is not installed")
     options = ["--out", tmp_path / "maps", "--engine", "onnxruntime"]
     done = run_tool("predict.py", *arguments, *options)
-    refused(done, "onnxruntime: is not installed", "requirements.py onnx")
+    refused(done, "onnxruntime: is not installed", "requirements/locked.txt")
