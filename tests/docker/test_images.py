@@ -74,7 +74,7 @@ def test_what_is_no_command_is_refused(name):
 def test_a_command_gets_its_options_and_its_exit_code():
     done = run(DOCKER / "entrypoint.sh", "make-net", "--experiment", "no_such_net")
     assert done.returncode == 2
-    assert "no_such_net.toml: cannot be read" in done.stderr
+    assert "no_such_net/experiment.toml: cannot be read" in done.stderr
     assert "--images" in run(DOCKER / "entrypoint.sh", "build-lmdb", "--help").stdout
 
 
