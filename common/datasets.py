@@ -103,6 +103,8 @@ class Dataset(Named):
         names = [entry.name for entry in self.classes]
         if twice := _repeated([*names, self.ignore.name]):
             raise ValueError(f"two classes are named {twice}")
+        if reserved := set(names) & {"ignored", "no data"}:
+            raise ValueError(f"{min(reserved)!r} is what counts of pixels call those without a class")
         for entry in self.classes:
             if entry.colour is None and not entry.values:
                 raise ValueError(f"class {entry.name} has neither colour nor values")
@@ -197,9 +199,12 @@ def _refuse_mapping(path: Path, table: dict) -> None:
     values: dict[str, list[str]] = {}
     for value, name in table["values"].items():
         values.setdefault(str(name), []).append(value)
+    ignored = values.pop("ignore", [])
     spelling = "; ".join(
         f'{{ name = "{name}", values = [{", ".join(its)}] }}' for name, its in values.items()
     )
+    if ignored:
+        spelling += f" and, under [ignore], values = [{', '.join(ignored)}]"
     remedy = f"write the classes of a data set as {spelling} (see datasets/deepglobe_land.toml)"
     raise ExperimentError(path, "is a mapping of version 1.0", remedy)
 

@@ -78,6 +78,9 @@ def explain(error: ValidationError, kind: type[Named]) -> tuple[str, str]:
         return f"key {key} is missing", f"add it; {kind.EXAMPLE} shows all keys"
     if first["type"] == "value_error":
         return f"{key + ': ' if key else ''}{first['ctx']['error']}", "correct the setting"
-    if first["type"] == "too_short":
-        return f"{key} = {first['input']!r}", f"give {first['ctx']['min_length']} or more"
+    if first["type"] in ("too_short", "too_long"):
+        limits = first["ctx"]
+        least, most = limits.get("min_length"), limits.get("max_length")
+        remedy = f"give {least} or more" if least else f"give at most {most}"
+        return f"{key} has {limits['actual_length']} entries", remedy
     return f"{key} = {first['input']!r}", first["msg"][0].lower() + first["msg"][1:]

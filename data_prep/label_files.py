@@ -117,8 +117,7 @@ def _picture_labels(path: Path, dataset: Dataset, guess: bool) -> np.ndarray:
         if data.startswith(JPEG_START) and not any(entry.colour for entry in dataset.classes):
             remedy = "save it as PNG: compression changes numbers"
             raise DataError(path, f"is a JPEG, and the classes of {dataset.name} have values alone", remedy)
-    blank = (dataset.ignored_colour,) if guess else ()  # where a map has no data
-    return labels_from_colours(decode(data, path, rgb=True), dataset, path, blank)
+    return labels_from_colours(decode(data, path, rgb=True), dataset, path, is_map=guess)
 
 
 def _raster_labels(path: Path, raster: rasterio.DatasetReader, dataset: Dataset, guess: bool) -> RasterLabels:

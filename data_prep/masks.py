@@ -23,17 +23,17 @@ Coloured = tuple[tuple[Colour, int], ...]  # colours with their labels
 
 
 def labels_from_colours(
-    mask: np.ndarray, dataset: Dataset, where: object = "mask", more_ignored: Sequence[Colour] = ()
+    mask: np.ndarray, dataset: Dataset, where: object = "mask", is_map: bool = False
 ) -> np.ndarray:
     """Turn the colours of a mask, uint8 (H, W, 3) in RGB, into labels.
 
     A mask of exact colours may have no other. One with colours that are nearly exact has been compressed or
     resized: there a pixel within the data set's tolerance of a colour means it, and what is left along
     borders is ignored: up to 20 % of the mask, in no patch of 9x9. Where a class's colour is a mixture of
-    two others, its pixels at a border of these are ignored too. `more_ignored` are colours without a class
-    beside the data set's. Raises DataError, naming `where` and the colour, for other colours.
+    two others, its pixels at a border of these are ignored too. A map may also have the colours that it
+    shows of classes without one, and of no data. Raises DataError, naming `where` and the colour, for others.
     """
-    coloured = _coloured(dataset, more_ignored)
+    coloured = _coloured(dataset, is_map)
     # R + 256 G + 65536 B, from four bytes a pixel.
     codes = cv2.cvtColor(mask, cv2.COLOR_RGB2RGBA).view("<u4")[..., 0] & np.uint32(0xFFFFFF)
     labels = _exact(coloured)[codes]
@@ -119,16 +119,14 @@ def check_labels(labels: np.ndarray, dataset: Dataset, where: object) -> np.ndar
     return known
 
 
-def _coloured(dataset: Dataset, more_ignored: Sequence[Colour] = ()) -> Coloured:
+def _coloured(dataset: Dataset, is_map: bool) -> Coloured:
     """Return the colours that mean something in a mask or a map of the data set, with their labels."""
-    return (
-        *((colour, label) for label, colour in enumerate(dataset.palette)),
-        *(
-            (colour, IGNORE)
-            for colour in (*dataset.ignore.colours, *more_ignored)
-            if colour not in dataset.palette
-        ),
-    )
+    shown = zip(dataset.classes, dataset.palette, strict=True)
+    classes = {
+        colour: label for label, (entry, colour) in enumerate(shown) if is_map or entry.colour is not None
+    }
+    ignored = (*dataset.ignore.colours, *([dataset.ignored_colour] if is_map else []))
+    return tuple((classes | {colour: IGNORE for colour in ignored if colour not in classes}).items())
 
 
 @lru_cache(maxsize=4)

@@ -113,8 +113,11 @@ def _numbers(dataset: rasterio.DatasetReader, reading: Reading) -> dict[str, int
 
 def _palette(dataset: rasterio.DatasetReader, band: int, reading: Reading) -> np.ndarray | None:
     """Return the palette of a band, (256, C) uint8, or None."""
-    if dataset.colorinterp[band - 1] != ColorInterp.palette or not reading.is_colour:
+    if dataset.colorinterp[band - 1] != ColorInterp.palette:
         return None
+    if not reading.is_colour:
+        fact = f"has a palette, whose colours are not {', '.join(reading.bands)}"
+        raise DataError(dataset.name, fact, "export it without a palette")
     if dataset.dtypes[band - 1] != "uint8":
         fact = f"has a palette of {dataset.dtypes[band - 1]} values"
         raise DataError(dataset.name, fact, "export it as 8-bit RGB")

@@ -17,6 +17,7 @@ from prototxt_gen.experiment import Experiment
 
 ENCODINGS = ("raw", "png")
 CANDIDATES = 8  # places that a class-aware choice looks at
+CHANNELS_AT_ONCE = 4  # OpenCV shrinks no more by areas
 COARSE = 64  # it counts that many pixels of that many rows
 
 
@@ -99,8 +100,11 @@ def make_record(pixels: Pixels, scene_id: str, variant: int, recipe: Recipe) -> 
         record[:-1] = np.rint(recipe.mean).astype(np.uint8)[:, None, None]
         record[-1] = IGNORE
     filter_ = cv2.INTER_AREA if window > recipe.side else cv2.INTER_LINEAR
-    part = cv2.resize(pixels.read_image(rows.source, columns.source), size, interpolation=filter_)
-    cv2.split(part, [plane[rows.target, columns.target] for plane in record[:-1]])
+    image = pixels.read_image(rows.source, columns.source)
+    for first in range(0, image.shape[2], CHANNELS_AT_ONCE):
+        part = cv2.resize(image[..., first : first + CHANNELS_AT_ONCE], size, interpolation=filter_)
+        planes = record[:-1][first : first + CHANNELS_AT_ONCE]
+        cv2.split(part, [plane[rows.target, columns.target] for plane in planes])
     # NEAREST_EXACT samples at pixel centres as AREA and LINEAR do; NEAREST would shift the labels.
     record[-1, rows.target, columns.target] = cv2.resize(
         pixels.read_labels(rows.source, columns.source), size, interpolation=cv2.INTER_NEAREST_EXACT

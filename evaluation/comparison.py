@@ -9,9 +9,9 @@ import numpy as np
 
 from common.datasets import Dataset
 from common.errors import DataError
-from data_prep.label_files import Labels, open_map, open_truth
+from data_prep.label_files import Labels, open_truth
 from evaluation.overview import read_overview
-from inference.finished import map_dataset
+from inference.finished import open_map_of
 from inference.folders import find_images, find_maps, find_truth, pick
 
 LONGEST = 600  # pixels of a side kept: more than a cell of the figure shows
@@ -82,7 +82,7 @@ def read_rows(
     for id in ids:
         image, shape = read_overview(_image_of(images, pictures, id), LONGEST, dataset)
         opened = [open_truth(true_masks[id], dataset)]
-        opened += [open_map(masks[id], map_dataset(masks[id], id) or dataset) for masks in folders]
+        opened += [open_map_of(masks[id], id, dataset) for masks in folders]
         yield Row(id, image, [_read_map(labels, shape) for labels in opened])
 
 

@@ -10,11 +10,11 @@ import numpy as np
 from common.datasets import Dataset, read_dataset
 from common.errors import DataError
 from data_prep.choice import Part
-from data_prep.label_files import Labels, open_map, open_truth
+from data_prep.label_files import Labels, open_truth
 from data_prep.scene_pixels import check_same_place
 from evaluation.intervals import Resampling
 from evaluation.metrics import MAIN, Scores, confusion, constant_scores, scores
-from inference.finished import map_dataset
+from inference.finished import map_dataset, open_map_of
 from inference.folders import MaskPair, find_maps, pair_masks
 
 WINDOW = 2048  # pixels of a side compared at once
@@ -121,11 +121,10 @@ def pair_folders(
 
 def confusion_of(pair: MaskPair, dataset: Dataset) -> np.ndarray:
     """Return the confusion matrix of one scene; DataError as `evaluate`."""
-    made_for = map_dataset(pair.predicted, pair.id) or dataset
-    if difference := dataset.difference(made_for):
-        remedy = f"give maps of {dataset.name}, or name the maps' data set by --dataset"
-        raise DataError(pair.predicted, f"is a map of {difference} as the truth has", remedy)
-    with open_truth(pair.truth, dataset) as truth, open_map(pair.predicted, made_for) as predicted:
+    with (
+        open_truth(pair.truth, dataset) as truth,
+        open_map_of(pair.predicted, pair.id, dataset) as predicted,
+    ):
         if truth.shape != predicted.shape:
             sizes = "{1}x{0}, the truth {3}x{2}".format(*predicted.shape, *truth.shape)
             raise DataError(pair.predicted, f"is {sizes}", "predict the image that belongs to the truth")

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 from common.datasets import Dataset
 from common.errors import DataError, OutputError
 from data_prep.decoding import file_checksum
+from data_prep.label_files import Labels, open_map
 
 RECORDS = "records"  # folder in the folder of maps
 SHORT = 16  # hexadecimal digits of a SHA-256 that settings show
@@ -59,6 +61,17 @@ def map_dataset(path: Path, id: str) -> Dataset | None:
     except ValidationError as error:
         fact = f"has no data set ({error.errors()[0]['msg']})"
         raise DataError(record_path(path.parent, id), fact, "predict the scene again") from error
+
+
+@contextmanager
+def open_map_of(path: Path, id: str, dataset: Dataset) -> Iterator[Labels]:
+    """Open the map `path` of scene `id`; DataError where it is of other classes than those of `dataset`."""
+    made_for = map_dataset(path, id) or dataset
+    if difference := dataset.difference(made_for):
+        remedy = f"give maps of {dataset.name}, or name the maps' data set by --dataset"
+        raise DataError(path, f"is a map of {difference} as the truth has", remedy)
+    with open_map(path, made_for) as labels:
+        yield labels
 
 
 def is_finished(

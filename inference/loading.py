@@ -119,6 +119,9 @@ def load_predictor(
             raise WeightsError(
                 card_path(path), f"learnt {difference} of {paths[0]}", "average nets of one task"
             )
+        if other.bands != first.bands:
+            fact = f"learnt from the bands {', '.join(other.bands)}, {paths[0]} from {', '.join(first.bands)}"
+            raise WeightsError(card_path(path), fact, "average nets of the same bands in one order")
     remedy = "use a deploy net of this task"
     if len(first.bands) != net.channels:
         fact = f"takes {net.channels} bands, the weights learnt from {', '.join(first.bands)}"

@@ -54,7 +54,7 @@ def test_254_classes_of_values_have_254_colours(tmp_path):
     many = read_dataset("many.toml", tmp_path)
     assert len({*many.palette, many.ignored_colour}) == 255
     (tmp_path / "many.toml").write_text(text[:-2] + ', { name = "more", values = [254] }]\n')
-    with pytest.raises(ExperimentError, match=r"many\.toml: classes = .*at most 254"):
+    with pytest.raises(ExperimentError, match=r"many\.toml: classes has 255 entries; give at most 254"):
         read_dataset("many.toml", tmp_path)
 
 
@@ -68,6 +68,7 @@ def test_the_data_sets_of_the_checkout_are_valid(path):
     [
         ('"maize"', '"wheat"', "two classes are named wheat"),
         ('"maize"', '"ignored"', "two classes are named ignored"),
+        ('"maize"', '"no data"', "'no data' is what counts of pixels call those without a class"),
         ('"maize"', '"rye, oat"', "'rye, oat' is not a name"),
         ("[120, 90, 60]", "[200, 180, 40]", "wheat and fallow land have one colour, [200, 180, 40]"),
         ("[120, 90, 60]", "[200, 180, 90]", "are 50 grey levels apart, and tolerance 32 needs more than 64"),
@@ -109,6 +110,8 @@ def test_a_mapping_of_version_1_is_refused_with_the_new_spelling(tmp_path):
     with pytest.raises(ExperimentError, match=r"mapping\.toml: is a mapping of version 1\.0") as caught:
         read_dataset("mapping.toml", tmp_path)
     assert '{ name = "urban", values = [1, 40] }; { name = "water", values = [2] }' in caught.value.remedy
+    assert "under [ignore], values = [99]" in caught.value.remedy
+    assert '"ignore"' not in caught.value.remedy
     assert "\n" not in str(caught.value)
 
 

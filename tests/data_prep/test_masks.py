@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from common.datasets import IGNORE
+from common.datasets import IGNORE, read_dataset
 from common.errors import DataError
 from data_prep.masks import check_labels, colours_from_labels, labels_from_colours, labels_from_numbers
 from tests.datasets import LAND, ROAD, changed
@@ -239,3 +239,20 @@ def test_real_masks_agree_with_a_table_of_exact_colours():
         for colour, label in DEEPGLOBE.items():
             expected[(mask == colour).all(axis=2)] = label
         assert (labels_from_colours(mask, LAND, path) == expected).all()
+
+
+def test_a_colour_that_was_made_up_for_a_class_of_values_means_nothing_in_a_true_mask(tmp_path):
+    text = """
+title = "Mixed"
+images = ["*.tif"]
+masks = ["*.png"]
+bands = ["red", "green", "blue"]
+resize = [1, 1]
+classes = [{ name = "wheat", colour = [200, 180, 40] }, { name = "soil", values = [7] }]
+"""
+    (tmp_path / "mixed.toml").write_text(text)
+    mixed = read_dataset("mixed.toml", tmp_path)
+    mask = np.full((4, 4, 3), mixed.palette[1], np.uint8)
+    with pytest.raises(DataError, match="is not a colour of mixed"):
+        labels_from_colours(mask, mixed)
+    assert (labels_from_colours(mask, mixed, is_map=True) == 1).all()

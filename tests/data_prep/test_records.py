@@ -11,6 +11,7 @@ import pytest
 from common.errors import DataError
 from data_prep.records import Recipe, make_record, record_rng
 from prototxt_gen.experiment import read_experiment
+from tests.datasets import LAND as LAND_COVER
 from tests.datasets import ArrayScene, recipe
 
 RNG = np.random.default_rng(0)
@@ -173,3 +174,19 @@ def test_a_class_aware_choice_finds_a_rare_class_more_often():
 def test_other_numbers_out_of_range_are_refused(wrong):
     with pytest.raises(DataError, match=f"--{next(iter(wrong))}"):
         replace(LAND, **wrong)
+
+
+@pytest.mark.parametrize("bands", [5, 8])
+def test_records_of_many_bands_are_those_of_their_bands_alone(bands):
+    """OpenCV shrinks at most four channels at once."""
+    image = np.random.default_rng(bands).integers(0, 256, (300, 300, bands), np.uint8)
+    labels = np.zeros((300, 300), np.uint8)
+    names = tuple(f"b{number}" for number in range(bands))
+    dataset = LAND_COVER.model_copy(update={"bands": names, "resize": (0.3, 0.4)})
+    together = Recipe(dataset, names, (0.0,) * bands, 65, 0, 1, 7)
+    record = make_record(scene(image, labels), "id", 0, together)
+    assert record.shape == (bands + 1, 65, 65)
+    for number, name in enumerate(names):
+        alone = replace(together, bands=(name,), mean=(0.0,))
+        one = make_record(scene(image[..., [number]], labels), "id", 0, alone)
+        np.testing.assert_array_equal(record[number], one[0])

@@ -103,5 +103,5 @@ def test_an_engine_that_is_not_installed_is_named_with_the_command(pixel_net, mo
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
     monkeypatch.setattr(optional.importlib, "import_module", missing)
-    with pytest.raises(DFCNetError, match=r"openvino: is not installed; run .*requirements\.py openvino"):
+    with pytest.raises(DFCNetError, match=r"openvino: is not installed; run .*requirements/openvino\.txt"):
         open_net("openvino", read_deploy(deploy), weights, "land")

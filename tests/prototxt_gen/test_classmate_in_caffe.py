@@ -108,8 +108,8 @@ def test_each_of_three_tasks_is_scored_on_its_own_images_and_labels(three):
 
 
 def test_the_command_trains_three_tasks(tmp_path, run_tool):
-    for task, classes in (("land", 6), ("road", 2), ("buildings", 2)):
-        write_lmdb(tmp_path / f"{task}_lmdb", task, classes)
+    for task, like, classes in (("land", "land", 6), ("road", "road", 2), ("buildings", "road", 2)):
+        write_lmdb(tmp_path / f"{task}_lmdb", like, classes)
     (tmp_path / "tiny.toml").write_text(TINY)
     added = ["tasks.buildings={dataset='deepglobe_road', source='buildings_lmdb'}", "solver.batch_size=6"]
     options = [word for setting in added for word in ("--set", setting)]

@@ -230,7 +230,7 @@ ROAD = '[tasks.road]\ndataset = "deepglobe_road"\nsource = "road"\n'
 @pytest.mark.parametrize(
     ("edits", "words"),
     [
-        ([(ROAD, ""), (LAND, "[tasks]\n")], ("tasks = {}", "give 1 or more")),
+        ([(ROAD, ""), (LAND, "[tasks]\n")], ("tasks has 0 entries", "give 1 or more")),
         ([("[5, 6, 7, 8]", "[5, 6, 7]")], ("decoder_units gives 3", "give 4, which dense fusion needs")),
         ([("[5, 6, 7, 8]", "[5, 6, 7, 8, 9]")], ("decoder_units gives 5", "give 4")),
         (

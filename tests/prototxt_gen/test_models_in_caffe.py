@@ -125,7 +125,7 @@ def test_in_a_joint_batch_neither_tasks_output_depends_on_the_images_beside_it(m
         text = text.replace("[fusion]\nchannels = 4\n", "")
         text = text.replace("decoder_units = [1, 1, 1, 1]", "decoder_units = [1, 1, 1]")
     if model == "three tasks":
-        write_lmdb(tiny.parent / "paths_lmdb", "paths", 2)
+        write_lmdb(tiny.parent / "paths_lmdb", "road", 2)
         paths = '[tasks.paths]\ndataset = "deepglobe_road"\nsource = "paths_lmdb"\n'
         text = text.replace("batch_size = 4", "batch_size = 6").replace("[solver]", f"{paths}[solver]")
     tiny.write_text(text)

@@ -127,5 +127,5 @@ def test_without_onnx_the_command_that_installs_it_is_named(small, monkeypatch):
 
     monkeypatch.setattr(optional.importlib, "import_module", missing)
     exp, weights, _ = small
-    with pytest.raises(DFCNetError, match=r"is not installed; run `.*requirements\.py onnx"):
+    with pytest.raises(DFCNetError, match=r"is not installed; run `.*requirements/locked\.txt"):
         to_onnx(net_message(build(exp, DEPLOY, crop=65)), weights, "w")

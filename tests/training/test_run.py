@@ -94,7 +94,8 @@ def test_each_rank_of_a_gpu_run_takes_its_share_of_the_batch(tiny, tmp_path):
 
 
 def test_scenes_that_train_and_validate_are_told(tiny, tmp_path):
-    tiny.write_text(tiny.read_text().replace("classes = 6", 'classes = 6\nvalidation = "held_out"'))
+    source = 'source = "land_lmdb"'
+    tiny.write_text(tiny.read_text().replace(source, f'{source}\nvalidation = "held_out"'))
     shutil.copytree(tmp_path / "land_lmdb", tmp_path / "held_out")
     for name, images in (("land_lmdb", "abc"), ("held_out", "cde")):
         inputs = [{"id": f"scene {image}", "image_sha256": image} for image in images]
@@ -271,7 +272,8 @@ def test_another_database_at_the_same_path_is_not_resumed_with(tiny, tmp_path):
 def test_another_validation_database_is_not_resumed_with(tiny, tmp_path):
     """Its scores could not be compared with those that there are."""
     write_lmdb(tmp_path / "held_out", "land", 6)
-    text = tiny.read_text().replace("classes = 6", 'classes = 6\nvalidation = "held_out"')
+    source = 'source = "land_lmdb"'
+    text = tiny.read_text().replace(source, f'{source}\nvalidation = "held_out"')
     tiny.write_text(text.replace("snapshot = 4", "snapshot = 4\nvalidate_every = 4"))
     path = tmp_path / "held_out" / "manifest.json"
     manifest = json.loads(path.read_text())

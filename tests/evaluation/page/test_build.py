@@ -28,7 +28,7 @@ def run(tmp_path):
 
 def test_facts_come_from_experiment_log_and_weights(run):
     found = dict(facts(read_run(run.folder)))
-    assert found["Net"].startswith("dfcnet, ")
+    assert found["Net"].startswith("DFCNet, ")
     assert found["Iterations"] == "6 of 6"
     assert found["Speed"] == "14.0 images a second (median)"
     assert found["Memory"] == "1.50 GiB at most in the first process"
