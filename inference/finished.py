@@ -91,7 +91,7 @@ def is_finished(
         return False
     for path in there:
         if record is None or record["sha256"].get(path.name) != file_checksum(path):
-            fact = "exists already, and no record tells how it was made"
+            fact = "exists already, and no record says how it was made"
             raise OutputError(path, fact, "give --overwrite to replace it, or another --out")
     now = {**settings, "image": short_checksum(image)}
     for key in sorted(now.keys() | record["settings"].keys()):

@@ -239,7 +239,7 @@ class Experiment(Named):
     def task(self, name: str) -> Task:
         """Return a task by its name; ExperimentError where there is none of it."""
         if name not in self.tasks:
-            raise ExperimentError(self.name, f"has no task {name}", f"choose of {', '.join(self.tasks)}")
+            raise ExperimentError(self.name, f"has no task {name}", f"choose from {', '.join(self.tasks)}")
         return self.tasks[name]
 
     @property

@@ -82,7 +82,7 @@ def _heads(exp: Experiment, phase: str, tasks: Sequence[str] | None) -> list[str
     known = exp.task_names()
     for task in tasks or ():
         if task not in known:
-            raise NetError(exp.name, f"has no task {task}", f"choose of {', '.join(known)}")
+            raise NetError(exp.name, f"has no task {task}", f"choose from {', '.join(known)}")
     if phase == TRAIN and tasks and set(tasks) != set(known):
         raise NetError(
             exp.name, f"trains {' and '.join(known)} together", "choose heads of a deploy net alone"

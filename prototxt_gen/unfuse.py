@@ -46,7 +46,7 @@ def unfuse(net):
 def _expansion(layer, convolution: str | None, readers: Counter[str]) -> Net | None:
     """Return the plain layers of a fused layer as a net, None for a plain layer.
 
-    Sizes and channels are of no matter, but where a number of a layer follows from them.
+    Sizes and channels do not matter, but where a number of a layer follows from them.
     """
     net = Net(layer.name, "deploy")
     net.section(layer.name)

@@ -29,7 +29,7 @@ def read_log(path: Path) -> dict[str, Curve]:
         except ValueError as error:
             if number == len(lines):
                 break
-            raise DataError(path, f"line {number} is no JSON", "give a log that train.py wrote") from error
+            raise DataError(path, f"line {number} is not JSON", "give a log that train.py wrote") from error
         if "start" in entry:
             curves = {name: {i: v for i, v in c.items() if i <= entry["start"]} for name, c in curves.items()}
         for name, value in _values(entry).items():

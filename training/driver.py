@@ -205,4 +205,4 @@ def _cause(process, fatal: list[str]) -> str:
         return "look whether the databases are where the experiment says"
     if -process.exitcode == signal.SIGKILL:
         return "killed from outside, perhaps for want of memory: --resume goes on from the last snapshot"
-    return "its log tells more; --resume goes on from the last snapshot"
+    return "see its log; --resume goes on from the last snapshot"

@@ -48,7 +48,7 @@ def train_rank(run: Run, task: Task, place: tuple[int, int] | None, parent: Conn
     """Train to exactly max_iter, or until the parent says stop; `place` is (number, count), None under MPI.
 
     Sends "place", and from rank 0 "uid", "loaded", "resumed", "ready", "step", "validated", "snapshot",
-    "stopped" and "done" messages. An error that a user can mend is sent as ("error", error) by any rank.
+    "stopped" and "done" messages. An error that a user can fix is sent as ("error", error) by any rank.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the parent decides
@@ -161,7 +161,7 @@ def _begin(run: Run, task: Task, solver, ranks: int, tell: Callable) -> None:
 def _snapshot(run: Run, solver, ranks: int) -> Snapshot:
     for name, blobs in solver.net.params.items():
         if not all(np.isfinite(blob.data).all() for blob in blobs):
-            raise _no_number(run, f"the weights of layer {name} are no numbers", solver.iter)
+            raise _no_number(run, f"the weights of layer {name} are not numbers", solver.iter)
     return snapshots.write(solver, run.snapshots, ranks, run.card(solver.iter))
 
 

@@ -49,8 +49,8 @@ def test_heads_of_a_deploy_net_are_chosen():
 @pytest.mark.parametrize(
     ("name", "heads", "phase", "words"),
     [
-        ("baseline", ["road"], DEPLOY, "baseline: has no task road; choose of land"),
-        ("dfcnet", ["sea"], DEPLOY, "dfcnet: has no task sea; choose of land, road"),
+        ("baseline", ["road"], DEPLOY, "baseline: has no task road; choose from land"),
+        ("dfcnet", ["sea"], DEPLOY, "dfcnet: has no task sea; choose from land, road"),
         ("dfcnet", ["land"], TRAIN, "dfcnet: trains land and road together"),
     ],
 )

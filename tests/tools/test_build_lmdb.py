@@ -156,7 +156,7 @@ def test_the_place_is_the_experiments_and_must_be_known(tmp_path, images, run_to
     given = ("--images", images, "--hold-out", 2, "--part", "test")
     words = ("dfcnet_demo: has no validation for task land", "give --out")
     refused(run_tool("build_lmdb.py", "dfcnet_demo", "land", *given, cwd=tmp_path), *words)
-    words = ("dfcnet_demo: has no task sea", "choose of land, road")
+    words = ("dfcnet_demo: has no task sea", "choose from land, road")
     refused(run_tool("build_lmdb.py", "dfcnet_demo", "sea", *given, cwd=tmp_path), *words)
     refused(run_tool("build_lmdb.py", "land", *given, cwd=tmp_path), "experiment: is missing", "name one")
     assert [path.name for path in tmp_path.iterdir()] == ["images"]

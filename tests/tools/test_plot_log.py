@@ -41,7 +41,7 @@ def test_a_last_line_that_was_cut_off_is_left_out(run):
     (run / "log.jsonl").write_text(text[:-20])
     assert read_log(run)["land loss"] == {20: 1.5}
     (run / "log.jsonl").write_text(text.replace('"seed"', "seed", 1))
-    with pytest.raises(DataError, match="line 1 is no JSON"):
+    with pytest.raises(DataError, match="line 1 is not JSON"):
         read_log(run)
 
 
