@@ -14,6 +14,7 @@ from data_prep.decoding import file_checksum
 from data_prep.label_files import Labels, open_map
 
 RECORDS = "records"  # folder in the folder of maps
+CLASSES = "classes"  # key of the settings: names and colours of a map's classes
 SHORT = 16  # hexadecimal digits of a SHA-256 that settings show
 
 
@@ -94,7 +95,8 @@ def is_finished(
             fact = "exists already, and no record says how it was made"
             raise OutputError(path, fact, "give --overwrite to replace it, or another --out")
     now = {**settings, "image": short_checksum(image)}
-    for key in sorted(now.keys() | record["settings"].keys()):
+    noted = record["settings"].keys()
+    for key in sorted(now.keys() - ({CLASSES} - noted) | noted):  # version 1.0 noted no classes
         was = record["settings"].get(key)
         if was != json.loads(json.dumps(now.get(key))):
             fact = f"was made with {key} {_text(was)}, now it is {_text(now.get(key))}"

@@ -16,7 +16,7 @@ from data_prep.choice import Part
 from data_prep.reading import Reading
 from inference.deploy import check_side, read_deploy
 from inference.engine_names import CAFFE, CAFFE_BF16
-from inference.finished import short_checksum
+from inference.finished import CLASSES, short_checksum
 from inference.folders import ScenePath, find_images
 from inference.loading import Learnt, learnt_by, load_predictor
 from inference.mapping import Mapper
@@ -127,6 +127,10 @@ class Request:
             **({"engine": CAFFE_BF16} if self.engine == CAFFE_BF16 else {}),
             "stretch": None if self.stretch is None else list(self.stretch),
             "bands": None if self.bands is None else list(self.bands),
+            CLASSES: [
+                "{} #{:02x}{:02x}{:02x}".format(name, *colour)
+                for name, colour in zip(learnt.dataset.class_names, learnt.dataset.palette, strict=True)
+            ],
             **vars(self.wanted),
         }
 

@@ -147,7 +147,7 @@ def _begin(run: Run, task: Task, solver, ranks: int, tell: Callable) -> None:
     """Load the snapshot to go on from, or the weights to start from, in every rank."""
     if task.resume is None:
         for path in task.weights:
-            tell("loaded", path, load_weights(solver.net, path, task.fit, run.experiment.input.bands))
+            tell("loaded", path, load_weights(solver.net, path, task.fit, run.experiment))
         return
     load_weights(solver.net, task.resume.weights)
     solver.restore(str(task.resume.state))

@@ -165,7 +165,7 @@ def open_run(
     check_data(exp)
     shapes = build(exp, TRAIN).parameter_shapes()
     for path in weights:
-        match(shapes, path, fit, exp.input.bands)
+        match(shapes, path, fit, exp)
     run = Run(exp, Path(folder))
     texts = net_texts(exp, run.folder, command=command)
     texts["solver.prototxt"] = solver_text(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from common.errors import WeightsError
 from prototxt_gen.caffemodel import read_caffemodel
+from prototxt_gen.experiment import Experiment
 from prototxt_gen.fused_weights import plain_view
 from prototxt_gen.model_card import read_card
 
@@ -42,26 +43,24 @@ class Match:
         parts = {
             "loaded": self.loaded,
             "left at their filler": self.left,
-            "other shape or bands, left at their filler": self.differing,
+            "other shape, bands or classes, left at their filler": self.differing,
             "not in this net": self.unused,
         }
         return [f"{len(names)} layer(s) {what}: {_by_block(names)}" for what, names in parts.items() if names]
 
 
-def match(own: Mapping[str, Shapes], path: Path, fit: Fit, bands: tuple[str, ...] | None = None) -> Match:
+def match(own: Mapping[str, Shapes], path: Path, fit: Fit, exp: Experiment | None = None) -> Match:
     """Compare the shapes of a net's parameters with those of a .caffemodel, by layer name.
 
-    Where the file's card says that it has learnt from other bands than `bands`, its first convolution is of
-    no use, whatever its shape. Raises WeightsError if the file is not a .caffemodel, if nothing matches, or
-    for what `fit` forbids.
+    Where the file's card says that it has learnt from other bands than the experiment has, its first
+    convolution is of no use, whatever its shape, and so is a task's head where it has learnt other classes.
+    Raises WeightsError if the file is not a .caffemodel, if nothing matches, or for what `fit` forbids.
     """
     own = plain_view(own)
     file = {name: [blob.shape for blob in blobs] for name, blobs in plain_view(read_caffemodel(path)).items()}
     shared = [name for name in own if name in file]
-    other_bands = _other_bands(path, fit, bands) if FIRST in shared else False
-    differing = [
-        name for name in shared if not _equal(own[name], file[name]) or (other_bands and name == FIRST)
-    ]
+    foreign = _learnt_otherwise(path, fit, exp, {_part(name) for name in shared}) if exp else set()
+    differing = [name for name in shared if not _equal(own[name], file[name]) or _part(name) in foreign]
     left = [name for name in own if name not in file]
     if differing and fit is not Fit.MISMATCH:
         name = differing[0]
@@ -79,24 +78,39 @@ def match(own: Mapping[str, Shapes], path: Path, fit: Fit, bands: tuple[str, ...
     return Match(loaded, left, [name for name in file if name not in own], differing)
 
 
-def _other_bands(path: Path, fit: Fit, bands: tuple[str, ...] | None) -> bool:
-    """Tell whether weights have learnt from other bands, which is an error unless they may differ."""
-    card = read_card(path) if bands else None
-    if card is None or card.bands == bands:
-        return False
-    if fit is not Fit.MISMATCH:
-        fact = f"has learnt from the bands {', '.join(card.bands)}, the experiment has {', '.join(bands)}"
-        raise WeightsError(
-            path, fact, f"use weights of these bands; --allow-mismatch leaves {FIRST} at its filler"
-        )
-    return True
+def _part(name: str) -> str:
+    """Return what a layer belongs to: the first convolution itself, or what stands before the first slash."""
+    return name if name == FIRST else name.partition("/")[0] + "/"
 
 
-def load_weights(net, path: Path, fit: Fit = Fit.WHOLE, bands: tuple[str, ...] | None = None) -> Match:
+def _learnt_otherwise(path: Path, fit: Fit, exp: Experiment, shared: set[str]) -> set[str]:
+    """Return the parts of a net that a file, by its card, has learnt for other bands or classes.
+
+    Such a part is an error unless it may differ.
+    """
+    card = read_card(path)
+    if card is None:
+        return set()
+    facts = {}
+    if card.bands != exp.input.bands:
+        bands = ", ".join(exp.input.bands)
+        facts[FIRST] = f"has learnt from the bands {', '.join(card.bands)}, the experiment has {bands}"
+    for task, its in exp.tasks.items():
+        if task in card.tasks and (difference := its.dataset.difference(card.tasks[task])):
+            facts[f"{task}/"] = f"has learnt for {task} {difference} as the experiment has"
+    facts = {part: fact for part, fact in facts.items() if part in shared}
+    if facts and fit is not Fit.MISMATCH:
+        part, fact = next(iter(facts.items()))
+        remedy = f"use weights of these {'bands' if part == FIRST else 'classes'}"
+        raise WeightsError(path, fact, f"{remedy}; --allow-mismatch leaves {part} at its filler")
+    return set(facts)
+
+
+def load_weights(net, path: Path, fit: Fit = Fit.WHOLE, exp: Experiment | None = None) -> Match:
     """Load a .caffemodel into a caffe.Net after `match`; return what was loaded."""
     own = plain_view(net.params)
     found = match(
-        {name: [tuple(blob.shape) for blob in blobs] for name, blobs in own.items()}, path, fit, bands
+        {name: [tuple(blob.shape) for blob in blobs] for name, blobs in own.items()}, path, fit, exp
     )
     weights = plain_view(read_caffemodel(path))
     for name in found.loaded:

@@ -66,6 +66,16 @@ def test_another_setting_is_refused_with_both_values(out, image, change, words):
         is_finished(out, "7", image, NAMES, SETTINGS | change, overwrite=False)
 
 
+def test_maps_of_other_classes_are_refused_and_where_none_were_noted_nothing_is(tmp_path, image, out):
+    """Version 1.0 noted none."""
+    now = SETTINGS | {"classes": ["urban #00ffff", "water #0000ff"]}
+    assert is_finished(out, "7", image, NAMES, now, overwrite=False)
+    checksum = hashlib.sha256(b"pixels").hexdigest()[:16]
+    make(tmp_path, image=checksum, settings=SETTINGS | {"classes": ["urban #00ffff", "forest #00ff00"]})
+    with pytest.raises(OutputError, match=r"was made with classes .*forest.* now it is .*water"):
+        is_finished(out, "7", image, NAMES, now, overwrite=False)
+
+
 def test_another_image_is_refused(out, image):
     image.write_bytes(b"other pixels")
     with pytest.raises(OutputError, match=r"was made with image [0-9a-f]{16}, now it is [0-9a-f]{16}"):

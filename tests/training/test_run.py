@@ -186,11 +186,31 @@ def test_weights_of_other_bands_are_refused_or_leave_the_first_convolution_at_it
         open_run(read_experiment(tiny), tmp_path / "run", 1, False, [path])
     weights = {"conv1": [np.ones((4, 3, 7, 7), np.float32)], "conv1/scale": [np.ones(4, np.float32)] * 2}
     write_caffemodel(path, "tiny", weights, overwrite=True)
-    shapes = build(read_experiment(tiny), TRAIN).parameter_shapes()
-    found = match(shapes, path, Fit.MISMATCH, ("blue", "green", "red"))
+    exp = read_experiment(tiny)
+    shapes = build(exp, TRAIN).parameter_shapes()
+    found = match(shapes, path, Fit.MISMATCH, exp)
     assert (found.loaded, found.differing) == (["conv1/scale"], ["conv1"])
-    assert "1 layer(s) other shape or bands, left at their filler: conv1 (1)" in found.lines()
-    assert match(shapes, path, Fit.PART, ("nir", "red", "green")).differing == []
+    assert "1 layer(s) other shape, bands or classes, left at their filler: conv1 (1)" in found.lines()
+    others = exp.input.model_copy(update={"bands": ("nir", "red", "green")})
+    assert match(shapes, path, Fit.PART, exp.model_copy(update={"input": others})).differing == []
+
+
+def test_weights_of_other_classes_are_refused_or_leave_the_head_at_its_filler(tiny, tmp_path):
+    """As many classes have a head of the same shape."""
+    path, exp = tmp_path / "first.caffemodel", read_experiment(tiny)
+    shapes = build(exp, TRAIN).parameter_shapes()
+    weights = {
+        name: [np.zeros(shape, np.float32) for shape in shapes[name]]
+        for name in ("conv1", "land/score", "road/score")
+    }
+    write_caffemodel(path, "tiny", weights, overwrite=True)
+    turned = LAND.model_copy(update={"classes": LAND.classes[::-1]})
+    given = {"iteration": 1, "mean": (1, 2, 3), "scale": 1, "crop": 33}
+    write_card(path, ModelCard(experiment="e", model="m", tasks={"land": turned, "road": ROAD}, **given))
+    with pytest.raises(WeightsError, match=r"has learnt for land 6 classes \(barren, .*--allow-mismatch"):
+        open_run(exp, tmp_path / "run", 1, False, [path])
+    found = match(shapes, path, Fit.MISMATCH, exp)
+    assert (found.loaded, found.differing) == (["conv1", "road/score"], ["land/score"])
 
 
 def test_a_run_of_version_1_is_refused_with_the_new_spelling(tiny, tmp_path):

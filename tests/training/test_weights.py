@@ -84,7 +84,7 @@ def test_a_mismatch_that_is_allowed_is_left_out_and_told(tmp_path):
     assert (found.loaded, found.differing) == (["conv1", "conv1/bn"], ["land/score"])
     assert found.lines() == [
         "2 layer(s) loaded: conv1 (2)",
-        "1 layer(s) other shape or bands, left at their filler: land (1)",
+        "1 layer(s) other shape, bands or classes, left at their filler: land (1)",
         "1 layer(s) not in this net: fc6 (1)",
     ]
 
