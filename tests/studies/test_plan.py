@@ -72,7 +72,7 @@ def test_settings_replace_those_of_the_experiment(tmp_path):
     ("old", "new", "words"),
     [
         ("seeds = [1, 2]", "seeds = [1, 1]", ("seeds [1, 1] names one twice",)),
-        ("seeds = [1, 2]", "seeds = []", ("seeds = []; give 1 or more",)),
+        ("seeds = [1, 2]", "seeds = []", ("seeds has 0 entries; give 1 or more",)),
         ("seeds = [1, 2]", "seeds = [1]\narms = ['dfcnet', 'resnet']", ("arms", "resnet")),
         ("[test]", "[batch_size]\nbaseline = 32\n[test]", ("different numbers of land crops", "baseline")),
         ("[test]", "[start_from]\ndfcnet = 'baseline'\n[test]", ("different numbers of land crops",)),
