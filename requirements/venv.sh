@@ -19,7 +19,8 @@ is_made() { [[ $(cat "$venv/.ready" 2>/dev/null) == "$list" ]]; }
 is_made && exit 0
 
 "$here/../native/packages.sh" "$here/../native/packages/python.txt"
-[[ $(uname -m) != x86_64 ]] || grep -q -w sse4_2 <(lscpu) ||
+# Where lscpu cannot say (no /sys is mounted), NumPy will.
+[[ $(uname -m) != x86_64 ]] || ! flags=$(lscpu 2>/dev/null) || grep -q -w sse4_2 <<<"$flags" ||
     die "this CPU has no SSE 4.2, which NumPy's wheels are compiled for (x86-64-v2); a newer one is needed" 2
 python3=${PYTHON3:-/usr/bin/python3}
 read -r interpreter version < <("$python3" -c 'import os, sys
