@@ -58,7 +58,7 @@ def pytest_collection_modifyitems(items):
     if not os.environ.get("DFCNET_DATA"):
         skips["real_data"] = "DFCNET_DATA is not set: no real scenes to test on"
     if not has_onednn():
-        skips["onednn"] = "Caffe is built without oneDNN here, of whose memory and speed the test is"
+        skips["onednn"] = "this Caffe is built without oneDNN, whose memory and speed are tested"
     for item in items:
         for name, reason in skips.items():
             if item.get_closest_marker(name):

@@ -1,4 +1,4 @@
-"""The command prints scores and writes the same numbers, or says in one line what to mend."""
+"""The command prints scores and writes the same numbers, or says in one line what to fix."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The command draws the comparison, or says in one line what to mend."""
+"""The command draws the comparison, or says in one line what to fix."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The command writes maps that equal numpy's, or says in one line what to mend."""
+"""The command writes maps that equal numpy's, or says in one line what to fix."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""The command writes the page, or says in one line what to mend."""
+"""The command writes the page, or says in one line what to fix."""
 
 import pytest
 

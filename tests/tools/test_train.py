@@ -1,4 +1,4 @@
-"""The command trains, or says in one line what to mend."""
+"""The command trains, or says in one line what to fix."""
 
 import shlex
 import subprocess
