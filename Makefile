@@ -48,7 +48,7 @@ real:
 
 test: caffe
 	@native/packages.sh native/packages/test.txt
-	$(PY) -m pytest
+	OMP_WAIT_POLICY=passive $(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 bench: caffe
 	@for script in benchmarks/bench_*.py; do $(PY) "$$script"; done
