@@ -31,7 +31,7 @@ logging.getLogger("rasterio").addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True)
-class Place:
+class Georeference:
     """Where a raster lies: what its maps take over."""
 
     crs: object
@@ -40,9 +40,9 @@ class Place:
     rpcs: object
 
 
-def place_of(dataset: rasterio.DatasetReader) -> Place:
+def georeference_of(dataset: rasterio.DatasetReader) -> Georeference:
     """Return where a dataset lies; a plain TIFF has no CRS and the identity as transform."""
-    return Place(dataset.crs, dataset.transform, dataset.gcps, dataset.rpcs)
+    return Georeference(dataset.crs, dataset.transform, dataset.gcps, dataset.rpcs)
 
 
 @contextmanager

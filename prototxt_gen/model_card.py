@@ -18,16 +18,16 @@ from common.datasets import Dataset, dataset_with_classes
 from common.errors import WeightsError
 from common.files import write_text
 from prototxt_gen.input_comment import BGR
-from prototxt_gen.sides import is_side, neighbours
+from prototxt_gen.shapes import is_input_size, nearest_input_sizes
 
 
 def _tile_side(side: int) -> int:
-    if not is_side(side):
-        raise ValueError(f"must be 32k+1, as {neighbours(side)}")
+    if not is_input_size(side):
+        raise ValueError(f"must be 32k+1, as {nearest_input_sizes(side)}")
     return side
 
 
-class Origin(BaseModel):
+class WeightsSource(BaseModel):
     """Weights that a training was begun with: the file as it was named, its SHA-256 in hexadecimal."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,7 +55,7 @@ class ModelCard(BaseModel):
     scale: Annotated[float, Field(gt=0)]
     crop: Annotated[int, AfterValidator(_tile_side)]
     tasks: dict[str, Dataset]
-    started_from: tuple[Origin, ...] | None = None
+    started_from: tuple[WeightsSource, ...] | None = None
 
     @field_validator("tasks", mode="before")
     @classmethod

@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from common.differences import first_difference
 from common.errors import ExperimentError
 from common.files import write_text
+from common.settings import first_difference
 
 BEGUN = "study.json"
 REMEDY = "give another --out, or remove the folder"
@@ -21,9 +21,9 @@ def remember(out: Path, settings: dict) -> None:
         before = _read(path)
         arms = before["arms"] | arms
         known = {arm: before["arms"].get(arm, table) for arm, table in settings["arms"].items()}
-        found = first_difference({**before, "arms": known}, settings)
-        if found:
-            key, old, new = found
+        difference = first_difference({**before, "arms": known}, settings)
+        if difference:
+            key, old, new = difference
             raise ExperimentError(out, f"was begun with {key} = {old}, now it is {new}", REMEDY)
     write_text(path, json.dumps({**settings, "arms": arms}, indent=1) + "\n")
 

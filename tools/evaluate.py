@@ -46,11 +46,11 @@ def main() -> None:
     """Print the scores; write them where asked."""
     arguments = parse()
     from common.files import refuse_existing, write_text
-    from data_prep.choice import Part
+    from data_prep.subsets import Subset
     from evaluation import score_files, score_text
     from evaluation.evaluation import dataset_of_maps, evaluate, pair_folders
     from evaluation.figures import check_output, different_names
-    from evaluation.intervals import Resampling
+    from evaluation.intervals import Bootstrap
     from evaluation.matrix_figure import draw_matrices
 
     for path in filter(None, (arguments.json, arguments.csv)):
@@ -58,14 +58,13 @@ def main() -> None:
     if arguments.figure:
         check_output(arguments.figure, arguments.overwrite)
     names = different_names(arguments.pred, arguments.names)
-    resampling = Resampling(arguments.resamples, seed=arguments.seed)
+    bootstrap = Bootstrap(arguments.resamples, seed=arguments.seed)
     dataset = dataset_of_maps(arguments.pred, arguments.dataset)
     progress = partial(tqdm, unit="scene", disable=None, leave=False)
-    part = Part(dataset, "test", arguments.hold_out, arguments.split, arguments.leave_out)
-    paired = pair_folders(arguments.truth, arguments.pred, dataset, arguments.only_predicted, part)
+    subset = Subset(dataset, "test", arguments.hold_out, arguments.split, arguments.leave_out)
+    paired = pair_folders(arguments.truth, arguments.pred, dataset, arguments.only_predicted, subset)
     evaluations = {
-        name: evaluate(pairs, dataset, progress, resampling)
-        for name, pairs in zip(names, paired, strict=True)
+        name: evaluate(pairs, dataset, progress, bootstrap) for name, pairs in zip(names, paired, strict=True)
     }
     several = len(evaluations) > 1
     only = next(iter(evaluations.values()))

@@ -14,7 +14,7 @@ class Reading:
     data_wait: float
 
 
-class Meter:
+class LossMeter:
     """Listens to a caffe.Net's forward passes; `take` reads what has come together and begins anew.
 
     A Data layer hands over a batch that was read ahead: the time it takes is time spent waiting.

@@ -17,8 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import RunError, WeightsError
-from common.files import write_text
-from data_prep.decoding import file_checksum
+from common.files import file_checksum, write_text
 from prototxt_gen.caffe_proto import caffe_pb2
 from prototxt_gen.caffemodel import read_caffemodel
 from prototxt_gen.model_card import ModelCard, card_path, card_text
