@@ -142,10 +142,10 @@ def _pair(
             masks[0], "has no image", f"add {names.images[0].replace('*', id)} or remove the mask"
         )
     path = images[0]
-    twin = images[1] if len(images) > 1 else path
-    if twin != path or id in known:
-        other = path if twin != path else known[id]
-        raise DataError(twin, f"scene {id} is also {other}", "leave one of the two out")
+    duplicate = images[1] if len(images) > 1 else path
+    if duplicate != path or id in known:
+        other = path if duplicate != path else known[id]
+        raise DataError(duplicate, f"scene {id} is also {other}", "leave one of the two out")
     known[id] = path
     if not masks:
         wanted = names.masks[0].replace("*", id)

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from common.datasets import Dataset
 from common.errors import NetError, WeightsError
-from inference.backend_names import CAFFE
-from inference.backends import open_nets
+from inference.backends import CAFFE, open_nets
 from inference.deploy import Deploy, read_deploy
 from inference.predictor import NormalizedNet, Predictor
 from prototxt_gen.input_comment import BGR

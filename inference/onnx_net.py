@@ -17,14 +17,14 @@ from prototxt_gen.prototxt import read_net
 class OnnxNet:
     """A deploy net with weights that answers for one task on the CPU; see `predictor.TileNet`.
 
-    The arguments are those of `caffe_net.CaffeNet`. The engine uses as many threads as Caffe's BLAS would:
+    The arguments are those of `caffe_net.CaffeNet`. It uses as many threads as Caffe's BLAS would:
     OPENBLAS_NUM_THREADS, else one a core. Raises NetError where the net has no output for `task` or a layer
-    has no ONNX form, WeightsError where the weights do not fit, DFCNetError where the engine is not
+    has no ONNX form, WeightsError where the weights do not fit, DFCNetError where the backend is not
     installed.
     """
 
     def __init__(self, deploy: Deploy, weights: Path, task: str, side: int | None = None) -> None:
-        """Export the net, unless this process has done so, and hand it to the engine."""
+        """Export the net, unless this process has done so, and hand it to the backend."""
         self.output, self.channels = deploy.output_for(task), deploy.channels
         self.side = deploy.side if side is None else check_input_size("tile", side)
         self._path = deploy.path
@@ -53,13 +53,13 @@ class OnnxRuntimeNet(OnnxNet):
     """The net in onnxruntime."""
 
     def _open(self, model: bytes, threads: int) -> None:
-        engine = import_optional("onnxruntime", "onnx")
-        options = engine.SessionOptions()
+        onnxruntime = import_optional("onnxruntime", "onnx")
+        options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors
         options.intra_op_num_threads = threads  # 0: one a core
         for axis in ("H", "W"):  # known sizes let it plan its memory once
             options.add_free_dimension_override_by_name(axis, self.side)
-        self._session = engine.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     def _run(self, tiles: np.ndarray) -> np.ndarray:
         return self._session.run([self.output], {INPUT: tiles})[0]
@@ -69,8 +69,7 @@ class OpenVinoNet(OnnxNet):
     """The net in OpenVINO, in float32 also where the CPU has a faster bfloat16."""
 
     def _open(self, model: bytes, threads: int) -> None:
-        engine = import_optional("openvino", "openvino")
-        core = engine.Core()
+        core = import_optional("openvino", "openvino").Core()
         net = core.read_model(model, b"")
         net.reshape([1, self.channels, self.side, self.side])
         options = {

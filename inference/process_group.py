@@ -71,7 +71,7 @@ def assign_scenes(sizes: Sequence[int], ranks: int) -> list[list[int]]:
 
 
 def set_threads(threads: int | None) -> None:
-    """Say how many threads an engine uses, before it is loaded; None: an equal share of this machine's cores.
+    """Set how many threads a backend uses, before it is loaded; None: an equal share of this machine's cores.
 
     An OPENBLAS_NUM_THREADS or OMP_NUM_THREADS of the user's own stays where `threads` is None.
     """

@@ -14,7 +14,7 @@ from common.errors import DFCNetError, WeightsError
 from common.staging import staging_directory
 from data_prep.read_options import ReadOptions
 from data_prep.subsets import Subset
-from inference.backend_names import CAFFE, CAFFE_BF16
+from inference.backends import CAFFE, CAFFE_BF16
 from inference.deploy import check_input_size, read_deploy
 from inference.loading import TrainedTask, load_predictor, trained_task
 from inference.prediction import PredictionPlan, PredictionSummary, plan_predictions, predict
@@ -120,7 +120,7 @@ class Request:
         return subset.select(images, (image.id for image in images))
 
     def _settings(self, trained: TrainedTask) -> dict[str, object]:
-        """Return all that the maps depend on, beside the image: not batch, threads, GPU, other engines."""
+        """Return all that the maps depend on, beside the image: not batch, threads, GPU, other backends."""
         deploy = read_deploy(self.deploy)
         side = deploy.side if self.tile is None else check_input_size("tile", self.tile)
         return {

@@ -23,7 +23,7 @@ class ScenePredictor:
     """Everything that the scenes of a run have in common.
 
     `out` is the folder of maps, `work` one for unfinished files on the same disk. `settings` go into each
-    scene's record. `say` gets a line where something is worth knowing, as how 16 bits became 8.
+    scene's manifest. `say` gets a line where something is worth knowing, as how 16 bits became 8.
     """
 
     predictor: Predictor

@@ -21,7 +21,7 @@ def parse() -> argparse.Namespace:
     maps = "folders of predicted masks, <id>_mask.png or <id>_mask.tif"
     parser.add_argument("--truth", type=Path, required=True, help=truth)
     parser.add_argument("--pred", type=Path, required=True, nargs="+", help=maps)
-    add_dataset_option(parser, "the maps, by their records")
+    add_dataset_option(parser, "the maps, by their manifests")
     parser.add_argument("--names", nargs="+", help="a name per --pred folder (default: its own)")
     add_part(parser, "score only the test part of")
     parser.add_argument("--only-predicted", action="store_true", help="skip true masks without prediction")

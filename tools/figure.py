@@ -19,7 +19,7 @@ def parse() -> argparse.Namespace:
     compare = commands.add_parser("compare", help="image, truth and predictions side by side")
     compare.add_argument("--truth", type=Path, required=True, help="folder of true masks")
     compare.add_argument("--pred", type=Path, required=True, nargs="+", help="folders of predicted masks")
-    add_dataset_option(compare, "the maps, by their records")
+    add_dataset_option(compare, "the maps, by their manifests")
     compare.add_argument("--names", nargs="+", help="a title per --pred folder (default: its name)")
     features = commands.add_parser("features", help="deepest feature maps of models side by side")
     features.add_argument("--deploy", type=Path, required=True, nargs="+", help="deploy prototxt per model")

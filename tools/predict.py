@@ -7,7 +7,7 @@ from pathlib import Path
 import cli
 from data_options import add_dataset_option, add_part, add_reading
 
-from inference.backend_names import BACKENDS, CAFFE
+from inference.backends import BACKENDS, CAFFE
 
 
 def parse() -> argparse.Namespace:
@@ -44,7 +44,8 @@ def parse() -> argparse.Namespace:
     tiles.add_argument("--batch", type=int, default=1, help="tiles that the net gets at once (default: 1)")
     tiles.add_argument("--threads", type=int, help="threads of BLAS (default: an equal share of the cores)")
     tiles.add_argument(
-        "--engine",
+        "--backend",
+        "--engine",  # its name in version 1.0
         choices=BACKENDS,
         default=CAFFE,
         help="what computes: Caffe (fused nets also in bfloat16: not quite the same maps), or one that "

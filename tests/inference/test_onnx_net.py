@@ -1,10 +1,10 @@
-"""Other engines answer as Caffe does, and refuse what it refuses."""
+"""Other backends answer as Caffe does, and refuse what it refuses."""
 
 import numpy as np
 import pytest
 
 from common.errors import DFCNetError, NetError, WeightsError
-from inference.backends import OTHER_BACKENDS, open_nets
+from inference.backends import ONNXRUNTIME, OPENVINO, open_nets
 from inference.caffe_net import CaffeNet
 from inference.deploy import read_deploy
 from inference.onnx_net import exported
@@ -23,7 +23,7 @@ def open_net(backend, deploy, weights, *options):
     return open_nets(backend, deploy, [weights], *options)[0]
 
 
-@pytest.fixture(params=OTHER_BACKENDS)
+@pytest.fixture(params=(ONNXRUNTIME, OPENVINO))
 def backend(request) -> str:
     pytest.importorskip(request.param, reason="an extra of pyproject.toml that is not installed")
     return request.param
