@@ -31,7 +31,7 @@ def open_nets(
 ) -> "Sequence[TileNet]":
     """Return a net of one of BACKENDS for each of `weights`; other arguments as for `CaffeNet`.
 
-    Caffe's nets share their memory. Raises NetError where the CPU does not have what CAFFE_BF16 needs, and for
+    Caffe's nets share their memory. Raises NetError where the CPU lacks what CAFFE_BF16 needs, and for
     a `gpu` with another backend than CAFFE.
     """
     if gpu is not None and backend != CAFFE:
