@@ -51,14 +51,14 @@ def write_database(
     workers: int = 1,
     numbers: tuple[int, ...] | None = None,
     stretch: tuple[float, float] | None = None,
-    tell: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None] = lambda line: None,
 ) -> Database:
     """Write `config.variants` records of each scene to a new LMDB at `out`, whole or not at all.
 
     Keys are `00000017_<id>_<variant>`: Caffe reads in key order and never shuffles, so the numbers are
     a permutation drawn from the seed. The same scenes and recipe give the same bytes, with any number
     of `workers`. `split` is noted in the manifest, `numbers` and `stretch` say how images are read (see
-    `ReadOptions`), `tell` gets the estimated size. Raises DataError for a bad scene,
+    `ReadOptions`), `log` gets the estimated size. Raises DataError for a bad scene,
     OutputError for an output that is in the way or a disk that is too full.
     """
     check_workers(workers)
@@ -68,7 +68,7 @@ def write_database(
     caffe_pb2()  # say now, not after the first scene, that Caffe is missing
     make = partial(_scene_records, config=config, read_options=read_options)
     with build_lock(out):
-        tell(_check_disk(scenes, config, make, out))
+        log(_check_disk(scenes, config, make, out))
         with staged_folder(out, overwrite, markers=(MANIFEST,)) as staged:
             try:
                 inputs, counts = _write_records(make, scenes, config, staged, workers)

@@ -94,7 +94,7 @@ def predict(
     group: ProcessGroup,
     plan: PredictionPlan,
     predict_scene: ScenePredictor,
-    complain: Callable[[str], None],
+    log: Callable[[str], None],
     advance: Callable[[int], object] = lambda pixels: None,
 ) -> PredictionSummary:
     """Predict this rank's share of the plan; a scene that fails is complained of, the others go on."""
@@ -104,7 +104,7 @@ def predict(
             predict_scene(plan.scenes[number], advance)
         except DFCNetError as error:
             done.errors.append(str(error))
-            complain(str(error))
+            log(str(error))
         else:
             done.scenes += 1
             done.pixels += plan.pixels[number]
@@ -113,7 +113,7 @@ def predict(
 
 
 def on_all_ranks(
-    group: ProcessGroup, work: Callable[[], PredictionSummary], complain: Callable[[str], None]
+    group: ProcessGroup, work: Callable[[], PredictionSummary], log: Callable[[str], None]
 ) -> PredictionSummary:
     """Return what all ranks did, after the last of them; the time is that of the longest.
 
@@ -130,7 +130,7 @@ def on_all_ranks(
         first, *others = errors.values()
         if group.rank == 0:
             for other in others:
-                complain(str(other))
+                log(str(other))
         raise first
     parts = [part for part, _ in outcomes]
     return PredictionSummary(

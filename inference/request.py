@@ -51,15 +51,15 @@ class Request:
     overwrite: bool = False
     outputs: OutputOptions = field(default_factory=OutputOptions)
 
-    def run(self, group: ProcessGroup, complain: Callable[[str], None]) -> PredictionSummary:
-        """Predict this rank's share of the scenes; `complain` gets warnings and what fails, a line each.
+    def run(self, group: ProcessGroup, log: Callable[[str], None]) -> PredictionSummary:
+        """Predict this rank's share of the scenes; `log` gets warnings and what fails, a line each.
 
         Raises DFCNetError where nothing can be begun.
         """
         if self.gpu is not None and group.size > 1:
             fact = f"gives GPU {self.gpu} to each of {group.size} processes"
             raise DFCNetError("--gpu", fact, "start one for each GPU and part of the scenes, without mpirun")
-        plan, settings = group.from_rank_0(lambda: self._plan(complain))
+        plan, settings = group.from_rank_0(lambda: self._plan(log))
         if not assign_scenes(plan.pixels, group.size)[group.rank]:
             return PredictionSummary(finished=plan.finished, task=settings["task"])
         silent = group.rank > 0
@@ -75,7 +75,7 @@ class Request:
             flip=self.flip,
             backend=self.backend,
             gpu=self.gpu,
-            warn=(lambda line: None) if silent else (lambda line: complain(f"warning: {line}")),
+            warn=(lambda line: None) if silent else (lambda line: log(f"warning: {line}")),
         )
         with staging_directory(self.out) as work, _progress(plan, group) as advance:
             predict_scene = ScenePredictor(
@@ -86,9 +86,9 @@ class Request:
                 self.outputs,
                 self._read_options(trained),
                 settings,
-                complain,
+                log,
             )
-            return predict(group, plan, predict_scene, complain, advance)
+            return predict(group, plan, predict_scene, log, advance)
 
     @cached_property
     def _dataset(self) -> Dataset | None:
@@ -106,17 +106,17 @@ class Request:
         numbers = None if self.bands is None else tuple(self.bands)
         return ReadOptions(trained.bands, trained.dataset.bands, numbers, self.stretch, trained.mean)
 
-    def _plan(self, complain: Callable[[str], None]) -> tuple[PredictionPlan, dict[str, object]]:
+    def _plan(self, log: Callable[[str], None]) -> tuple[PredictionPlan, dict[str, object]]:
         trained = self._trained_task()
         self._read_options(trained)  # refuses what makes no image before time is spent
-        settings, scenes = self._settings(trained), self._scenes(trained.dataset, complain)
+        settings, scenes = self._settings(trained), self._scenes(trained.dataset, log)
         return plan_predictions(scenes, self.out, self.outputs, settings, self.overwrite), settings
 
-    def _scenes(self, dataset: Dataset, complain: Callable[[str], None]) -> list[ScenePath]:
+    def _scenes(self, dataset: Dataset, log: Callable[[str], None]) -> list[ScenePath]:
         subset = Subset(dataset, "test", self.hold_out, self.split, self.leave_out)
         images = find_images(self.inputs, dataset, subset.left_out)
         if error := subset.missing(images):
-            complain(f"warning: {error}")
+            log(f"warning: {error}")
         return subset.select(images, (image.id for image in images))
 
     def _settings(self, trained: TrainedTask) -> dict[str, object]:

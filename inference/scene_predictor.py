@@ -23,7 +23,7 @@ class ScenePredictor:
     """Everything that the scenes of a run have in common.
 
     `out` is the folder of maps, `work` one for unfinished files on the same disk. `settings` go into each
-    scene's manifest. `say` gets a line where something is worth knowing, as how 16 bits became 8.
+    scene's manifest. `log` gets a line where something is worth knowing, as how 16 bits became 8.
     """
 
     predictor: Predictor
@@ -33,7 +33,7 @@ class ScenePredictor:
     outputs: OutputOptions
     read_options: ReadOptions
     settings: Mapping[str, object]
-    say: Callable[[str], None] = print
+    log: Callable[[str], None] = print
 
     def __call__(self, scene: ScenePath, advance: Callable[[int], object] = lambda pixels: None) -> None:
         """Predict one scene and write its files; `advance` gets the pixels that are done, strip by strip.
@@ -65,7 +65,7 @@ class ScenePredictor:
             return []
         bands = ", ".join(self.read_options.bands)
         note = f"{image.source.dtype} stretched to 0-255: {image.stretch.text()} ({bands})"
-        self.say(f"{scene.path}: {note}")
+        self.log(f"{scene.path}: {note}")
         return [note]
 
     def _predict(self, scene: ScenePath, image: SceneImage, notes: list[str], advance) -> SceneMaps:

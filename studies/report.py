@@ -134,7 +134,7 @@ def _figure_3(runner: StudyRunner) -> StudyFigure:
         task=runner.main,
         side=runner.study.test.tile,
         overwrite=True,
-        warn=runner.tell,
+        warn=runner.log,
     )
     what = "mean magnitude and the two channels that vary most"
     caption = f"Deepest features of equal resolution, seed {seed}: {what}."

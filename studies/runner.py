@@ -43,7 +43,7 @@ class StudyRunner:
     out: Path
     gpus: Sequence[int] = ()
     command: Command | None = None  # for the headers of prototxts
-    tell: Callable[[str], None] = print
+    log: Callable[[str], None] = print
 
     def run(self) -> int:
         """Do all that is not done; return 0, or 128 + a signal's number where training was stopped by one.
@@ -182,7 +182,7 @@ class StudyRunner:
             gpu=self.gpus[0] if self.gpus else None,
         )
         with self._step(f"map {arm} {how}" + ("" if seed is None else f" seed {seed}")) as step:
-            done = request.run(ProcessGroup(), self.tell)
+            done = request.run(ProcessGroup(), self.log)
             step["scenes"] = done.scenes
         if done.errors:
             raise RunError(request.out, f"{len(done.errors)} scenes failed ({done.errors[0]})", "fix them")
@@ -199,4 +199,4 @@ class StudyRunner:
         with (self.out / LOG).open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
         outcome = "stopped; the same command goes on" if notes.get("code") else f"{line['seconds']:,} s"
-        self.tell(f"== {what}: {outcome}")
+        self.log(f"== {what}: {outcome}")

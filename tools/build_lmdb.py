@@ -103,7 +103,7 @@ def main() -> None:
         workers=args.workers,
         numbers=args.bands and tuple(args.bands),
         stretch=args.stretch and tuple(args.stretch),
-        tell=lambda line: print(line, flush=True),
+        log=lambda line: print(line, flush=True),
     )
     print(f"{out}: {database.records} records of {len(scenes)} scenes, {config.side}x{config.side} pixels")
     print(f"{out}: {database.size / 1e6:.1f} MB; {database.share_line}")

@@ -107,7 +107,7 @@ def main() -> None:
     group = ProcessGroup()
     try:
         with group:
-            done = on_all_ranks(group, lambda: request.run(group, complain), complain)
+            done = on_all_ranks(group, lambda: request.run(group, log), log)
     except DFCNetError:
         if group.rank:  # rank 0 says it
             sys.exit(2)
@@ -117,7 +117,7 @@ def main() -> None:
     sys.exit(2 if done.errors else 0)
 
 
-def complain(line: str) -> None:
+def log(line: str) -> None:
     """Print a warning or an error beside the progress bar."""
     from tqdm import tqdm
 

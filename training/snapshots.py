@@ -136,13 +136,13 @@ def _iteration(path: Path) -> int:
     return int(path.name.removeprefix("iter_"))
 
 
-def newest(folder: Path, say: Callable[[str], None]) -> Snapshot | None:
-    """Return the newest whole snapshot; `say` names each broken one that is passed over."""
+def newest(folder: Path, log: Callable[[str], None]) -> Snapshot | None:
+    """Return the newest whole snapshot; `log` names each broken one that is passed over."""
     for path in reversed(listed(folder)):
         try:
             return read(path)
         except RunError as error:
-            say(f"passed over: {error}")
+            log(f"passed over: {error}")
     return None
 
 

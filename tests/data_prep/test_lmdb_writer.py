@@ -98,7 +98,7 @@ def test_png_records_hold_the_same_pixels_as_raw_ones(tmp_path, scenes):
 
 def test_the_size_is_told_before_the_work(tmp_path, scenes):
     lines = []
-    database = write_database(scenes, CONFIG, tmp_path / "db", tell=lines.append)
+    database = write_database(scenes, CONFIG, tmp_path / "db", log=lines.append)
     [line] = lines
     assert f"about {database.size / 1e6:,.1f} MB to write" in line
 

@@ -58,8 +58,8 @@ def mapped(tmp_path):
 
     def run(path, outputs=NOTHING_MORE, read_options=AS_IT_IS, said=None, net=None):
         predictor = Predictor(net or BrightnessNet(), (0, 0, 0), 1.0)
-        say = pytest.fail if said is None else said.append
-        predict_scene = ScenePredictor(predictor, LEARNT, out, work, outputs, read_options, {"tile": 33}, say)
+        log = pytest.fail if said is None else said.append
+        predict_scene = ScenePredictor(predictor, LEARNT, out, work, outputs, read_options, {"tile": 33}, log)
         predict_scene(*find_images([path], LAND) if path.exists() else [ScenePath("a", path)])
         assert list(work.iterdir()) == []
         return out
