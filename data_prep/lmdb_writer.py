@@ -33,7 +33,7 @@ SPARE = 1.05  # free disk space asked for, as a multiple of the estimate
 
 
 @dataclass(frozen=True)
-class _Made:
+class _RecordInfo:
     """What goes with a record's bytes: its key's end, pixels per label, and once per scene the inputs."""
 
     key: str
@@ -85,7 +85,7 @@ def write_database(
 
 def _scene_records(
     job: tuple[Scene, range], config: RecordConfig, read_options: ReadOptions
-) -> Iterator[tuple[_Made, bytes]]:
+) -> Iterator[tuple[_RecordInfo, bytes]]:
     """Make some variants of one scene, which is decoded once; yield each with its serialised Datum."""
     scene, variants = job
     with open_scene(scene, config.dataset, read_options) as pixels:
@@ -93,7 +93,7 @@ def _scene_records(
             record = make_record(pixels, scene.id, variant, config)
             counts = check_labels(record[-1], config.dataset, f"{scene.id} variant {variant}")
             inputs = _inputs(scene, pixels) if variant == 0 else None
-            yield _Made(f"{scene.id}_{variant}", counts, inputs), to_datum(record, config.encode)
+            yield _RecordInfo(f"{scene.id}_{variant}", counts, inputs), to_datum(record, config.encode)
 
 
 def _inputs(scene: Scene, pixels) -> dict:

@@ -13,13 +13,13 @@ from common.files import read_bytes, write_text
 PARTS = ("train", "test")
 
 
-class HasId(Protocol):
+class HasSceneId(Protocol):
     """Anything that belongs to one scene."""
 
     id: str
 
 
-T = TypeVar("T", bound=HasId)
+T = TypeVar("T", bound=HasSceneId)
 
 
 @dataclass(frozen=True)

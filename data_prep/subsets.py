@@ -9,7 +9,7 @@ from common.datasets import Dataset
 from common.errors import DataError
 from common.files import file_checksum, read_bytes, write_text
 from data_prep.scenes import Scene, find_scenes, image_ids, is_id, printable
-from data_prep.splits import HasId, Split, T, hold_out, read_split
+from data_prep.splits import HasSceneId, Split, T, hold_out, read_split
 
 
 def read_leave_out(path: Path | None) -> frozenset[str]:
@@ -74,7 +74,7 @@ class Subset:
             return self.table.select(scenes, self.name, self.split)
         return scenes if self.hold_out is None else hold_out(scenes, self.hold_out, self.name, listed)
 
-    def missing(self, scenes: Iterable[HasId]) -> DataError | None:
+    def missing(self, scenes: Iterable[HasSceneId]) -> DataError | None:
         """Return an error where the split has a scene of this part that is neither here nor left out."""
         wanted = set() if self.table is None else {*getattr(self.table, self.name)}
         lacking = sorted(wanted - self.left_out - {scene.id for scene in scenes})
