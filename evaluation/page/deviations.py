@@ -1,6 +1,6 @@
 """Deviations from the paper: one table, deviations.toml, which the report and docs/deviations.md show.
 
-    python -m evaluation.page.deviations >docs/deviations.md
+python -m evaluation.page.deviations >docs/deviations.md
 """
 
 import re
