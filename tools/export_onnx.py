@@ -7,9 +7,9 @@ from pathlib import Path
 import cli
 
 
-def parse() -> argparse.Namespace:
-    """Return the arguments of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def parse_arguments() -> argparse.Namespace:
+    """Return the command line's arguments."""
+    parser = cli.make_parser(__doc__)
     parser.add_argument("--deploy", type=Path, required=True, help="deploy prototxt, plain or folded")
     parser.add_argument("--weights", type=Path, required=True, help=".caffemodel, its card .json beside it")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .onnx to write")
@@ -28,7 +28,7 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     """Write the model; with --check, print the differences from Caffe and judge the largest."""
-    args = parse()
+    args = parse_arguments()
     from common.files import refuse_existing
     from common.optional import import_optional
     from inference.deploy import check_input_size, read_deploy
