@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from common.errors import NetError
 
 if TYPE_CHECKING:
+    from inference.caffe_net import CaffeNet
     from inference.deploy import Deploy
-    from inference.predictor import TileNet
+    from inference.onnx_net import OnnxNet
 
 CAFFE = "caffe"
 CAFFE_BF16 = "caffe-bf16"  # fused layers multiply in bfloat16: faster, and not quite the same maps
@@ -28,7 +29,7 @@ def open_nets(
     side: int | None = None,
     batch: int = 1,
     gpu: int | None = None,
-) -> "Sequence[TileNet]":
+) -> "Sequence[CaffeNet | OnnxNet]":
     """Return a net of one of BACKENDS for each of `weights`; other arguments as for `CaffeNet`.
 
     Caffe's nets share their memory. Raises NetError where the CPU lacks what CAFFE_BF16 needs, and for

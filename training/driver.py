@@ -47,7 +47,7 @@ def start(
         run = Run(exp, folder)
         return 0 if resume and run.is_done() else train(run, gpus, task)
     with run_lock(folder):
-        begin = (task.weights, task.fit, overwrite, resume, command)
+        begin = (task.weights, task.coverage, overwrite, resume, command)
         run = open_run(exp, folder, count, bool(gpus), *begin)
     with run_lock(folder):  # it may be a new one
         if resume and run.is_done():
