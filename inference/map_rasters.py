@@ -132,7 +132,7 @@ def _overviews(shape: tuple[int, int]) -> list[int]:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Name the file in what GDAL says; a raster that lies nowhere is no matter."""
+    """Name the file in what GDAL reports; a raster without georeference is fine."""
     try:
         with warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning):
             yield

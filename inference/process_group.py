@@ -14,7 +14,7 @@ T = TypeVar("T")
 class ProcessGroup:
     """The processes at work: this one's `rank` of `size`. As a context it ends all where one breaks.
 
-    A mistake in the input is no break: it is gathered like any other outcome.
+    A mistake in the input does not break it: it is gathered like any other outcome.
     """
 
     def __init__(self) -> None:

@@ -108,7 +108,7 @@ class Request:
 
     def _plan(self, log: Callable[[str], None]) -> tuple[PredictionPlan, dict[str, object]]:
         trained = self._trained_task()
-        self._read_options(trained)  # refuses what makes no image before time is spent
+        self._read_options(trained)  # refuses options that make no image before time is spent
         settings, scenes = self._settings(trained), self._scenes(trained.dataset, log)
         return plan_predictions(scenes, self.out, self.outputs, settings, self.overwrite), settings
 

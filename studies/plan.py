@@ -77,7 +77,7 @@ class Study(ConfigFile):
                 raise ValueError(f"{key} {list(getattr(self, key))} names one twice")
         for arm in self.batch_size:
             if arm not in self.arms:
-                raise ValueError(f"batch_size is for {arm}, which is none of the arms")
+                raise ValueError(f"batch_size is for {arm}, which is not one of the arms")
         for arm, first in self.start_from.items():
             if arm not in self.arms or first not in self.arms[: self.arms.index(arm)]:
                 raise ValueError(f"start_from: {first} must stand before {arm} in arms")
@@ -119,7 +119,7 @@ def crops_seen(study: Study, base: Experiment) -> dict[str, int]:
 
 def _check_scenes(study: Study, base: Experiment, path: Path) -> None:
     for task in {*study.scenes} ^ {*base.tasks}:
-        what = "no scenes" if task in base.tasks else f"scenes of {task}, which is none of the tasks"
+        what = "no scenes" if task in base.tasks else f"scenes of {task}, which is not one of the tasks"
         remedy = f"write a table [scenes.TASK] for each of {', '.join(base.tasks)}"
         raise ExperimentError(path, f"scenes: has {what} of {base.name}", remedy)
     for task, scenes in study.scenes.items():

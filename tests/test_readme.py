@@ -22,7 +22,7 @@ PAGES = [
 VARIABLES = {"DFCNET_DATA", "CAFFE_PREFIX", "CAFFE_SOURCE"}  # in capitals, and no number to be filled in
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.M | re.S)
 
-# Commands that are no tools of ours, by their first word, and what vouches for them.
+# Commands that are not tools of ours, by their first word, and what vouches for them.
 OTHERS = {
     "make": "targets are looked up in the Makefile",
     ".venv/bin/python": "modules and scripts are looked up",

@@ -206,5 +206,5 @@ def _cause(process, fatal: list[str]) -> str:
     if "mdb_status" in words:
         return "look whether the databases are where the experiment says"
     if -process.exitcode == signal.SIGKILL:
-        return "killed from outside, perhaps for want of memory: --resume goes on from the last snapshot"
+        return "killed from outside, perhaps because memory ran out: --resume goes on from the last snapshot"
     return "see its log; --resume goes on from the last snapshot"
