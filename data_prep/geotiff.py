@@ -1,4 +1,4 @@
-"""GeoTIFFs opened strictly and read in windows: a damaged file, or another kind of file, is an error that names it."""
+"""GeoTIFFs opened strictly and read in windows: a damaged or other file is an error that names it."""
 
 import logging
 import warnings

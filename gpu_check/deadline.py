@@ -36,7 +36,7 @@ class Deadline:
 
 @dataclass(frozen=True)
 class Check:
-    """Rows that belong together: not begun with less than `least` seconds, ended after `most`."""
+    """Rows that belong together: not started with less than `least` seconds, ended after `most`."""
 
     name: str
     least: float

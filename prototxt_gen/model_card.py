@@ -28,7 +28,7 @@ def _tile_side(side: int) -> int:
 
 
 class WeightsSource(BaseModel):
-    """Weights that a training was begun with: the file as it was named, its SHA-256 in hexadecimal."""
+    """Weights that a training was started with: the file as it was named, its SHA-256 in hexadecimal."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -37,7 +37,7 @@ class WeightsSource(BaseModel):
 
 
 class ModelCard(BaseModel):
-    """What weights need to be used as they were trained, and what their training was begun with.
+    """What weights need to be used as they were trained, and what their training was started with.
 
     A net's input is (bands - mean) * scale, with `bands` in the order of its channels and `mean` in grey
     levels (0-255). `crop` is the side of the training crop in pixels. `tasks` maps a task to its data set;

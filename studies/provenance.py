@@ -1,4 +1,4 @@
-"""What a study's folder was begun with: settings and scenes, so that a later call cannot mix two studies."""
+"""What a study was started with, settings and scenes, so that a later call cannot mix two studies."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ REMEDY = "give another --out, or remove the folder"
 
 
 def remember(out: Path, settings: dict) -> None:
-    """Note the settings in the folder `out`; ExperimentError where it was begun with others.
+    """Note the settings in the folder `out`; ExperimentError where it was started with others.
 
     `settings` is a table of tables; arms may be added, all else must be as it was.
     """
@@ -24,7 +24,7 @@ def remember(out: Path, settings: dict) -> None:
         difference = first_difference({**before, "arms": known}, settings)
         if difference:
             key, old, new = difference
-            raise ExperimentError(out, f"was begun with {key} = {old}, now it is {new}", REMEDY)
+            raise ExperimentError(out, f"was started with {key} = {old}, now it is {new}", REMEDY)
     write_text(path, json.dumps({**settings, "arms": arms}, indent=1) + "\n")
 
 

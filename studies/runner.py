@@ -198,5 +198,5 @@ class StudyRunner:
         line["seconds"] = round(time.monotonic() - begin, 1)
         with (self.out / LOG).open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
-        outcome = "stopped; the same command goes on" if notes.get("code") else f"{line['seconds']:,} s"
+        outcome = "stopped; the same command continues" if notes.get("code") else f"{line['seconds']:,} s"
         self.log(f"== {what}: {outcome}")

@@ -1,6 +1,6 @@
 """Carry out a study: train its arms, map held-out scenes, write tables, figures and a report.
 
-What is done is not done again: the same command goes on where an earlier one was stopped.
+What is done is not done again: the same command continues where an earlier one was stopped.
 """
 
 import argparse

@@ -28,7 +28,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="go on from the run's newest snapshot; begin where there is none",
+        help="continue from the run's newest snapshot; begin where there is none",
     )
     cli.add_overwrite(parser)
     return parser.parse_args()

@@ -59,7 +59,7 @@ def start(
 def train(run: Run, gpus: Sequence[int] = (), task: Task | None = None, resume: bool = False) -> int:
     """Train `run` on the given GPUs, or on the CPU if there are none; return 0 once the weights are written.
 
-    With `resume`, go on from the newest whole snapshot, if there is one. SIGTERM and Ctrl-C end the
+    With `resume`, continue from the newest whole snapshot, if there is one. SIGTERM and Ctrl-C end the
     current iteration, write a snapshot and return 128 + the signal's number; a Ctrl-C after that ends at
     once. Raises the error that a rank met, or RunError if a rank died; the other ranks are ended.
     """
@@ -206,5 +206,7 @@ def _cause(process, fatal: list[str]) -> str:
     if "mdb_status" in words:
         return "look whether the databases are where the experiment says"
     if -process.exitcode == signal.SIGKILL:
-        return "killed from outside, perhaps because memory ran out: --resume goes on from the last snapshot"
-    return "see its log; --resume goes on from the last snapshot"
+        return (
+            "killed from outside, perhaps because memory ran out: --resume continues from the last snapshot"
+        )
+    return "see its log; --resume continues from the last snapshot"

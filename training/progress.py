@@ -64,7 +64,7 @@ class ProgressLog:
             self.say(f"{path}: {line}")
 
     def _resumed(self, snapshot: Path, iteration: int) -> None:
-        self.say(f"going on from {snapshot}, iteration {iteration}")
+        self.say(f"continuing from {snapshot}, iteration {iteration}")
 
     def _ready(self, iteration: int) -> None:
         self.bar.update(iteration)
@@ -113,7 +113,7 @@ class ProgressLog:
         self._write(iteration=iteration, snapshot=True)
 
     def _stopped(self, iteration: int) -> None:
-        self.say(f"stopped at iteration {iteration}, snapshot written; --resume goes on from there")
+        self.say(f"stopped at iteration {iteration}, snapshot written; --resume continues from there")
 
     def _done(self, iteration: int) -> None:
         self.say(f"{self.run.weights}: weights after {iteration} iterations")

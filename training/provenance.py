@@ -1,4 +1,4 @@
-"""What a run was begun with beside its settings: the first weights and the databases, by SHA-256.
+"""What a run was started with beside its settings: the first weights and the databases, by SHA-256.
 
 They are noted once, when the folder is made. A folder that an older version made has no note: nothing is
 known of its beginning then, and nothing is refused.
@@ -46,7 +46,7 @@ class Provenance(BaseModel):
 
 
 def read_provenance(folder: Path) -> Provenance | None:
-    """Return what the run in `folder` was begun with, None where that is not noted; RunError if broken."""
+    """Return what the run in `folder` was started with, None where that is not noted; RunError if broken."""
     path = Path(folder) / PROVENANCE_FILE
     try:
         return Provenance.model_validate_json(path.read_bytes())
@@ -54,26 +54,26 @@ def read_provenance(folder: Path) -> Provenance | None:
         return None
     except (OSError, ValidationError) as error:
         fact = error.strerror if isinstance(error, OSError) else error.errors()[0]["msg"]
-        remedy = "start anew with --overwrite, or remove it: what the run was begun with is unknown then"
+        remedy = "start over with --overwrite, or remove it: what the run was started with is unknown then"
         raise RunError(path, f"cannot be read ({fact})", remedy) from error
 
 
 def check_provenance(folder: Path, now: Provenance) -> None:
-    """Raise ExperimentError if the run in `folder` was begun with other weights or databases than `now`.
+    """Raise ExperimentError if the run in `folder` was started with other weights or databases than `now`.
 
-    No weights now mean those that it was begun with.
+    No weights now mean those that it was started with.
     """
     begun = read_provenance(folder)
     if begun is None:
         return
     if now.weights and [each.sha256 for each in now.weights] != [each.sha256 for each in begun.weights]:
         before, after = describe_weights(begun.weights), describe_weights(now.weights)
-        fact = f"was begun from {before}, now --weights names {after}"
+        fact = f"was started from {before}, now --weights names {after}"
         raise ExperimentError(folder, fact, f"resume without --weights, {ANEW}")
     for path, checksum in now.databases.items():
         before = begun.databases.get(path)
         if before and checksum and before != checksum:
-            fact = f"was begun with {path} of SHA-256 {before[:SHORT]}, now it is {checksum[:SHORT]}"
+            fact = f"was started with {path} of SHA-256 {before[:SHORT]}, now it is {checksum[:SHORT]}"
             raise ExperimentError(folder, fact, f"build the database again as it was, {ANEW}")
 
 
@@ -83,10 +83,10 @@ def describe_weights(weights: Sequence[WeightsSource]) -> str:
 
 
 def initial_weights(folder: Path) -> tuple[Path, ...]:
-    """Return the weights that the run in `folder` was begun with; ExperimentError where they have changed."""
+    """Return the weights that the run in `folder` started with; ExperimentError where they have changed."""
     begun = read_provenance(folder)
     for each in begun.weights if begun else ():
         if not Path(each.name).is_file() or file_checksum(Path(each.name)) != each.sha256:
-            fact = f"was begun from {describe_weights([each])}, which is not there any more"
-            raise ExperimentError(folder, fact, "name them by --weights, or begin anew with --overwrite")
+            fact = f"was started from {describe_weights([each])}, which is not there any more"
+            raise ExperimentError(folder, fact, "name them by --weights, or start over with --overwrite")
     return tuple(Path(each.name) for each in begun.weights) if begun else ()

@@ -146,7 +146,7 @@ def _choose_device(caffe, gpu: int | None, communicator: Communicator) -> None:
 
 
 def _begin(run: Run, task: Task, solver, ranks: int, tell: Callable) -> None:
-    """Load the snapshot to go on from, or the weights to start from, in every rank."""
+    """Load the snapshot to continue from, or the weights to start from, in every rank."""
     if task.resume is None:
         for path in task.weights:
             tell("loaded", path, load_weights(solver.net, path, task.coverage, run.experiment))

@@ -20,7 +20,7 @@ from training.snapshots import STAGED
 from training.weights import Coverage, match_weights
 
 DEPLOY_FILE, WEIGHTS_FILE = "deploy.prototxt", "weights.caffemodel"
-EXPERIMENT = "experiment.json"  # the settings that a run was begun with
+EXPERIMENT = "experiment.json"  # the settings that a run was started with
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def open_run(
 ) -> Run:
     """Check databases and weights, then make the run's folder with its prototxts for `ranks` processes.
 
-    With `resume` a folder that is there is kept: it must have been begun with this experiment and database,
+    With `resume` a folder that is there is kept: it must have been started with this experiment and database,
     and with these weights, if any are given (ExperimentError); or, with `overwrite` too, it is replaced.
     """
     check_data(exp)
@@ -181,7 +181,7 @@ def open_run(
     texts[EXPERIMENT] = json.dumps(_as_json(exp), indent=1) + "\n"
     provenance = Provenance.of(exp, weights)
     if run.solver.exists() and not (resume or overwrite):
-        remedy = "give --resume to go on with it, or --overwrite to begin anew"
+        remedy = "give --resume to continue it, or --overwrite to start over"
         raise OutputError(run.folder, "exists already", remedy)
     other = _other_run(run, provenance) if resume and run.solver.exists() else None
     if other and not overwrite:
@@ -218,7 +218,7 @@ def _other_experiment(run: Run) -> ExperimentError | None:
     try:
         begun_with = dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        return ExperimentError(path, f"cannot be read ({error})", "start anew with --overwrite")
+        return ExperimentError(path, f"cannot be read ({error})", "start over with --overwrite")
     try:
         Experiment.model_validate(begun_with)
     except ValidationError as error:  # of an older version
@@ -228,7 +228,7 @@ def _other_experiment(run: Run) -> ExperimentError | None:
         return None
     key, old, new = difference
     remedy = "resume with the same experiment, or choose another --run"
-    return ExperimentError(run.folder, f"was begun with {key} = {old}, now it is {new}", remedy)
+    return ExperimentError(run.folder, f"was started with {key} = {old}, now it is {new}", remedy)
 
 
 def gpu_numbers(text: str) -> list[int]:

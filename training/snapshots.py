@@ -81,7 +81,7 @@ def write(solver, folder: Path, ranks: int, card: ModelCard, score: float | None
         raise RunError(
             folder,
             f"the snapshot at iteration {iteration} cannot be written ({error.strerror})",
-            "make room on the disk, then go on with --resume",
+            "make room on the disk, then continue with --resume",
         ) from error
     return Snapshot(final, iteration, ranks, score)
 
@@ -93,7 +93,7 @@ def _check_room(solver, folder: Path) -> None:
         raise RunError(
             folder,
             f"{free / 1e6:.0f} MB are free, a snapshot needs {needed / 1e6:.0f} MB (iteration {solver.iter})",
-            "make room on the disk, then go on with --resume",
+            "make room on the disk, then continue with --resume",
         )
 
 
@@ -163,7 +163,7 @@ def read(path: Path) -> Snapshot:
 
 
 def drop_after(folder: Path, iteration: int) -> None:
-    """Remove snapshots later than the one that a run goes on from: they are broken."""
+    """Remove snapshots later than the one that a run continues from: they are broken."""
     for path in listed(folder):
         if _iteration(path) > iteration:
             _remove(path)

@@ -200,7 +200,7 @@ def test_a_run_of_two_ranks_resumes_exactly(tiny, tmp_path, ranks):
     (tmp_path / "stopped" / "snapshots" / "iter_00000009" / "manifest.json").unlink()
     out = train(tiny, "stopped", ranks, "--resume")
     for name in ("iter_00000008", "iter_00000004"):
-        if f"going on from stopped/snapshots/{name}" in out:
+        if f"continuing from stopped/snapshots/{name}" in out:
             break
     else:
         raise AssertionError(out)

@@ -255,7 +255,7 @@ def test_other_first_weights_are_not_resumed_with(tiny, tmp_path):
         open_again(tiny, tmp_path, other)
     for words in (f"{path} (SHA-256 {checksum[:16]})", f"{other} (SHA-256 {other_checksum[:16]})", "--run"):
         assert words in str(caught.value)
-    with pytest.raises(ExperimentError, match="was begun from"):
+    with pytest.raises(ExperimentError, match="was started from"):
         open_again(tiny, tmp_path, path, other)
     open_again(tiny, tmp_path, other, overwrite=True)
     assert initial_weights(tmp_path / "run") == (other,)
@@ -265,7 +265,7 @@ def test_weights_for_a_run_begun_from_scratch_are_refused(tiny, tmp_path):
     path, _ = first_weights(tmp_path)
     open_again(tiny, tmp_path)
     with pytest.raises(
-        ExperimentError, match=r"was begun from scratch, now --weights names .*first\.caffemodel"
+        ExperimentError, match=r"was started from scratch, now --weights names .*first\.caffemodel"
     ):
         open_again(tiny, tmp_path, path)
 
@@ -283,9 +283,7 @@ def test_another_database_at_the_same_path_is_not_resumed_with(tiny, tmp_path):
     edit_manifest(tmp_path, data_mdb_sha256="ab" * 32)
     open_again(tiny, tmp_path)
     edit_manifest(tmp_path, data_mdb_sha256="cd" * 32)
-    words = (
-        "was begun with land_lmdb of SHA-256 abababababababab, now it is cdcdcdcdcdcdcdcd; build the database"
-    )
+    words = "was started with land_lmdb of SHA-256 abababababababab, now it is cdcdcdcdcdcdcdcd; build"
     with pytest.raises(ExperimentError, match=words):
         open_again(tiny, tmp_path)
     open_again(tiny, tmp_path, overwrite=True)
@@ -303,7 +301,7 @@ def test_another_validation_database_is_not_resumed_with(tiny, tmp_path):
     path.write_text(json.dumps(manifest | {"data_mdb_sha256": "ab" * 32}))
     open_again(tiny, tmp_path)
     path.write_text(json.dumps(manifest | {"data_mdb_sha256": "cd" * 32}))
-    with pytest.raises(ExperimentError, match="was begun with held_out of SHA-256"):
+    with pytest.raises(ExperimentError, match="was started with held_out of SHA-256"):
         open_again(tiny, tmp_path)
 
 
@@ -319,14 +317,14 @@ def test_a_run_of_before_origins_were_noted_is_gone_on_with(tiny, tmp_path):
     (tmp_path / "run" / "origins.json").unlink()
     edit_manifest(tmp_path, data_mdb_sha256="ab" * 32)
     open_again(tiny, tmp_path, path)
-    assert not (tmp_path / "run" / "origins.json").exists()  # nobody knows what it was begun with
+    assert not (tmp_path / "run" / "origins.json").exists()  # nobody knows what it was started with
     assert run.card(6).started_from is None
 
 
 def test_broken_origins_are_named_with_the_remedy(tiny, tmp_path):
     open_again(tiny, tmp_path)
     (tmp_path / "run" / "origins.json").write_text('{"weights": [], "dat')
-    with pytest.raises(RunError, match=r"run/origins.json: cannot be read \(.*; start anew with --overwrite"):
+    with pytest.raises(RunError, match=r"run/origins.json: cannot be read \(.*; start over with --overwrite"):
         open_again(tiny, tmp_path)
     open_again(tiny, tmp_path, overwrite=True)
 
@@ -336,7 +334,7 @@ def test_first_weights_that_have_changed_are_not_loaded_in_silence(tiny, tmp_pat
     open_run(read_experiment(tiny), tmp_path / "run", 1, False, [path])
     first_weights(tmp_path, path.name, 0.75)
     with pytest.raises(
-        ExperimentError, match=rf"begun from {path} \(SHA-256 {checksum[:16]}\), which is not"
+        ExperimentError, match=rf"started from {path} \(SHA-256 {checksum[:16]}\), which is not"
     ):
         initial_weights(tmp_path / "run")
     path.unlink()
