@@ -248,8 +248,8 @@ def test_options_named_in_passing_are_known_to_their_tools(run_tool):
 @pytest.mark.parametrize("page", PAGES, ids=relative)
 def test_files_named_in_passing_are_there(page):
     """Paths between backticks that begin with a folder of ours; <name>, * and {a,b} stand for any."""
-    rooms = "prototxt_gen|templates|datasets|data_prep|solvers|inference|studies|tools|docker|tests"
-    folders = rf"(?:{rooms}|benchmarks)"
+    rooms = "common|prototxt_gen|templates|datasets|data_prep|solvers|training|inference|evaluation|studies"
+    folders = rf"(?:{rooms}|tools|native|gpu_check|requirements|docker|tests|benchmarks)"
     for path in re.findall(rf"`({folders}/[^`\s]*)`", prose(page)):
         if "<" in path:
             continue
