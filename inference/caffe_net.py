@@ -11,7 +11,7 @@ import numpy as np
 from common.errors import NetError
 from inference.deploy import INPUT, Deploy, check_input_size
 from inference.memory import check_room, forward_bytes
-from prototxt_gen.prototxt import read_net, text_for
+from prototxt_gen.prototxt import text_for
 
 
 class CaffeNet:
@@ -59,7 +59,7 @@ class CaffeNet:
             caffe.set_device(gpu)
             caffe.set_mode_gpu()
         with NamedTemporaryFile("w", suffix=".prototxt") as part:  # without the other task's head
-            part.write(text_for(read_net(deploy.path), [self.output]))
+            part.write(text_for(deploy.net, [self.output]))
             part.flush()
             self._net = caffe.Net(part.name, caffe.TEST)
         load_weights(self._net, Path(weights))

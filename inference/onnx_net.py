@@ -11,7 +11,6 @@ from common.optional import import_optional
 from inference.deploy import INPUT, Deploy, check_input_size
 from prototxt_gen.caffemodel import read_caffemodel
 from prototxt_gen.onnx_export import to_onnx
-from prototxt_gen.prototxt import read_net
 
 
 class OnnxNet:
@@ -28,7 +27,7 @@ class OnnxNet:
         self.output, self.channels = deploy.output_for(task), deploy.channels
         self.side = deploy.side if side is None else check_input_size("tile", side)
         self._path = deploy.path
-        model, self.classes = exported(deploy.path, Path(weights), self.output)
+        model, self.classes = exported(deploy, Path(weights), self.output)
         self._open(model, _threads())
 
     def __call__(self, tiles: np.ndarray) -> np.ndarray:
@@ -93,17 +92,17 @@ def _threads() -> int:
     return int(wanted) if wanted.isdecimal() else 0
 
 
-def exported(deploy: Path, weights: Path, output: str) -> tuple[bytes, int]:
+def exported(deploy: Deploy, weights: Path, output: str) -> tuple[bytes, int]:
     """Return a serialised ONNX model that computes `output`, and that output's channels.
 
     A process exports the same files once.
     """
-    stamps = tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in (deploy, weights))
+    stamps = tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in (deploy.path, weights))
     return _exported(deploy, weights, output, stamps)
 
 
 @lru_cache(maxsize=4)
-def _exported(deploy: Path, weights: Path, output: str, _stamps: tuple[int, ...]) -> tuple[bytes, int]:
-    model = to_onnx(read_net(deploy), read_caffemodel(weights), weights, outputs=[output])
+def _exported(deploy: Deploy, weights: Path, output: str, _stamps: tuple[int, ...]) -> tuple[bytes, int]:
+    model = to_onnx(deploy.net, read_caffemodel(weights), weights, outputs=[output])
     channels = model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
     return model.SerializeToString(), channels

@@ -15,7 +15,7 @@ from common.staging import staging_directory
 from data_prep.read_options import ReadOptions
 from data_prep.subsets import Subset
 from inference.backends import CAFFE, CAFFE_BF16
-from inference.deploy import check_input_size, read_deploy
+from inference.deploy import Deploy, check_input_size, read_deploy
 from inference.loading import TrainedTask, load_predictor, trained_task
 from inference.prediction import PredictionPlan, PredictionSummary, plan_predictions, predict
 from inference.prediction_manifest import CLASSES, short_checksum
@@ -64,7 +64,7 @@ class Request:
             return PredictionSummary(finished=plan.finished, task=settings["task"])
         silent = group.rank > 0
         predictor, trained = load_predictor(
-            self.deploy,
+            self._deploy,
             self.weights,
             self.task,
             self._dataset,
@@ -91,12 +91,16 @@ class Request:
             return predict(group, plan, predict_scene, log, advance)
 
     @cached_property
+    def _deploy(self) -> Deploy:
+        return read_deploy(self.deploy)
+
+    @cached_property
     def _dataset(self) -> Dataset | None:
         return None if self.dataset is None else read_dataset(self.dataset)
 
     def _trained_task(self) -> TrainedTask:
         """Return what the first weights have learnt; DFCNetError where files are missing or broken."""
-        deploy = read_deploy(self.deploy)
+        deploy = self._deploy
         for path in self.weights:
             if not path.is_file():
                 raise WeightsError(path, "cannot be read (no such file)", "give a .caffemodel file")
@@ -121,8 +125,7 @@ class Request:
 
     def _settings(self, trained: TrainedTask) -> dict[str, object]:
         """Return all that the maps depend on, beside the image: not batch, threads, GPU, other backends."""
-        deploy = read_deploy(self.deploy)
-        side = deploy.side if self.tile is None else check_input_size("tile", self.tile)
+        side = self._deploy.side if self.tile is None else check_input_size("tile", self.tile)
         return {
             "task": trained.task,
             "deploy": short_checksum(self.deploy),

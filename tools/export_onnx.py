@@ -35,7 +35,6 @@ def main() -> None:
     from prototxt_gen.caffemodel import read_caffemodel
     from prototxt_gen.model_card import read_card
     from prototxt_gen.onnx_export import to_onnx, write_onnx
-    from prototxt_gen.prototxt import read_net
 
     deploy, card = read_deploy(args.deploy), read_card(args.weights)
     outputs = [deploy.output_for(args.task)] if args.task else None
@@ -44,7 +43,7 @@ def main() -> None:
     refuse_existing(args.out, args.overwrite)
     if args.check:
         import_optional("onnxruntime", "onnx")  # say now, not after the export, that it is missing
-    model = to_onnx(read_net(args.deploy), read_caffemodel(args.weights), args.weights, card, outputs)
+    model = to_onnx(deploy.net, read_caffemodel(args.weights), args.weights, card, outputs)
     write_onnx(args.out, model, args.overwrite)
     print(f"{args.out}: {len(model.graph.node)} nodes, {args.out.stat().st_size / 1e6:.1f} MB")
     if card is None:
