@@ -66,11 +66,11 @@ class MapRaster:
         self._rows = np.empty((len(layout.bands), min(BLOCK, shape[0]), shape[1]), np.uint8)
         self._held = 0
         profile = PROFILE | {"height": shape[0], "width": shape[1], "count": len(layout.bands)}
-        georeference = (
+        located = (
             {} if georeference is None else {"crs": georeference.crs, "transform": georeference.transform}
         )
         with _named(path):
-            self._file = rasterio.open(path, "w", nodata=NODATA, **profile, **georeference)
+            self._file = rasterio.open(path, "w", nodata=NODATA, **profile, **located)
             if georeference is not None and georeference.gcps[0]:
                 self._file.gcps = georeference.gcps
             if georeference is not None and georeference.rpcs is not None:
