@@ -9,11 +9,10 @@ import lmdb
 import numpy as np
 from tqdm import tqdm
 
-from common.datasets import IGNORE, Dataset, shown_bands
+from common.datasets import IGNORE, Dataset, display_bands
 from common.errors import DataError, OutputError
-from common.files import refuse_existing, staged_file
+from common.files import file_checksum, refuse_existing, staged_file
 from data_prep.datums import from_datum
-from data_prep.decoding import file_checksum
 from data_prep.manifest import DATA, Database, read_manifest
 from data_prep.masks import check_labels, colours_from_labels
 
@@ -44,7 +43,7 @@ def check_database(path: Path) -> Database:
         ):
             where = f"{path}: record {key}"
             if key[:9] != f"{number:08d}_" or key[9:] not in expected_keys or key[9:] in seen:
-                raise DataError(where, "has a key that is none of the manifest's", REMEDY)
+                raise DataError(where, "has a key that its manifest does not have", REMEDY)
             seen.add(key[9:])
             counts += _check_record(from_datum(value, where), channels, manifest["side"], dataset, where)
     pixels = dict(zip(dataset.label_names, map(int, counts), strict=True))
@@ -95,7 +94,7 @@ def contact_sheet(path: Path, count: int) -> np.ndarray:
         raise DataError("--crops", f"is {count}", "give 1 or more")
     manifest = read_manifest(path)
     dataset, bands = manifest["dataset"], manifest["bands"]
-    shown = [bands.index(band) for band in shown_bands(tuple(bands))[::-1]]
+    shown = [bands.index(band) for band in display_bands(tuple(bands))[::-1]]
     with _records(path) as (total, records):
         chosen = {(2 * k + 1) * total // (2 * min(count, total)) for k in range(min(count, total))}
         cells = [

@@ -32,14 +32,14 @@ def is_raster(path: Path) -> bool:
 
 
 @dataclass(frozen=True)
-class FileNames:
+class FilePatterns:
     """The names of images and masks of a data set, in folders of scenes."""
 
     images: tuple[str, ...]
     masks: tuple[str, ...]
 
     @classmethod
-    def of(cls, dataset: Dataset) -> "FileNames":
+    def of(cls, dataset: Dataset) -> "FilePatterns":
         """Return the names of a data set's files."""
         return cls(dataset.images, dataset.masks)
 
@@ -51,7 +51,7 @@ class FileNames:
         return [(Path(pattern).parent, _name_pattern(pattern), kind) for pattern, kind in patterns]
 
     def image_id(self, path: Path) -> str | None:
-        """Return the id in the name of an image, None where its name is none of an image."""
+        """Return the id in the name of an image, None if the name is not that of an image."""
         return next((id for id, kind in self._ids(path) if kind == "image"), None)
 
     def is_mask(self, path: Path) -> bool:
@@ -89,11 +89,11 @@ def find_scenes(folders: Iterable[Path], dataset: Dataset, leave_out: Collection
     """Return the scenes of `folders`, but those of `leave_out`, sorted by id as text.
 
     Raises DataError for a missing or empty folder, an image without mask or a mask without image, an
-    id that occurs twice (a scene's records are a function of its id), a name that makes no id, and a
-    file that is none or, by a symbolic link, lies outside its folder.
+    id that occurs twice (a scene's records are a function of its id), a name that cannot be an id, and
+    what is not a file or, by a symbolic link, lies outside its folder.
     """
     scenes: dict[str, Scene] = {}
-    for id, found in survey(folders, dataset, leave_out):
+    for id, found in scan_scenes(folders, dataset, leave_out):
         if isinstance(found, DataError):
             raise found
         scenes[id] = found
@@ -102,7 +102,7 @@ def find_scenes(folders: Iterable[Path], dataset: Dataset, leave_out: Collection
     return [scenes[id] for id in sorted(scenes)]
 
 
-def survey(
+def scan_scenes(
     folders: Iterable[Path], dataset: Dataset, leave_out: Collection[str] = ()
 ) -> Iterator[tuple[str, Scene | DataError]]:
     """Yield for each id in `folders` the Scene, or the error that keeps it from being one.
@@ -110,7 +110,7 @@ def survey(
     Raises DataError for a folder that is missing or holds no scene at all.
     """
     known: dict[str, Path] = {}
-    names = FileNames.of(dataset)
+    names = FilePatterns.of(dataset)
     for folder in map(Path, folders):
         images, masks = names.listing(folder)
         if not images:
@@ -127,12 +127,12 @@ def survey(
 
 def image_ids(folders: Iterable[Path], dataset: Dataset) -> set[str]:
     """Return the ids of all images in `folders`, usable or not."""
-    names = FileNames.of(dataset)
+    names = FilePatterns.of(dataset)
     return {id for folder in folders for id in names.listing(Path(folder))[0]}
 
 
 def _pair(
-    folder: Path, id: str, images: list[Path], masks: list[Path], known: dict[str, Path], names: FileNames
+    folder: Path, id: str, images: list[Path], masks: list[Path], known: dict[str, Path], names: FilePatterns
 ) -> Scene:
     """Return the one scene of an id; raise DataError for anything wrong with its names."""
     for path in images + masks:
@@ -142,10 +142,10 @@ def _pair(
             masks[0], "has no image", f"add {names.images[0].replace('*', id)} or remove the mask"
         )
     path = images[0]
-    twin = images[1] if len(images) > 1 else path
-    if twin != path or id in known:
-        other = path if twin != path else known[id]
-        raise DataError(twin, f"scene {id} is also {other}", "leave one of the two out")
+    duplicate = images[1] if len(images) > 1 else path
+    if duplicate != path or id in known:
+        other = path if duplicate != path else known[id]
+        raise DataError(duplicate, f"scene {id} is also {other}", "leave one of the two out")
     known[id] = path
     if not masks:
         wanted = names.masks[0].replace("*", id)
@@ -158,7 +158,7 @@ def _pair(
 
 
 def _check_file(folder: Path, path: Path, id: str) -> None:
-    """Raise DataError for a name that makes no id, and for what is not a file of this folder."""
+    """Raise DataError for a name that cannot be an id, and for what is not a file of this folder."""
     if not is_id(id):
         remedy = "rename it: printable characters, no space around them, no # in front"
         raise DataError(printable(path), "makes no scene id", remedy)

@@ -10,9 +10,9 @@ import numpy as np
 from common.datasets import Dataset
 from common.errors import DataError
 from data_prep.label_files import Labels, open_truth
-from evaluation.overview import read_overview
-from inference.finished import open_map_of
-from inference.folders import find_images, find_maps, find_truth, pick
+from evaluation.thumbnails import read_thumbnail
+from inference.prediction_manifest import open_map_of
+from inference.scene_files import evenly_spaced, find_images, find_maps, find_true_masks
 
 LONGEST = 600  # pixels of a side kept: more than a cell of the figure shows
 
@@ -41,7 +41,7 @@ def scenes_to_show(
     """
     if rows < 1:
         raise DataError("--rows", f"is {rows}", "give 1 or more")
-    folders = {Path(truth): find_truth(truth, dataset)} | {
+    folders = {Path(truth): find_true_masks(truth, dataset)} | {
         Path(folder): find_maps(folder) for folder in predicted
     }
     for id in ids or []:
@@ -58,15 +58,15 @@ def scenes_to_show(
         )
     if among is not None and not common & set(among):
         raise DataError(predicted[0], "holds no map of a scored scene", "give the folder that was scored")
-    return list(pick(sorted(common if among is None else common & set(among)), rows))
+    return list(evenly_spaced(sorted(common if among is None else common & set(among)), rows))
 
 
 def choose_images(images: Path, dataset: Dataset, ids: Sequence[str] | None, rows: int) -> dict[str, Path]:
     """Return the images of scenes by id: `ids` if given, else `rows` spread over the folder's."""
     if rows < 1:
         raise DataError("--rows", f"is {rows}", "give 1 or more")
-    found = _images(images, dataset)
-    return {id: _image_of(images, found, id) for id in ids or pick(sorted(found), rows)}
+    available = _images(images, dataset)
+    return {id: _image_of(images, available, id) for id in ids or evenly_spaced(sorted(available), rows)}
 
 
 def read_rows(
@@ -78,9 +78,9 @@ def read_rows(
 ) -> Iterator[Row]:
     """Yield the scenes `ids`, shrunk to what a figure shows; DataError for a missing or broken file."""
     pictures = _images(images, dataset)
-    true_masks, folders = find_truth(truth, dataset), [find_maps(folder) for folder in predicted]
+    true_masks, folders = find_true_masks(truth, dataset), [find_maps(folder) for folder in predicted]
     for id in ids:
-        image, shape = read_overview(_image_of(images, pictures, id), LONGEST, dataset)
+        image, shape = read_thumbnail(_image_of(images, pictures, id), LONGEST, dataset)
         opened = [open_truth(true_masks[id], dataset)]
         opened += [open_map_of(masks[id], id, dataset) for masks in folders]
         yield Row(id, image, [_read_map(labels, shape) for labels in opened])

@@ -9,13 +9,13 @@ import numpy as np
 
 from common.datasets import Dataset, read_dataset
 from common.errors import DataError
-from data_prep.choice import Part
 from data_prep.label_files import Labels, open_truth
-from data_prep.scene_pixels import check_same_place
-from evaluation.intervals import Resampling
+from data_prep.scene_pixels import check_same_georeference
+from data_prep.subsets import Subset
+from evaluation.intervals import Bootstrap
 from evaluation.metrics import MAIN, Scores, confusion, constant_scores, scores
-from inference.finished import map_dataset, open_map_of
-from inference.folders import MaskPair, find_maps, pair_masks
+from inference.prediction_manifest import map_dataset, open_map_of
+from inference.scene_files import MaskPair, find_maps, pair_masks
 
 WINDOW = 2048  # pixels of a side compared at once
 
@@ -28,7 +28,7 @@ class Evaluation:
     matrices: dict[str, np.ndarray]
     measured: Scores
     constant: Scores
-    resampling: Resampling = field(default_factory=Resampling)
+    bootstrap: Bootstrap = field(default_factory=Bootstrap)
 
     @property
     def commonest(self) -> str:
@@ -43,7 +43,7 @@ class Evaluation:
     @cached_property
     def resampled(self) -> Scores | None:
         """The scores of the bootstrap's draws, or None for a single scene."""
-        return self.resampling.scores(np.stack(list(self.matrices.values())))
+        return self.bootstrap.scores(np.stack(list(self.matrices.values())))
 
     def interval(self, score: str, label: int | None = None) -> tuple[float, float] | None:
         """Return the bounds of a score by its key, of class `label` if it has classes.
@@ -53,7 +53,7 @@ class Evaluation:
         if self.resampled is None:
             return None
         values = self.resampled[score]
-        return self.resampling.interval(values if label is None else values[:, label])
+        return self.bootstrap.interval(values if label is None else values[:, label])
 
     def lead(self, other: "Evaluation") -> tuple[float, tuple[float, float] | None]:
         """Return by how much the main score exceeds that of `other` on the same scenes, and its bounds.
@@ -63,19 +63,19 @@ class Evaluation:
         lead = self.measured[MAIN.key] - other.measured[MAIN.key]
         if self.resampled is None or other.resampled is None:
             return lead, None
-        return lead, self.resampling.interval(self.resampled[MAIN.key] - other.resampled[MAIN.key])
+        return lead, self.bootstrap.interval(self.resampled[MAIN.key] - other.resampled[MAIN.key])
 
 
 def evaluate(
     pairs: Sequence[MaskPair],
     dataset: Dataset,
     progress: Callable[[Iterable[MaskPair]], Iterable[MaskPair]] = iter,
-    resampling: Resampling | None = None,
+    bootstrap: Bootstrap | None = None,
 ) -> Evaluation:
     """Compare the masks of `pairs`: one confusion matrix over all pixels of all scenes.
 
     The true masks are those of `dataset`. Raises DataError for a mask that cannot be read, a prediction of
-    another size, place or (by its record) of other classes than its truth, and where no pixel at all is
+    another size, place or (by its manifest) of other classes than its truth, and where no pixel at all is
     scored.
     """
     matrices = {pair.id: confusion_of(pair, dataset) for pair in progress(pairs)}
@@ -83,13 +83,13 @@ def evaluate(
     if not measured.pixels:
         fact = f"has only pixels that are {dataset.ignore.name}"
         raise DataError(pairs[0].truth.parent, fact, "give truth with a class in it")
-    return Evaluation(dataset, matrices, measured, constant_scores(measured), resampling or Resampling())
+    return Evaluation(dataset, matrices, measured, constant_scores(measured), bootstrap or Bootstrap())
 
 
 def dataset_of_maps(folders: Sequence[Path], named: str | None) -> Dataset:
-    """Return the data set that a user names, else that of the maps by their records.
+    """Return the data set that a user names, else that of the maps by their manifests.
 
-    Raises DataError where no record says it.
+    Raises DataError where no manifest says it.
     """
     if named is not None:
         return read_dataset(named)
@@ -97,7 +97,7 @@ def dataset_of_maps(folders: Sequence[Path], named: str | None) -> Dataset:
         id, path = next(iter(find_maps(folder).items()))
         if dataset := map_dataset(path, id):
             return dataset
-    raise DataError(folders[0], "has no record of the maps' data set", "name it by --dataset")
+    raise DataError(folders[0], "has no manifest of these maps", "name it by --dataset")
 
 
 def pair_folders(
@@ -105,10 +105,10 @@ def pair_folders(
     folders: Sequence[Path],
     dataset: Dataset,
     only_predicted: bool = False,
-    part: Part | None = None,
+    subset: Subset | None = None,
 ) -> list[list[MaskPair]]:
     """Pair each folder of predictions with the truth; DataError where they are not of the same scenes."""
-    paired = [pair_masks(truth, folder, dataset, only_predicted, part) for folder in folders]
+    paired = [pair_masks(truth, folder, dataset, only_predicted, subset) for folder in folders]
     first = {pair.id for pair in paired[0]}
     for folder, pairs in zip(folders[1:], paired[1:], strict=True):
         different = sorted(first ^ {pair.id for pair in pairs})
@@ -128,7 +128,7 @@ def confusion_of(pair: MaskPair, dataset: Dataset) -> np.ndarray:
         if truth.shape != predicted.shape:
             sizes = "{1}x{0}, the truth {3}x{2}".format(*predicted.shape, *truth.shape)
             raise DataError(pair.predicted, f"is {sizes}", "predict the image that belongs to the truth")
-        check_same_place(truth, predicted)
+        check_same_georeference(truth, predicted)
         windows = _windows(truth)
         return sum(confusion(truth.read(*w), predicted.read(*w), len(dataset.classes)) for w in windows)
 

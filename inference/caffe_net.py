@@ -9,9 +9,9 @@ from tempfile import NamedTemporaryFile
 import numpy as np
 
 from common.errors import NetError
-from inference.deploy import INPUT, Deploy, check_side
+from inference.deploy import INPUT, Deploy, check_input_size
 from inference.memory import check_room, forward_bytes
-from prototxt_gen.prototxt import read_net, text_for
+from prototxt_gen.prototxt import text_for
 
 
 class CaffeNet:
@@ -36,7 +36,7 @@ class CaffeNet:
     ) -> None:
         """Build the net and load the weights; nothing is computed yet."""
         self.output, self.channels = deploy.output_for(task), deploy.channels
-        self.side = deploy.side if side is None else check_side("tile", side)
+        self.side = deploy.side if side is None else check_input_size("tile", side)
 
         from training.gpus import check_gpus
         from training.pycaffe import import_caffe
@@ -59,7 +59,7 @@ class CaffeNet:
             caffe.set_device(gpu)
             caffe.set_mode_gpu()
         with NamedTemporaryFile("w", suffix=".prototxt") as part:  # without the other task's head
-            part.write(text_for(read_net(deploy.path), [self.output]))
+            part.write(text_for(deploy.net, [self.output]))
             part.flush()
             self._net = caffe.Net(part.name, caffe.TEST)
         load_weights(self._net, Path(weights))
@@ -76,21 +76,21 @@ class CaffeNet:
         if gpu is None:
             check_room(deploy.path, forward_bytes(self._net, planned), remedy)
         self.classes = answer[1]
-        self._parameters: dict[str, list[np.ndarray]] | None = None  # while there is no twin
-        self._in_net = [self]  # whose parameters the net holds; one list for all twins
+        self._parameters: dict[str, list[np.ndarray]] | None = None  # None while the net has no other weights
+        self._in_net = [self]  # whose parameters the net holds; one list for all that share it
 
-    def twin(self, weights: Path) -> "CaffeNet":
+    def with_weights(self, weights: Path) -> "CaffeNet":
         """Return a net with other weights in the same memory, which the two use in turns."""
         from training.weights import load_weights
 
         self._enter()
         if self._parameters is None:
             self._parameters = self._copied()
-        twin = copy(self)
+        other = copy(self)
         load_weights(self._net, Path(weights))
-        twin._parameters = self._copied()
-        self._in_net[0] = twin
-        return twin
+        other._parameters = self._copied()
+        self._in_net[0] = other
+        return other
 
     def __call__(self, tiles: np.ndarray) -> np.ndarray:
         """Return the probabilities (N, C, S, S) of `tiles` (N, bands, S, S) float32."""
@@ -102,12 +102,12 @@ class CaffeNet:
 
     def _check_bf16(self, deploy: Deploy) -> None:
         if "DenseBlock" not in deploy.layer_types:
-            remedy = "emit it with --dense-block fused, or choose --engine caffe"
+            remedy = "emit it with --dense-block fused, or choose --backend caffe"
             raise NetError(deploy.path, "has no fused layers, which alone multiply in bfloat16", remedy)
         with self._precision() as has_bf16:
             if not has_bf16:
                 fact = "bfloat16 needs a CPU with AVX512_BF16 and a Caffe with oneDNN"
-                raise NetError(deploy.path, fact, "choose --engine caffe")
+                raise NetError(deploy.path, fact, "choose --backend caffe")
 
     @contextmanager
     def _precision(self) -> Iterator[bool]:
@@ -119,7 +119,7 @@ class CaffeNet:
             self._set_bf16(False)
 
     def _enter(self) -> None:
-        """Put the own parameters into the net, where a twin's are."""
+        """Put this net's own parameters into the shared Caffe net, if others are there."""
         if self._in_net[0] is self:
             return
         for name, blobs in self._net.params.items():

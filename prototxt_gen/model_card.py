@@ -18,17 +18,17 @@ from common.datasets import Dataset, dataset_with_classes
 from common.errors import WeightsError
 from common.files import write_text
 from prototxt_gen.input_comment import BGR
-from prototxt_gen.sides import is_side, neighbours
+from prototxt_gen.shapes import is_input_size, nearest_input_sizes
 
 
 def _tile_side(side: int) -> int:
-    if not is_side(side):
-        raise ValueError(f"must be 32k+1, as {neighbours(side)}")
+    if not is_input_size(side):
+        raise ValueError(f"must be 32k+1, as {nearest_input_sizes(side)}")
     return side
 
 
-class Origin(BaseModel):
-    """Weights that a training was begun with: the file as it was named, its SHA-256 in hexadecimal."""
+class WeightsSource(BaseModel):
+    """Weights that a training was started with: the file as it was named, its SHA-256 in hexadecimal."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -37,7 +37,7 @@ class Origin(BaseModel):
 
 
 class ModelCard(BaseModel):
-    """What weights need to be used as they were trained, and what their training was begun with.
+    """What weights need to be used as they were trained, and what their training was started with.
 
     A net's input is (bands - mean) * scale, with `bands` in the order of its channels and `mean` in grey
     levels (0-255). `crop` is the side of the training crop in pixels. `tasks` maps a task to its data set;
@@ -55,7 +55,7 @@ class ModelCard(BaseModel):
     scale: Annotated[float, Field(gt=0)]
     crop: Annotated[int, AfterValidator(_tile_side)]
     tasks: dict[str, Dataset]
-    started_from: tuple[Origin, ...] | None = None
+    started_from: tuple[WeightsSource, ...] | None = None
 
     @field_validator("tasks", mode="before")
     @classmethod

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from common.errors import NetError
 from common.files import staged_file
-from common.optional import optional
+from common.optional import import_optional
 from prototxt_gen.caffemodel import Weights
 from prototxt_gen.fused_weights import plain_view
 from prototxt_gen.input_comment import bands_text
@@ -45,7 +45,7 @@ def to_onnx(
     for blob, shape in inputs.items():
         graph.input(blob, shape[1])
     _convert(graph, layers)
-    onnx, helper = optional("onnx", "onnx"), optional("onnx.helper", "onnx")
+    onnx, helper = import_optional("onnx", "onnx"), import_optional("onnx.helper", "onnx")
     ends = [
         [
             helper.make_tensor_value_info(

@@ -6,15 +6,19 @@ from pathlib import Path
 import cli
 
 
-def main() -> None:
-    """Read net and weights, fold, write DIR/deploy.prototxt, DIR/weights.caffemodel and their card."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def parse_arguments() -> argparse.Namespace:
+    """Return the command line's arguments."""
+    parser = cli.make_parser(__doc__)
     parser.add_argument("--deploy", type=Path, required=True, help="deploy prototxt with BatchNorm")
     parser.add_argument("--weights", type=Path, required=True, help=".caffemodel, its card .json beside it")
     parser.add_argument("--out", type=Path, required=True, help="folder for the folded net and weights")
     cli.add_overwrite(parser)
-    args = parser.parse_args()
+    return parser.parse_args()
 
+
+def main() -> None:
+    """Read net and weights, fold, write DIR/deploy.prototxt, DIR/weights.caffemodel and their card."""
+    args = parse_arguments()
     from google.protobuf import text_format
 
     from common.files import staged_folder
@@ -27,7 +31,7 @@ def main() -> None:
     net, card = read_net(args.deploy), read_card(args.weights)
     scale = card.scale if card else 1.0
     folded, weights = fold(net, read_caffemodel(args.weights), args.weights, scale)
-    with staged_folder(args.out, args.overwrite, known_by=("weights.caffemodel",)) as staged:
+    with staged_folder(args.out, args.overwrite, markers=("weights.caffemodel",)) as staged:
         header = f"# {args.deploy.name} without BatchNorm, by tools/fold_bn.py."
         if card:
             header += f"\n# {input_comment(card.bands, card.mean)}"

@@ -7,13 +7,11 @@ from pathlib import Path
 
 import cli
 
-from common.errors import DFCNetError
 
-
-def parse() -> argparse.Namespace:
-    """Return the arguments of the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
+def parse_arguments() -> argparse.Namespace:
+    """Return the command line's arguments."""
+    parser = cli.make_parser(
+        __doc__,
         epilog="Exit code 0: nothing failed; 1: something did; 2: no GPU, or another mistake.",
     )
     parser.add_argument(
@@ -62,9 +60,9 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     """Run the checks within the budget, and print a table."""
-    args = parse()
+    args = parse_arguments()
     from gpu_check.checks import Checks
-    from gpu_check.deadline import PATIENCE, Deadline, run
+    from gpu_check.deadline import DEFAULT_LIMIT, Deadline, run
     from gpu_check.rows import show
 
     names = [] if args.prepare else device_names(args.cpu)
@@ -80,7 +78,7 @@ def main() -> None:
         )
         if args.prepare:
             for case in checks.reference_cases():
-                checks.reference(case, Deadline(PATIENCE))
+                checks.reference(case, Deadline(DEFAULT_LIMIT))
                 print(f"{args.references / case.name}.npz", flush=True)
             return
         selected = chosen(checks.all(), args.only)
@@ -91,6 +89,8 @@ def main() -> None:
 
 def chosen(checks: list, names: list[str]) -> list:
     """Return the checks of these names, all where there are none; DFCNetError for an unknown one."""
+    from common.errors import DFCNetError
+
     known = [check.name for check in checks]
     for name in names:
         if name not in known:
@@ -100,12 +100,13 @@ def chosen(checks: list, names: list[str]) -> list:
 
 def device_names(cpu: bool) -> list[str]:
     """Return the GPUs' names, or the CPU's; DFCNetError where Caffe shows none."""
-    from gpu_check.isolation import Died, isolated
+    from common.errors import DFCNetError
+    from gpu_check.isolation import ProcessDied, run_isolated
     from training.gpus import gpu_names
 
     try:
-        names = ["CPU"] if cpu else isolated(gpu_names, timeout=120)
-    except Died as error:
+        names = ["CPU"] if cpu else run_isolated(gpu_names, timeout=120)
+    except ProcessDied as error:
         raise DFCNetError(
             "Caffe", f"does not start ({error})", "`ldd` of libcaffe.so names what it lacks"
         ) from None

@@ -7,14 +7,12 @@ from pathlib import Path
 import cli
 from data_options import add_dataset_option, add_part, add_reading
 
-from inference.engine_names import CAFFE, ENGINES
+from inference.backends import BACKENDS, CAFFE
 
 
-def parse() -> argparse.Namespace:
-    """Return the arguments of the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog="Under `mpirun -n N` the scenes are shared over N processes."
-    )
+def parse_arguments() -> argparse.Namespace:
+    """Return the command line's arguments."""
+    parser = cli.make_parser(__doc__, epilog="Under `mpirun -n N` the scenes are shared over N processes.")
     parser.add_argument(
         "inputs", metavar="INPUT", type=Path, nargs="*", help="JPEG, PNG, TIFF; folders or patterns of them"
     )
@@ -44,8 +42,9 @@ def parse() -> argparse.Namespace:
     tiles.add_argument("--batch", type=int, default=1, help="tiles that the net gets at once (default: 1)")
     tiles.add_argument("--threads", type=int, help="threads of BLAS (default: an equal share of the cores)")
     tiles.add_argument(
-        "--engine",
-        choices=ENGINES,
+        "--backend",
+        "--engine",  # its name in version 1.0
+        choices=BACKENDS,
         default=CAFFE,
         help="what computes: Caffe (fused nets also in bfloat16: not quite the same maps), or one that "
         "needs the extra `onnx` or `openvino` (default: caffe)",
@@ -64,16 +63,16 @@ def parse() -> argparse.Namespace:
     )
     add_part(parser, "map only the test part of")
     cli.add_overwrite(parser)
-    arguments = parser.parse_intermixed_args()
+    args = parser.parse_intermixed_args()
     # `--weights W.caffemodel INPUT` may stand in this order too.
-    first, more = arguments.weights[:1], arguments.weights[1:]
-    arguments.weights = [*first, *(path for path in more if path.suffix == ".caffemodel")]
-    arguments.inputs += [path for path in more if path.suffix != ".caffemodel"]
-    if not arguments.inputs:
+    first, more = args.weights[:1], args.weights[1:]
+    args.weights = [*first, *(path for path in more if path.suffix == ".caffemodel")]
+    args.inputs += [path for path in more if path.suffix != ".caffemodel"]
+    if not args.inputs:
         parser.error("no INPUT: give images, folders or patterns")
-    if not arguments.run and not (arguments.deploy and arguments.weights):
+    if not args.run and not (args.deploy and args.weights):
         parser.error("give --run, or --deploy and --weights")
-    return arguments
+    return args
 
 
 def gpu_number(text: str) -> int:
@@ -85,38 +84,38 @@ def gpu_number(text: str) -> int:
 
 def main() -> None:
     """Predict the maps and print one line of summary; exit code 2 where a scene failed."""
-    arguments = parse()
-    from inference.ranks import Ranks, set_threads
+    args = parse_arguments()
+    from inference.process_group import ProcessGroup, set_threads
 
-    set_threads(arguments.threads)
+    set_threads(args.threads)
     from common.errors import DFCNetError
-    from inference.prediction import in_all
+    from inference.prediction import on_all_ranks
     from inference.request import Request
-    from inference.scene_maps import Wanted
+    from inference.scene_maps import OutputOptions
     from training.run import DEPLOY_FILE, WEIGHTS_FILE
 
-    options = vars(arguments)
+    options = vars(args)
     if run := options.pop("run"):
         options["deploy"] = options["deploy"] or run / DEPLOY_FILE
         options["weights"] = options["weights"] or [run / WEIGHTS_FILE]
     del options["threads"]
     kinds = ("probabilities", "confidence", "raster", "cloud")
-    wanted = Wanted(**{name: options.pop(name) for name in kinds})
-    request = Request(**options, wanted=wanted)
-    ranks = Ranks()
+    outputs = OutputOptions(**{name: options.pop(name) for name in kinds})
+    request = Request(**options, outputs=outputs)
+    group = ProcessGroup()
     try:
-        with ranks:
-            done = in_all(ranks, lambda: request.run(ranks, complain), complain)
+        with group:
+            done = on_all_ranks(group, lambda: request.run(group, log), log)
     except DFCNetError:
-        if ranks.number:  # rank 0 says it
+        if group.rank:  # rank 0 says it
             sys.exit(2)
         raise
-    if ranks.number == 0:
+    if group.rank == 0:
         print(done.line(request.out))
     sys.exit(2 if done.errors else 0)
 
 
-def complain(line: str) -> None:
+def log(line: str) -> None:
     """Print a warning or an error beside the progress bar."""
     from tqdm import tqdm
 

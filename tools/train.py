@@ -6,17 +6,10 @@ from pathlib import Path
 
 import cli
 
-from evaluation.validation import Validation
-from prototxt_gen.experiment import experiment_path
-from training import driver
-from training.rank import Task
-from training.run import gpu_numbers
-from training.weights import Fit
 
-
-def main() -> None:
-    """Parse arguments, make the run's folder, train."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def parse_arguments() -> argparse.Namespace:
+    """Return the command line's arguments."""
+    parser = cli.make_parser(__doc__)
     cli.add_experiment(parser)
     parser.add_argument("--run", type=Path, help="folder of the run (default: runs/<experiment>)")
     device = parser.add_mutually_exclusive_group(required=True)
@@ -35,15 +28,27 @@ def main() -> None:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="go on from the run's newest snapshot; begin where there is none",
+        help="continue from the run's newest snapshot; begin where there is none",
     )
     cli.add_overwrite(parser)
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Make the run's folder, and train in it."""
+    args = parse_arguments()
+    from evaluation.validation import Validation
+    from prototxt_gen.experiment import experiment_path
+    from training import driver
+    from training.rank import Task
+    from training.run import gpu_numbers
+    from training.weights import Coverage
+
     experiment = cli.read_experiment(args)
     gpus = [] if args.cpu else gpu_numbers(args.gpus)
     task = Task(
         weights=tuple(args.weights),
-        fit=Fit.MISMATCH if args.allow_mismatch else Fit.PART,
+        coverage=Coverage.ALLOW_MISMATCH if args.allow_mismatch else Coverage.PARTIAL,
         validate=Validation.of(experiment),
     )
     folder = args.run or Path("runs", experiment.name)

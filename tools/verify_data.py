@@ -1,4 +1,3 @@
-#!/usr/bin/env python
 """Check every scene of a data set before it is used; exit code 0: usable, 1: not as it is."""
 
 import argparse
@@ -6,13 +5,13 @@ import json
 import sys
 from pathlib import Path
 
-from cli import add_overwrite, run
+import cli
 from data_options import add_dataset, add_leave_out, add_reading, add_workers
 
 
 def parse_arguments() -> argparse.Namespace:
     """Return the command line's arguments."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = cli.make_parser(__doc__)
     add_dataset(parser)
     parser.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="folders of images and masks")
     parser.add_argument(
@@ -22,7 +21,7 @@ def parse_arguments() -> argparse.Namespace:
     add_leave_out(parser)
     add_reading(parser)
     add_workers(parser)
-    add_overwrite(parser)
+    cli.add_overwrite(parser)
     return parser.parse_args()
 
 
@@ -31,17 +30,17 @@ def main() -> None:
     args = parse_arguments()
     from common.datasets import read_dataset
     from common.files import refuse_existing, write_text
-    from data_prep.leave_out import read_leave_out, write_leave_out
-    from data_prep.reading import Reading
+    from data_prep.read_options import ReadOptions
+    from data_prep.subsets import read_leave_out, write_leave_out
     from data_prep.verification import verify
 
     for path in (args.json, args.fix_list):
         if path is not None:
             refuse_existing(path, args.overwrite)
     dataset = read_dataset(args.dataset)
-    reading = Reading(dataset.bands, dataset.bands, args.bands, args.stretch)
+    read_options = ReadOptions(dataset.bands, dataset.bands, args.bands, args.stretch)
     left_out = read_leave_out(args.leave_out)
-    report = verify(args.folders, dataset, reading, workers=args.workers, leave_out=left_out)
+    report = verify(args.folders, dataset, read_options, workers=args.workers, leave_out=left_out)
     if args.json is not None:
         write_text(args.json, json.dumps(report.as_json(), indent=1) + "\n", args.overwrite)
     if args.fix_list is not None:
@@ -51,4 +50,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    cli.run(main)

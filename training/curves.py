@@ -7,7 +7,7 @@ from pathlib import Path
 from common.errors import DataError
 from common.files import refuse_existing, staged_file
 
-ENDINGS = (".png", ".svg", ".pdf")
+FORMATS = (".png", ".svg", ".pdf")
 Curve = dict[int, float]  # iteration -> value
 
 
@@ -15,7 +15,7 @@ def read_log(path: Path) -> dict[str, Curve]:
     """Return name -> curve of a run's log.jsonl (or of the run's folder): "land loss", "land mIoU", "lr".
 
     Where a run was resumed from an earlier iteration, the later lines count. A last line that was cut off
-    is left out. Raises DataError for a file that is no such log.
+    is left out. Raises DataError for a file that is not such a log.
     """
     path = Path(path) / "log.jsonl" if Path(path).is_dir() else Path(path)
     try:
@@ -56,8 +56,8 @@ def draw(runs: dict[str, dict[str, Curve]], out: Path, overwrite: bool) -> None:
 
     out = Path(out)
     refuse_existing(out, overwrite)
-    if out.suffix not in ENDINGS:
-        raise DataError(out, f"ends in {out.suffix!r}", f"take {', '.join(ENDINGS)}")
+    if out.suffix not in FORMATS:
+        raise DataError(out, f"ends in {out.suffix!r}", f"take {', '.join(FORMATS)}")
     names = _panels(runs)
     figure, axes = pyplot.subplots(
         len(names), 1, figsize=(8, 2.4 * len(names)), sharex=True, squeeze=False, layout="constrained"

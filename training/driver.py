@@ -17,13 +17,13 @@ from common.errors import ExperimentError, RunError
 from prototxt_gen.emit import Command
 from prototxt_gen.experiment import Experiment
 from training import snapshots
-from training.communicators import mpi_place, number_on_this_machine
+from training.communicators import local_rank, mpi_rank_and_size
 from training.gpus import check_gpus, out_of_memory
-from training.provenance import weights_begun_with
+from training.progress import ProgressLog
+from training.provenance import initial_weights
 from training.pycaffe import LOG_START
 from training.rank import Task, train_rank
-from training.report import Report
-from training.run import Run, open_run, scenes_in_both
+from training.run import Run, open_run, overlapping_scenes
 
 
 def start(
@@ -40,16 +40,16 @@ def start(
     `command` is what the headers of its prototxts name.
     """
     check_gpus("--gpus", gpus, "use --cpu")
-    number, count = mpi_place() or (0, len(gpus) or 1)
-    if mpi_place() and resume and overwrite:
+    number, count = mpi_rank_and_size() or (0, len(gpus) or 1)
+    if mpi_rank_and_size() and resume and overwrite:
         raise ExperimentError("--resume", "and --overwrite under mpirun", "give one of the two")
     if number:  # the first of mpirun's processes makes the folder and chooses the snapshot
         run = Run(exp, folder)
         return 0 if resume and run.is_done() else train(run, gpus, task)
-    with alone(folder):
-        begin = (task.weights, task.fit, overwrite, resume, command)
+    with run_lock(folder):
+        begin = (task.weights, task.coverage, overwrite, resume, command)
         run = open_run(exp, folder, count, bool(gpus), *begin)
-    with alone(folder):  # it may be a new one
+    with run_lock(folder):  # it may be a new one
         if resume and run.is_done():
             print(f"{run.weights}: trained already")
             return 0
@@ -59,26 +59,26 @@ def start(
 def train(run: Run, gpus: Sequence[int] = (), task: Task | None = None, resume: bool = False) -> int:
     """Train `run` on the given GPUs, or on the CPU if there are none; return 0 once the weights are written.
 
-    With `resume`, go on from the newest whole snapshot, if there is one. SIGTERM and Ctrl-C end the
+    With `resume`, continue from the newest whole snapshot, if there is one. SIGTERM and Ctrl-C end the
     current iteration, write a snapshot and return 128 + the signal's number; a Ctrl-C after that ends at
     once. Raises the error that a rank met, or RunError if a rank died; the other ranks are ended.
     """
-    task, place = task or Task(), mpi_place()
-    with Report(run, quiet=bool(place and place[0])) as report, _stop_signals() as stop:
-        report.say(run.summary())
-        for line in scenes_in_both(run.experiment):
-            report.say(f"warning: {line}")
+    task, place = task or Task(), mpi_rank_and_size()
+    with ProgressLog(run, quiet=bool(place and place[0])) as progress, _stop_signals() as stop:
+        progress.say(run.summary())
+        for line in overlapping_scenes(run.experiment):
+            progress.say(f"warning: {line}")
         if resume:
-            task = replace(task, resume=snapshots.newest(run.snapshots, report.say))
+            task = replace(task, resume=snapshots.newest(run.snapshots, progress.say))
             if task.resume is None and not task.weights:  # stopped before its first snapshot
-                task = replace(task, weights=weights_begun_with(run.folder))
+                task = replace(task, weights=initial_weights(run.folder))
         with _ranks(run, gpus, task) as (processes, pipes):
-            _watch(run, processes, pipes, report, stop)
+            _watch(run, processes, pipes, progress, stop)
     return 128 + stop[0] if stop else 0
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def run_lock(folder: Path) -> Iterator[None]:
     """Hold a run's folder, if it is there, for this process; RunError if another one trains in it."""
     if not folder.is_dir():
         yield
@@ -121,8 +121,8 @@ def _stop_signals() -> Iterator[list[int]]:
 def _ranks(run: Run, gpus: Sequence[int], task: Task) -> Iterator[tuple[list, list[Connection]]]:
     """Spawn this machine's ranks (not fork: CUDA does not survive it); whatever happens, end them."""
     context = multiprocessing.get_context("spawn")
-    if mpi_place():
-        devices = [gpus[number_on_this_machine() % len(gpus)]] if gpus else [None]
+    if mpi_rank_and_size():
+        devices = [gpus[local_rank() % len(gpus)]] if gpus else [None]
         places = [None]
     else:
         devices = list(gpus) or [None]
@@ -146,7 +146,9 @@ def _ranks(run: Run, gpus: Sequence[int], task: Task) -> Iterator[tuple[list, li
             process.join()
 
 
-def _watch(run: Run, processes: list, pipes: list[Connection], report: Report, stop: list[int]) -> None:
+def _watch(
+    run: Run, processes: list, pipes: list[Connection], progress: ProgressLog, stop: list[int]
+) -> None:
     """Pass on what the ranks send, and keep them in step, until all have ended well."""
     open_pipes = dict(zip(pipes, processes, strict=True))
     waiting: list[Connection] = []  # ranks that have finished an iteration and ask whether to go on
@@ -170,7 +172,7 @@ def _watch(run: Run, processes: list, pipes: list[Connection], report: Report, s
                 case "sync":
                     waiting.append(pipe)
                 case _:
-                    report.take(kind, *content)
+                    progress.take(kind, *content)
         if len(waiting) == len(pipes):
             _send(bool(stop), waiting)
             waiting.clear()
@@ -204,5 +206,7 @@ def _cause(process, fatal: list[str]) -> str:
     if "mdb_status" in words:
         return "look whether the databases are where the experiment says"
     if -process.exitcode == signal.SIGKILL:
-        return "killed from outside, perhaps for want of memory: --resume goes on from the last snapshot"
-    return "see its log; --resume goes on from the last snapshot"
+        return (
+            "killed from outside, perhaps because memory ran out: --resume continues from the last snapshot"
+        )
+    return "see its log; --resume continues from the last snapshot"

@@ -2,7 +2,7 @@
 
 runs/<name>/snapshots/iter_00000400/ holds weights.caffemodel, their model card weights.json,
 solver.solverstate and manifest.json. It is put together under a hidden name, synced to the disk, and renamed;
-the manifest is written last. Older runs' snapshots have no card. A copy under another name is no snapshot.
+the manifest is written last. Older runs' snapshots have no card. A copy under another name does not count.
 """
 
 import json
@@ -17,8 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import RunError, WeightsError
-from common.files import write_text
-from data_prep.decoding import file_checksum
+from common.files import file_checksum, write_text
 from prototxt_gen.caffe_proto import caffe_pb2
 from prototxt_gen.caffemodel import read_caffemodel
 from prototxt_gen.model_card import ModelCard, card_path, card_text
@@ -82,7 +81,7 @@ def write(solver, folder: Path, ranks: int, card: ModelCard, score: float | None
         raise RunError(
             folder,
             f"the snapshot at iteration {iteration} cannot be written ({error.strerror})",
-            "make room on the disk, then go on with --resume",
+            "make room on the disk, then continue with --resume",
         ) from error
     return Snapshot(final, iteration, ranks, score)
 
@@ -94,7 +93,7 @@ def _check_room(solver, folder: Path) -> None:
         raise RunError(
             folder,
             f"{free / 1e6:.0f} MB are free, a snapshot needs {needed / 1e6:.0f} MB (iteration {solver.iter})",
-            "make room on the disk, then go on with --resume",
+            "make room on the disk, then continue with --resume",
         )
 
 
@@ -137,13 +136,13 @@ def _iteration(path: Path) -> int:
     return int(path.name.removeprefix("iter_"))
 
 
-def newest(folder: Path, say: Callable[[str], None]) -> Snapshot | None:
-    """Return the newest whole snapshot; `say` names each broken one that is passed over."""
+def newest(folder: Path, log: Callable[[str], None]) -> Snapshot | None:
+    """Return the newest whole snapshot; `log` names each broken one that is passed over."""
     for path in reversed(listed(folder)):
         try:
             return read(path)
         except RunError as error:
-            say(f"passed over: {error}")
+            log(f"passed over: {error}")
     return None
 
 
@@ -164,7 +163,7 @@ def read(path: Path) -> Snapshot:
 
 
 def drop_after(folder: Path, iteration: int) -> None:
-    """Remove snapshots later than the one that a run goes on from: they are broken."""
+    """Remove snapshots later than the one that a run continues from: they are broken."""
     for path in listed(folder):
         if _iteration(path) > iteration:
             _remove(path)

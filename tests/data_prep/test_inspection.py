@@ -13,7 +13,7 @@ from data_prep.inspection import check_database, contact_sheet
 from data_prep.lmdb_writer import write_database
 from data_prep.scenes import find_scenes
 from prototxt_gen.caffe_proto import caffe_pb2
-from tests.datasets import ROAD, recipe
+from tests.datasets import ROAD, config
 
 pytestmark = pytest.mark.caffe
 SIDE = 41
@@ -27,7 +27,7 @@ def database(tmp_path, request):
         mask[:60] = 255
         cv2.imwrite(str(tmp_path / "scenes" / f"{number}_sat.png"), np.full((120, 120, 3), 40, np.uint8))
         cv2.imwrite(str(tmp_path / "scenes" / f"{number}_mask.png"), mask)
-    made = recipe("road", 33, SIDE - 33, 2, 1, encode=request.param)
+    made = config("road", 33, SIDE - 33, 2, 1, encode=request.param)
     write_database(find_scenes([tmp_path / "scenes"], ROAD), made, tmp_path / "db")
     return tmp_path / "db"
 
@@ -82,7 +82,7 @@ def test_a_wrong_record_is_named(database, value, fact):
 
 def test_wrong_keys_and_counts_are_named(database):
     rewrite(database, lambda key, old: [(key.replace("00000002_", "00000002_x"), old)])
-    with pytest.raises(DataError, match=r"00000002_x.*none of the manifest's"):
+    with pytest.raises(DataError, match=r"00000002_x.*that its manifest does not have"):
         check_database(database)
     rewrite(database, lambda key, old: [] if "_x" not in key else [("00000009_0_0", old)])
     edit(database, records=5)

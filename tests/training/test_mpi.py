@@ -116,7 +116,7 @@ from pathlib import Path
 import numpy as np
 from prototxt_gen.experiment import read_experiment
 from training import rank as module
-from training.communicators import Mpi
+from training.communicators import MPICommunicator
 from training.run import Run
 
 class Parent:
@@ -126,7 +126,7 @@ class Parent:
         return False
 
 run = Run(read_experiment(Path(sys.argv[1])), Path(sys.argv[2]))
-engine = Mpi(gpu=False)
+communicator = MPICommunicator(gpu=False)
 solvers = []
 real = module.import_caffe
 def keep(verbose):
@@ -139,9 +139,9 @@ def keep(verbose):
             return solvers[-1]
     return Kept()
 module.import_caffe = keep
-module._train(run, module.Task(weights=(Path("statistics.caffemodel"),)), engine, Parent())
+module._train(run, module.Task(weights=(Path("statistics.caffemodel"),)), communicator, Parent())
 learnt = [b.data.ravel() for n, bs in solvers[0].net.params.items() for b in bs]
-np.save(f"rank{engine.number}.npy", np.concatenate(learnt))
+np.save(f"rank{communicator.rank}.npy", np.concatenate(learnt))
 """
 
 
@@ -200,7 +200,7 @@ def test_a_run_of_two_ranks_resumes_exactly(tiny, tmp_path, ranks):
     (tmp_path / "stopped" / "snapshots" / "iter_00000009" / "manifest.json").unlink()
     out = train(tiny, "stopped", ranks, "--resume")
     for name in ("iter_00000008", "iter_00000004"):
-        if f"going on from stopped/snapshots/{name}" in out:
+        if f"continuing from stopped/snapshots/{name}" in out:
             break
     else:
         raise AssertionError(out)

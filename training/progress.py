@@ -10,10 +10,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from training.run import Run
-from training.weights import Match
+from training.weights import WeightsMatch
 
 
-class Report:
+class ProgressLog:
     """Takes rank 0's messages. Losses and speeds are means since the last line; losses are rank 0's share.
 
     `quiet` says and writes nothing: for the processes of mpirun beside the first.
@@ -24,7 +24,7 @@ class Report:
         self.iteration = 0
         self._clear()
 
-    def __enter__(self) -> "Report":
+    def __enter__(self) -> "ProgressLog":
         """Open the log and the progress bar."""
         path = os.devnull if self.quiet else self.run.log
         if not self.quiet and self.run.log.exists():
@@ -59,12 +59,12 @@ class Report:
     def _write(self, **entry: object) -> None:
         self.log.write(json.dumps(entry) + "\n")
 
-    def _loaded(self, path: Path, found: Match) -> None:
-        for line in found.lines():
+    def _loaded(self, path: Path, match: WeightsMatch) -> None:
+        for line in match.lines():
             self.say(f"{path}: {line}")
 
     def _resumed(self, snapshot: Path, iteration: int) -> None:
-        self.say(f"going on from {snapshot}, iteration {iteration}")
+        self.say(f"continuing from {snapshot}, iteration {iteration}")
 
     def _ready(self, iteration: int) -> None:
         self.bar.update(iteration)
@@ -113,7 +113,7 @@ class Report:
         self._write(iteration=iteration, snapshot=True)
 
     def _stopped(self, iteration: int) -> None:
-        self.say(f"stopped at iteration {iteration}, snapshot written; --resume goes on from there")
+        self.say(f"stopped at iteration {iteration}, snapshot written; --resume continues from there")
 
     def _done(self, iteration: int) -> None:
         self.say(f"{self.run.weights}: weights after {iteration} iterations")

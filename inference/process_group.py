@@ -6,37 +6,37 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from common.errors import DFCNetError
-from training.communicators import mpi_place, share_of_cores
+from training.communicators import cores_per_rank, mpi_rank_and_size
 
 T = TypeVar("T")
 
 
-class Ranks:
-    """The processes at work: this one's `number` of `count`. As a context it ends all where one breaks.
+class ProcessGroup:
+    """The processes at work: this one's `rank` of `size`. As a context it ends all where one breaks.
 
-    A mistake in the input is no break: it is gathered like any other outcome.
+    A mistake in the input does not break it: it is gathered like any other outcome.
     """
 
     def __init__(self) -> None:
         """Join the others, if mpirun has started this process."""
-        self.number, self.count, self._comm = 0, 1, None
-        if mpi_place() is not None:
+        self.rank, self.size, self._comm = 0, 1, None
+        if mpi_rank_and_size() is not None:
             from mpi4py import MPI
 
             self._comm = MPI.COMM_WORLD
-            self.number, self.count = self._comm.rank, self._comm.size
+            self.rank, self.size = self._comm.rank, self._comm.size
 
-    def from_first(self, make: Callable[[], T]) -> T:
+    def from_rank_0(self, make: Callable[[], T]) -> T:
         """Return in all ranks what `make` returns in rank 0; a DFCNetError there is raised in all."""
         if self._comm is None:
             return make()
-        told = None
-        if self.number == 0:
+        message = None
+        if self.rank == 0:
             try:
-                told = make(), None
+                message = make(), None
             except DFCNetError as error:
-                told = None, error
-        result, error = self._comm.bcast(told)
+                message = None, error
+        result, error = self._comm.bcast(message)
         if error is not None:
             raise error
         return result
@@ -45,7 +45,7 @@ class Ranks:
         """Return in all ranks every rank's `outcome`, by number; waits for all of them."""
         return [outcome] if self._comm is None else self._comm.allgather(outcome)
 
-    def __enter__(self) -> "Ranks":
+    def __enter__(self) -> "ProcessGroup":
         """Begin the common work."""
         return self
 
@@ -60,7 +60,7 @@ class Ranks:
         self._comm.Abort(code)
 
 
-def share(sizes: Sequence[int], ranks: int) -> list[list[int]]:
+def assign_scenes(sizes: Sequence[int], ranks: int) -> list[list[int]]:
     """Return for each rank the numbers of its scenes, in order: the largest first, to the least loaded."""
     loads, parts = [0] * ranks, [[] for _ in range(ranks)]
     for number in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
@@ -71,7 +71,7 @@ def share(sizes: Sequence[int], ranks: int) -> list[list[int]]:
 
 
 def set_threads(threads: int | None) -> None:
-    """Say how many threads an engine uses, before it is loaded; None: an equal share of this machine's cores.
+    """Set how many threads a backend uses, before it is loaded; None: an equal share of this machine's cores.
 
     An OPENBLAS_NUM_THREADS or OMP_NUM_THREADS of the user's own stays where `threads` is None.
     """
@@ -80,6 +80,6 @@ def set_threads(threads: int | None) -> None:
             raise DFCNetError("--threads", f"is {threads}", "give 1 or more")
         os.environ["OPENBLAS_NUM_THREADS"] = str(threads)
         return
-    cores = os.environ.get("OMP_NUM_THREADS") or share_of_cores()
+    cores = os.environ.get("OMP_NUM_THREADS") or cores_per_rank()
     if cores:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", str(cores))

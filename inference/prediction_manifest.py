@@ -1,4 +1,4 @@
-"""Which scenes are done: a record beside the maps says how each was made, and what its files were."""
+"""The prediction manifest of a scene, beside its maps: how they were made, and the checksums of its files."""
 
 import json
 import os
@@ -10,17 +10,17 @@ from pydantic import ValidationError
 
 from common.datasets import Dataset
 from common.errors import DataError, OutputError
-from data_prep.decoding import file_checksum
+from common.files import file_checksum
 from data_prep.label_files import Labels, open_map
 
-RECORDS = "records"  # folder in the folder of maps
+MANIFESTS = "records"  # folder in the folder of maps
 CLASSES = "classes"  # key of the settings: names and colours of a map's classes
 SHORT = 16  # hexadecimal digits of a SHA-256 that settings show
 
 
-def record_path(out: Path, id: str) -> Path:
-    """Return where the record of scene `id` stands."""
-    return Path(out) / RECORDS / f"{id}.json"
+def manifest_path(out: Path, id: str) -> Path:
+    """Return where the manifest of scene `id` stands."""
+    return Path(out) / MANIFESTS / f"{id}.json"
 
 
 def short_checksum(path: Path) -> str:
@@ -31,18 +31,18 @@ def short_checksum(path: Path) -> str:
 def publish(
     out: Path, work: Path, id: str, names: Sequence[str], settings: Mapping[str, object], **more: object
 ) -> None:
-    """Give the files `names` of a scene, made in `work`, their final place in `out`, with a record.
+    """Give the files `names` of a scene, made in `work`, their final place in `out`, with a manifest.
 
-    The record, with the files' checksums, comes first: so a kill at any moment leaves files that it tells
-    from others. What an older record names, and this one does not, is removed. Raises OSError.
+    The manifest, with the files' checksums, comes first: so after a kill at any moment it tells these files
+    from others. What an older manifest names, and this one does not, is removed. Raises OSError.
     """
     sums = {name: file_checksum(work / name) for name in names}
-    record = {"id": id, "settings": settings, **more, "sha256": sums}
-    final = record_path(out, id)
+    manifest = {"id": id, "settings": settings, **more, "sha256": sums}
+    final = manifest_path(out, id)
     final.parent.mkdir(exist_ok=True)
     old = _read(final)
     staged = work / final.name
-    staged.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    staged.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     os.replace(staged, final)
     for name in names:
         os.replace(work / name, out / name)
@@ -53,15 +53,19 @@ def publish(
 
 
 def map_dataset(path: Path, id: str) -> Dataset | None:
-    """Return the data set of the map `path` of scene `id`, by its record; None where none says it."""
-    record = _read(record_path(path.parent, id))
-    if record is None or record["sha256"].get(path.name) != file_checksum(path) or "dataset" not in record:
+    """Return the data set of the map `path` of scene `id`, by its manifest; None where there is none."""
+    manifest = _read(manifest_path(path.parent, id))
+    if (
+        manifest is None
+        or manifest["sha256"].get(path.name) != file_checksum(path)
+        or "dataset" not in manifest
+    ):
         return None
     try:
-        return Dataset.model_validate(record["dataset"])
+        return Dataset.model_validate(manifest["dataset"])
     except ValidationError as error:
         fact = f"has no data set ({error.errors()[0]['msg']})"
-        raise DataError(record_path(path.parent, id), fact, "predict the scene again") from error
+        raise DataError(manifest_path(path.parent, id), fact, "predict the scene again") from error
 
 
 @contextmanager
@@ -85,22 +89,22 @@ def is_finished(
     """
     if overwrite:
         return False
-    record = _read(record_path(out, id))
-    known = {*names, *(record["sha256"] if record else ())}
-    there = [path for path in (Path(out) / name for name in sorted(known)) if path.exists()]
-    if not there:
+    manifest = _read(manifest_path(out, id))
+    known = {*names, *(manifest["sha256"] if manifest else ())}
+    present = [path for path in (Path(out) / name for name in sorted(known)) if path.exists()]
+    if not present:
         return False
-    for path in there:
-        if record is None or record["sha256"].get(path.name) != file_checksum(path):
-            fact = "exists already, and no record says how it was made"
+    for path in present:
+        if manifest is None or manifest["sha256"].get(path.name) != file_checksum(path):
+            fact = "exists already, and no manifest says how it was made"
             raise OutputError(path, fact, "give --overwrite to replace it, or another --out")
     now = {**settings, "image": short_checksum(image)}
-    noted = record["settings"].keys()
+    noted = manifest["settings"].keys()
     for key in sorted(now.keys() - ({CLASSES} - noted) | noted):  # version 1.0 noted no classes
-        was = record["settings"].get(key)
+        was = manifest["settings"].get(key)
         if was != json.loads(json.dumps(now.get(key))):
             fact = f"was made with {key} {_text(was)}, now it is {_text(now.get(key))}"
-            raise OutputError(there[0], fact, "give --overwrite to make it again, or another --out")
+            raise OutputError(present[0], fact, "give --overwrite to make it again, or another --out")
     return all((Path(out) / name).exists() for name in names)
 
 
@@ -109,10 +113,10 @@ def _text(value: object) -> str:
 
 
 def _read(path: Path) -> dict | None:
-    """Return a record, or None where there is none that can be used."""
+    """Return a manifest, or None where there is none that can be used."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        known = isinstance(record["sha256"], dict) and isinstance(record["settings"], dict)
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        known = isinstance(manifest["sha256"], dict) and isinstance(manifest["settings"], dict)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return record if known else None
+    return manifest if known else None
