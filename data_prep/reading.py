@@ -58,7 +58,7 @@ class Reading:
         if self.numbers is not None:
             raise DataError("--bands", f"given for {path}, which is not a TIFF", "leave it out")
 
-    def stretch_of(self, pixels: "Pixels") -> Stretch | None:
+    def stretch_of(self, pixels: "PixelSource") -> Stretch | None:
         """Return the stretch of an image of more than 8 bits; None for one of 8."""
         if pixels.dtype == np.uint8:
             return None
@@ -68,7 +68,7 @@ class Reading:
         return Stretch((low,) * len(self.bands), (high,) * len(self.bands))
 
 
-class Pixels(Protocol):
+class PixelSource(Protocol):
     """Where pixels come from: a decoded picture, or a raster read in windows. C channels are those read."""
 
     shape: tuple[int, int]

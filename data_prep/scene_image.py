@@ -13,7 +13,7 @@ from common.errors import DataError
 from data_prep.decoding import JPEG_START, PNG_START, decode_as_stored, decode_plain, read_bytes
 from data_prep.geotiff import MAGIC, SETTINGS, Place, open_geotiff, place_of
 from data_prep.raster_bands import RasterBands
-from data_prep.reading import WHOLE, Pixels, Reading
+from data_prep.reading import WHOLE, PixelSource, Reading
 from data_prep.stretch import Stretch
 
 TIFF = "GTiff"
@@ -25,7 +25,7 @@ STORED = RGB[::-1]  # order of OpenCV's channels
 class SceneImage:
     """An open scene. `image[top:bottom]` gives rows as (h, W, C) in 0-255, uint8 or float32."""
 
-    source: Pixels
+    source: PixelSource
     fill: Sequence[float] = (0,)
     place: Place | None = None  # None: a picture, not a raster
     stretch: Stretch | None = None
@@ -38,7 +38,7 @@ class SceneImage:
             self._fill = np.rint(self._fill).astype(self.source.dtype)
 
     @classmethod
-    def of(cls, source: Pixels, reading: Reading, place: Place | None = None) -> "SceneImage":
+    def of(cls, source: PixelSource, reading: Reading, place: Place | None = None) -> "SceneImage":
         """Return the image of `source` as `reading` says."""
         return cls(source, reading.fill, place, reading.stretch_of(source))
 
@@ -66,14 +66,14 @@ class SceneImage:
 
 
 @dataclass(frozen=True)
-class Picture:
+class DecodedImage:
     """A decoded JPEG or PNG."""
 
     image: np.ndarray  # (H, W, C)
     alpha: np.ndarray | None  # (H, W)
 
     @classmethod
-    def of(cls, stored: np.ndarray, reading: Reading, where: object) -> "Picture":
+    def of(cls, stored: np.ndarray, reading: Reading, where: object) -> "DecodedImage":
         """Choose channels of what the decoder gives, (H, W), BGR or BGRA; DataError where it lacks them."""
         if stored.ndim == 2 and (reading.is_colour or len(reading.file_bands) == 1):
             return cls(np.repeat(stored[..., None], len(reading.bands), axis=2), None)
@@ -124,7 +124,7 @@ def open_image(path: Path, reading: Reading, plain: bool = False) -> Iterator[Sc
     else:
         reading.no_numbers_for(path)
         stored = (decode_plain if plain else decode_as_stored)(read_bytes(path), path)
-        yield SceneImage.of(Picture.of(stored, reading, path), reading)
+        yield SceneImage.of(DecodedImage.of(stored, reading, path), reading)
 
 
 def driver_of(path: Path) -> str | None:

@@ -13,7 +13,7 @@ from common.errors import DataError
 from common.files import staged_file
 from data_prep.reading import Reading
 from data_prep.scene_image import open_image
-from evaluation.features import Blob, FeatureNet, choose_blobs, strongest
+from evaluation.features import FeatureNet, TrunkBlob, choose_blobs, strongest
 from evaluation.figures import CELL, DOTS, STYLE
 from evaluation.overview import as_bytes, read_middle
 from inference.deploy import read_deploy
@@ -79,7 +79,7 @@ def draw_models(
     blobs: Sequence[str] | None = None,
     overwrite: bool = False,
     warn: Callable[[str], None] = print,
-) -> list[Blob]:
+) -> list[TrunkBlob]:
     """Draw features of `models` (name -> deploy prototxt and weights) for the middle of `scenes`.
 
     `task` and `dataset` as in `learnt_by`. `side` of the middle: pixels, 32k+1; by default the first

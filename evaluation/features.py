@@ -16,7 +16,7 @@ from prototxt_gen.prototxt import read_net
 
 
 @dataclass(frozen=True)
-class Blob:
+class TrunkBlob:
     """A blob of a net's trunk, which all tasks share.
 
     `layer` is the last that writes it, `depth` counts the layers on the longest way there, `rate` is how
@@ -29,7 +29,7 @@ class Blob:
     rate: int
 
 
-def trunk(layers: Sequence, sizes: Mapping[str, int]) -> dict[str, Blob]:
+def trunk(layers: Sequence, sizes: Mapping[str, int]) -> dict[str, TrunkBlob]:
     """Return the blobs of a net (its layers as protobuf messages), without input and heads, in order.
 
     `sizes` gives each blob's height in pixels. A head's layers are named `<task>/...`, its answer
@@ -38,7 +38,7 @@ def trunk(layers: Sequence, sizes: Mapping[str, int]) -> dict[str, Blob]:
     answers = [top for layer in layers for top in layer.top if top.endswith(ENDING)]
     heads = tuple(f"{answer.removesuffix(ENDING)}/" for answer in answers)
     depths = {INPUT: 0}
-    blobs: dict[str, Blob] = {}
+    blobs: dict[str, TrunkBlob] = {}
     for layer in layers:
         known = [depths[name] for name in layer.bottom if name in depths]
         if layer.name.startswith(heads) or not known:
@@ -47,11 +47,11 @@ def trunk(layers: Sequence, sizes: Mapping[str, int]) -> dict[str, Blob]:
             depths[top] = max(known) + 1
             if sizes.get(top, 0) > 1:
                 rate = (sizes[INPUT] - 1) // (sizes[top] - 1)
-                blobs[top] = Blob(top, layer.name, depths[top], rate)
+                blobs[top] = TrunkBlob(top, layer.name, depths[top], rate)
     return blobs
 
 
-def deepest(blobs: Mapping[str, Blob], rate: int | None = None) -> Blob:
+def deepest(blobs: Mapping[str, TrunkBlob], rate: int | None = None) -> TrunkBlob:
     """Return the deepest blob, of those of a downsample rate if given.
 
     Of equals it is what goes on to the next block, and not its projection for dense fusion; else the first.
@@ -83,14 +83,14 @@ class FeatureNet(CaffeNet):
         if not self.blobs:
             raise NetError(deploy, "has heads only", "give a net that make_net.py emits")
 
-    def blob(self, name: str) -> Blob:
+    def blob(self, name: str) -> TrunkBlob:
         """Return a blob of the trunk by name; NetError where there is none."""
         if name not in self.blobs:
             fact = f"has no blob {name} before its heads"
             raise NetError(self.deploy, fact, f"choose another --blobs, as {deepest(self.blobs).name}")
         return self.blobs[name]
 
-    def feature(self, blob: Blob, image: np.ndarray) -> np.ndarray:
+    def feature(self, blob: TrunkBlob, image: np.ndarray) -> np.ndarray:
         """Return a blob (C, h, w) float32 for an image (side, side, bands)."""
         self._reshape(1)
         self._net.blobs[INPUT].data[0] = preprocess(image, self.learnt.mean, self.learnt.scale)
@@ -98,7 +98,7 @@ class FeatureNet(CaffeNet):
         return self._net.blobs[blob.name].data[0].copy()
 
 
-def choose_blobs(nets: Sequence[FeatureNet], names: Sequence[str] | None = None) -> list[Blob]:
+def choose_blobs(nets: Sequence[FeatureNet], names: Sequence[str] | None = None) -> list[TrunkBlob]:
     """Return a blob per net: `names`, or the deepest ones "with the same downsample rate".
 
     That rate is the coarsest of the nets' deepest blobs: 4 for the baseline beside DFCNet.

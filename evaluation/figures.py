@@ -12,7 +12,7 @@ from common.datasets import IGNORE, Colour, Dataset
 from common.errors import DataError, OutputError
 from common.files import refuse_existing, staged_file
 from data_prep.masks import colours_from_labels
-from evaluation.comparison import Row
+from evaluation.comparison import ComparedScene
 
 CELL = 1.9  # inches a picture is wide
 DOTS = 200  # per inch
@@ -53,7 +53,7 @@ def check_output(path: Path, overwrite: bool) -> None:
 
 
 def compare(
-    rows: Sequence[Row], names: Sequence[str], dataset: Dataset, out: Path, overwrite: bool = False
+    rows: Sequence[ComparedScene], names: Sequence[str], dataset: Dataset, out: Path, overwrite: bool = False
 ) -> None:
     """Draw the grid image / truth / one column per name, with a legend, into the file `out`.
 
@@ -77,7 +77,7 @@ def compare(
             figure.savefig(staged, dpi=DOTS)
 
 
-def _draw_row(row: Row, axes: Sequence, dataset: Dataset) -> None:
+def _draw_row(row: ComparedScene, axes: Sequence, dataset: Dataset) -> None:
     pictures = [row.image, *(colours_from_labels(labels, dataset) for labels in row.maps)]
     for axis, picture in zip(axes, pictures, strict=True):
         axis.imshow(
@@ -99,7 +99,7 @@ def legend(dataset: Dataset) -> list[tuple[str, Colour]]:
     return [*entries, (dataset.ignore.name, dataset.ignored_colour)] if has_own else entries
 
 
-def _draw_legend(figure, rows: Sequence[Row], dataset: Dataset) -> None:
+def _draw_legend(figure, rows: Sequence[ComparedScene], dataset: Dataset) -> None:
     entries = legend(dataset)
     if not any((labels == IGNORE).any() for row in rows for labels in row.maps):
         entries = entries[: len(dataset.classes)]

@@ -38,7 +38,7 @@ def to_bytes(probabilities: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Layout:
+class RasterContent:
     """What a raster of uint8 holds, beside its values: one name for each band.
 
     `palette` are RGB colours by value; `scale` makes values into quantities; `tags` are kept as
@@ -58,7 +58,9 @@ class MapRaster:
     where the disk is full.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, int], place: Place | None, layout: Layout) -> None:
+    def __init__(
+        self, path: Path, shape: tuple[int, int], place: Place | None, layout: RasterContent
+    ) -> None:
         """Create the file; `shape` is (H, W) in pixels."""
         self.path, self._layout, self._row = path, layout, 0
         self._rows = np.empty((len(layout.bands), min(BLOCK, shape[0]), shape[1]), np.uint8)

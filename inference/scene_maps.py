@@ -11,7 +11,7 @@ from data_prep.geotiff import Place
 from data_prep.label_files import CLASSES_TAG
 from data_prep.masks import class_list
 from inference.folders import MAP_ENDING, RASTER_ENDING
-from inference.map_rasters import FULL, NODATA, Layout, MapRaster, names_file, names_text, to_bytes
+from inference.map_rasters import FULL, NODATA, MapRaster, RasterContent, names_file, names_text, to_bytes
 from inference.masks import write_map
 
 CHUNK = 64  # rows of probabilities that are worked on at once
@@ -64,21 +64,23 @@ class SceneMaps:
         self._rasters: dict[str, MapRaster] = {}
         self._labels = None
 
-        def raster(kind: str, ending: str, layout: Layout) -> None:
+        def raster(kind: str, ending: str, layout: RasterContent) -> None:
             self._rasters[kind] = MapRaster(folder / f"{id}{ending}", shape, place, layout)
 
         try:
             if place is not None or wanted.raster:
-                raster("classes", RASTER_ENDING, Layout([f"{task} class"], dataset.palette, 1.0, tags))
+                raster("classes", RASTER_ENDING, RasterContent([f"{task} class"], dataset.palette, 1.0, tags))
             else:
                 self._labels = np.empty(shape, np.uint8)
             scaled = tags | {"scaling": f"probability = value / {FULL}; {NODATA} = no data"}
             if wanted.probabilities:
                 raster(
-                    "probabilities", PROBABILITIES_ENDING, Layout(dataset.class_names, (), 1 / FULL, scaled)
+                    "probabilities",
+                    PROBABILITIES_ENDING,
+                    RasterContent(dataset.class_names, (), 1 / FULL, scaled),
                 )
             if wanted.confidence:
-                layout = Layout(["probability of the likeliest class"], (), 1 / FULL, scaled)
+                layout = RasterContent(["probability of the likeliest class"], (), 1 / FULL, scaled)
                 raster("confidence", CONFIDENCE_ENDING, layout)
         except BaseException:
             self.discard()

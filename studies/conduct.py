@@ -26,7 +26,7 @@ from studies.scenes import StudyScenes, choose_study_scenes
 from training import driver
 from training.communicators import mpi_place
 from training.gpus import check_gpus
-from training.rank import Task
+from training.rank import RankOptions
 from training.run import Run
 
 LOG = "log.jsonl"  # a line per step: what, when it ended, seconds
@@ -158,9 +158,9 @@ class Conduct:
         weights = (self.training(first, seed).weights,) if first else ()
         with self._step(f"train {arm} seed {seed}") as step:
             step["gpus"] = len(self.gpus)
-            task = Task(weights=weights)
+            options = RankOptions(weights=weights)
             step["code"] = driver.start(
-                run.experiment, run.folder, self.gpus, task, False, resume=True, command=self.command
+                run.experiment, run.folder, self.gpus, options, False, resume=True, command=self.command
             )
         return step["code"]
 

@@ -31,7 +31,7 @@ Validate = Callable[[object, object], dict]  # (caffe, the solver's net) -> {"mi
 
 
 @dataclass(frozen=True)
-class Task:
+class RankOptions:
     """What a rank is told: its GPU (None: CPU), what to begin with, and how to validate.
 
     Later weights replace what earlier ones have loaded. `resume` counts before them.
@@ -44,7 +44,7 @@ class Task:
     validate: Validate | None = None
 
 
-def train_rank(run: Run, task: Task, place: tuple[int, int] | None, parent: Connection) -> None:
+def train_rank(run: Run, options: RankOptions, place: tuple[int, int] | None, parent: Connection) -> None:
     """Train to exactly max_iter, or until the parent says stop; `place` is (number, count), None under MPI.
 
     Sends "place", and from rank 0 "uid", "loaded", "resumed", "ready", "step", "validated", "snapshot",
@@ -53,12 +53,12 @@ def train_rank(run: Run, task: Task, place: tuple[int, int] | None, parent: Conn
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the parent decides
     _end_with_parent()
-    engine = Mpi(task.gpu is not None) if place is None else Local(*place, parent)
+    engine = Mpi(options.gpu is not None) if place is None else Local(*place, parent)
     parent.send(("place", engine.number, engine.count))
     stderr = divert_native_log(run.caffe_log(engine.number))
     code = 0
     try:
-        _train(run, task, engine, parent)
+        _train(run, options, engine, parent)
     except DFCNetError as error:
         parent.send(("error", error))
         code = 2
@@ -77,7 +77,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _train(run: Run, task: Task, engine: Engine, parent: Connection) -> None:
+def _train(run: Run, options: RankOptions, engine: Engine, parent: Connection) -> None:
     settings = run.experiment.solver
     first = engine.number == 0
 
@@ -86,12 +86,12 @@ def _train(run: Run, task: Task, engine: Engine, parent: Connection) -> None:
             parent.send(message)
 
     caffe = import_caffe(verbose=True)
-    _choose_device(caffe, task.gpu, engine)
+    _choose_device(caffe, options.gpu, engine)
     solver = caffe.get_solver(str(run.solver))
-    resume, weights = engine.share((task.resume, task.weights))
-    task = replace(task, resume=resume, weights=weights)
-    _begin(run, task, solver, engine.count, tell)
-    if first and task.resume:
+    resume, weights = engine.share((options.resume, options.weights))
+    options = replace(options, resume=resume, weights=weights)
+    _begin(run, options, solver, engine.count, tell)
+    if first and options.resume:
         snapshots.drop_after(run.snapshots, solver.iter)
     joined = engine.join(caffe, solver)  # kept: Caffe holds a bare pointer to it
     meter = Meter(solver.net)
@@ -112,8 +112,8 @@ def _train(run: Run, task: Task, engine: Engine, parent: Connection) -> None:
             saved = _snapshot(run, solver, engine.count)
             tell("snapshot", solver.iter)
         due = settings.due(settings.validate_every, solver.iter) or ended
-        if first and task.validate and due and not stop:
-            scores = task.validate(caffe, solver.net)
+        if first and options.validate and due and not stop:
+            scores = options.validate(caffe, solver.net)
             tell("validated", solver.iter, scores)
             if saved:
                 snapshots.add_score(saved, scores["miou"])
@@ -143,19 +143,19 @@ def _choose_device(caffe, gpu: int | None, engine: Engine) -> None:
     caffe.set_multiprocess(engine.count > 1)
 
 
-def _begin(run: Run, task: Task, solver, ranks: int, tell: Callable) -> None:
+def _begin(run: Run, options: RankOptions, solver, ranks: int, tell: Callable) -> None:
     """Load the snapshot to go on from, or the weights to start from, in every rank."""
-    if task.resume is None:
-        for path in task.weights:
-            tell("loaded", path, load_weights(solver.net, path, task.fit, run.experiment))
+    if options.resume is None:
+        for path in options.weights:
+            tell("loaded", path, load_weights(solver.net, path, options.fit, run.experiment))
         return
-    load_weights(solver.net, task.resume.weights)
-    solver.restore(str(task.resume.state))
+    load_weights(solver.net, options.resume.weights)
+    solver.restore(str(options.resume.state))
     # The data's cursor and its random draws are no part of Caffe's state: run the data layers alone.
     last = run.last_data_layer()
     for _ in range(solver.iter * run.experiment.iter_size(ranks)):
         solver.net.forward(end=last)
-    tell("resumed", task.resume.folder, solver.iter)
+    tell("resumed", options.resume.folder, solver.iter)
 
 
 def _snapshot(run: Run, solver, ranks: int) -> Snapshot:

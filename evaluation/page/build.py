@@ -13,7 +13,7 @@ from evaluation.figures import legend
 from evaluation.metrics import OVERALL
 from evaluation.page.curves import charts
 from evaluation.page.deviations import read_deviations
-from evaluation.page.scenes import Picture, pictures
+from evaluation.page.scenes import ScenePictures, pictures
 from evaluation.page.scores import (
     ScoreFile,
     check_maps,
@@ -108,7 +108,7 @@ def page(
 
 def _pictures(
     scenes: Folders, dataset: Dataset, count: int, measured: ScoreFile | None, path: Path | None
-) -> list[Picture]:
+) -> list[ScenePictures]:
     """Return the scenes to show: of those scored, if there are scores, which must be these maps'."""
     folders = (scenes.images, scenes.truth, scenes.predicted)
     shown = pictures(*folders, dataset, count, measured and measured.by_scene)

@@ -20,10 +20,10 @@ class Piece:
     code: bool
 
 
-Row = list[list[Piece]]
+Cells = list[list[Piece]]
 
 
-def read_deviations(readme: Path = README) -> tuple[Row, list[Row]]:
+def read_deviations(readme: Path = README) -> tuple[Cells, list[Cells]]:
     """Return the heads of the columns and the rows; DataError where the README has no such table."""
     try:
         text = readme.read_text(encoding="utf-8")

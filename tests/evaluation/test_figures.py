@@ -6,14 +6,14 @@ import pytest
 
 from common.datasets import IGNORE
 from common.errors import DataError, OutputError
-from evaluation.comparison import Row
+from evaluation.comparison import ComparedScene
 from evaluation.figures import check_output, column_names, compare
 from tests.datasets import LAND
 
 
 def row(labels, shape=(40, 40)):
     image = np.full((*shape, 3), 90, np.uint8)
-    return Row("1", image, [np.full(shape, label, np.uint8) for label in labels])
+    return ComparedScene("1", image, [np.full(shape, label, np.uint8) for label in labels])
 
 
 def picture(path):
