@@ -85,9 +85,7 @@ def _numbers(dataset: rasterio.DatasetReader, reading: Reading) -> dict[str, int
     """Return the number of each of the data set's bands in the file."""
     names, kinds = reading.file_bands, dataset.colorinterp
     if reading.numbers is not None:
-        if max(reading.numbers) > dataset.count:
-            fact = f"band {max(reading.numbers)} of {dataset.count} in {dataset.name}"
-            raise DataError("--bands", fact, "give numbers of bands that are there")
+        reading.check_numbers(dataset.name, dataset.count)
         return dict(zip(names, reading.numbers, strict=True))
     by_kind = {name: kinds.index(kind) + 1 for name, kind in zip(RGB, COLOURS, strict=True) if kind in kinds}
     if reading.is_colour and len(by_kind) == 3:

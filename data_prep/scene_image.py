@@ -122,7 +122,7 @@ def open_image(path: Path, reading: Reading, plain: bool = False) -> Iterator[Sc
         with rasterio.Env(**SETTINGS), open_geotiff(path) as dataset:
             yield SceneImage.of(RasterBands.of(dataset, reading), reading, place_of(dataset))
     else:
-        reading.no_numbers_for(path)
+        reading.refuse_numbers_for(path)
         stored = (decode_plain if plain else decode_as_stored)(read_bytes(path), path)
         yield SceneImage.of(DecodedImage.of(stored, reading, path), reading)
 

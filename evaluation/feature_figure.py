@@ -107,7 +107,7 @@ def draw_models(
 
 
 def _middle_of(path: Path, side: int, learnt: Learnt) -> np.ndarray:
-    with open_image(path, Reading(learnt.bands, learnt.dataset.bands, fill=learnt.mean)) as image:
+    with open_image(path, Reading.of(learnt.dataset, learnt.bands, fill=learnt.mean)) as image:
         return read_middle(image, side)
 
 

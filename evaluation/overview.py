@@ -21,7 +21,7 @@ def read_overview(path: Path, longest: int, dataset: Dataset) -> tuple[np.ndarra
     there are no data; images of more than 8 bits are stretched as in prediction. Raises DataError for what
     cannot be read.
     """
-    with open_image(path, Reading(shown_bands(dataset.bands), dataset.bands)) as image:
+    with open_image(path, Reading.of(dataset, shown_bands(dataset.bands))) as image:
         height, width = shrunk_shape(image.shape, longest)
         small = np.empty((height, width, 3), np.uint8)
         for top in range(0, height, STRIP):

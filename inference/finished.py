@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from common.datasets import Dataset
 from common.errors import DataError, OutputError
+from common.settings import explain
 from data_prep.decoding import file_checksum
 from data_prep.label_files import Labels, open_map
 
@@ -60,7 +61,7 @@ def map_dataset(path: Path, id: str) -> Dataset | None:
     try:
         return Dataset.model_validate(record["dataset"])
     except ValidationError as error:
-        fact = f"has no data set ({error.errors()[0]['msg']})"
+        fact = f"has no data set ({explain(error)[0]})"
         raise DataError(record_path(path.parent, id), fact, "predict the scene again") from error
 
 

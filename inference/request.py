@@ -3,14 +3,14 @@
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from tqdm import tqdm
 
 from common.datasets import Dataset, read_dataset
-from common.errors import DFCNetError, WeightsError
+from common.errors import DataError, DFCNetError, WeightsError
 from common.staging import workplace
 from data_prep.choice import Part
 from data_prep.reading import Reading
@@ -96,14 +96,26 @@ class Request:
         return learnt_by(self.weights[0], deploy, self.task, self._dataset, lambda line: None)
 
     def _reading(self, learnt: Learnt) -> Reading:
-        numbers = None if self.bands is None else tuple(self.bands)
-        return Reading(learnt.bands, learnt.dataset.bands, numbers, self.stretch, learnt.mean)
+        reading = Reading.of(learnt.dataset, learnt.bands, self.bands, learnt.mean)
+        if self.stretch is None:
+            return reading
+        given, its = tuple(self.stretch), learnt.dataset.stretch
+        if its not in (None, given):
+            low, high = its
+            fact = f"is {given[0]:g} {given[1]:g}, the weights have learnt with {low:g} {high:g}"
+            raise DataError("--stretch", fact, "leave it out: it is taken from the weights' card")
+        return replace(reading, stretch=given)
 
     def _plan(self, complain: Callable[[str], None]) -> tuple[Plan, dict[str, object]]:
         learnt = self._learnt()
-        self._reading(learnt)  # refuses what makes no image before time is spent
-        settings, scenes = self._settings(learnt), self._scenes(learnt.dataset, complain)
-        return make_plan(scenes, self.out, self.wanted, settings, self.overwrite), settings
+        reading = self._reading(learnt)
+        if self.stretch and learnt.dataset.stretch is None:
+            fact = f"{learnt.dataset.name} states no stretch"
+            complain(
+                f"warning: --stretch: {fact}; the maps are right only if the weights have learnt with it"
+            )
+        settings, scenes = self._settings(learnt, reading), self._scenes(learnt.dataset, complain)
+        return make_plan(scenes, self.out, self.wanted, reading, settings, self.overwrite), settings
 
     def _scenes(self, dataset: Dataset, complain: Callable[[str], None]) -> list[ScenePath]:
         part = Part(dataset, "test", self.hold_out, self.split, self.leave_out)
@@ -112,7 +124,7 @@ class Request:
             complain(f"warning: {error}")
         return part.pick(images, (image.id for image in images))
 
-    def _settings(self, learnt: Learnt) -> dict[str, object]:
+    def _settings(self, learnt: Learnt, reading: Reading) -> dict[str, object]:
         """Return all that the maps depend on, beside the image: not batch, threads, GPU, other engines."""
         deploy = read_deploy(self.deploy)
         side = deploy.side if self.tile is None else check_side("tile", self.tile)
@@ -125,7 +137,7 @@ class Request:
             "scales": list(self.scales),
             "flip": self.flip,
             **({"engine": CAFFE_BF16} if self.engine == CAFFE_BF16 else {}),
-            "stretch": None if self.stretch is None else list(self.stretch),
+            "stretch": reading.stretch and list(reading.stretch),
             "bands": None if self.bands is None else list(self.bands),
             CLASSES: [
                 "{} #{:02x}{:02x}{:02x}".format(name, *colour)

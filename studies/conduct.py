@@ -146,7 +146,7 @@ class Conduct:
                     recipe = Recipe.of(self.base, task, records.margin, variants, records.seed)
                     scenes = self.scenes.train[task]
                     if kind == SHUFFLED:
-                        reading = Reading(recipe.bands, recipe.dataset.bands)
+                        reading = Reading.of(recipe.dataset, recipe.bands)
                         scenes = shuffle_masks(scenes, recipe.dataset, records.seed, reading)
                     write_database(scenes, recipe, self.data / name)
 

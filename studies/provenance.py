@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from common.differences import first_difference
+from common.differences import difference_text, first_difference
 from common.errors import ExperimentError
 from common.files import write_text
 
@@ -23,8 +23,7 @@ def remember(out: Path, settings: dict) -> None:
         known = {arm: before["arms"].get(arm, table) for arm, table in settings["arms"].items()}
         found = first_difference({**before, "arms": known}, settings)
         if found:
-            key, old, new = found
-            raise ExperimentError(out, f"was begun with {key} = {old}, now it is {new}", REMEDY)
+            raise ExperimentError(out, f"was begun with {difference_text(found)}", REMEDY)
     write_text(path, json.dumps({**settings, "arms": arms}, indent=1) + "\n")
 
 

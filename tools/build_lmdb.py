@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 
 import cli
-from data_options import add_part, add_reading, add_workers
+from data_options import CROP, MAPPING, STRETCH, add_bands, add_part, add_workers
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -53,7 +53,8 @@ def parse_arguments() -> argparse.Namespace:
         action="store_true",
         help="give each image the labels of another one: a control for experiments",
     )
-    add_reading(parser)
+    add_bands(parser)
+    cli.add_retired(parser, CROP | MAPPING | STRETCH)
     add_part(parser, "take one part of")
     parser.add_argument(
         "--part",
@@ -91,7 +92,7 @@ def main() -> None:
     part = Part(task.dataset, args.part, args.hold_out, args.split, args.leave_out)
     scenes, noted = choose_scenes(args.images, part), part.note()
     if args.shuffle_labels:
-        reading = Reading(recipe.bands, task.dataset.bands, args.bands, args.stretch)
+        reading = Reading.of(task.dataset, recipe.bands, args.bands)
         scenes = shuffle_masks(scenes, task.dataset, args.seed, reading)
         noted = {**(noted or {}), "labels": "of another image"}
     database = write_database(
@@ -102,7 +103,6 @@ def main() -> None:
         noted,
         workers=args.workers,
         numbers=args.bands and tuple(args.bands),
-        stretch=args.stretch and tuple(args.stretch),
         tell=lambda line: print(line, flush=True),
     )
     print(f"{out}: {database.records} records of {len(scenes)} scenes, {recipe.side}x{recipe.side} pixels")

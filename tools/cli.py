@@ -1,5 +1,6 @@
 """What the commands share: the checkout on sys.path, common arguments, errors in one line."""
 
+import argparse
 import os
 import select
 import shlex
@@ -26,6 +27,21 @@ sys.excepthook = _name_a_missing_package
 def add_overwrite(parser) -> None:
     """Add `--overwrite`: without it, an output that exists is an error."""
     parser.add_argument("--overwrite", action="store_true", help="replace an output that exists")
+
+
+class _Retired(argparse.Action):
+    """An option that version 1.0 had: `const` says what stands in its place."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        from common.errors import DFCNetError
+
+        raise DFCNetError(option_string, "was an option of version 1.0", self.const)
+
+
+def add_retired(parser, options: dict[str, str]) -> None:
+    """Refuse options that version 1.0 had, each with what to do in its place."""
+    for option, remedy in options.items():
+        parser.add_argument(option, action=_Retired, nargs="*", const=remedy, help=argparse.SUPPRESS)
 
 
 def add_experiment(parser) -> None:

@@ -6,8 +6,8 @@ import json
 import sys
 from pathlib import Path
 
-from cli import add_overwrite, run
-from data_options import add_dataset, add_leave_out, add_reading, add_workers
+from cli import add_overwrite, add_retired, run
+from data_options import MAPPING, STRETCH, add_bands, add_dataset, add_leave_out, add_workers
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -20,7 +20,8 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--fix-list", type=Path, metavar="FILE", help="write the ids that must be left out")
     add_leave_out(parser)
-    add_reading(parser)
+    add_bands(parser)
+    add_retired(parser, MAPPING | STRETCH)
     add_workers(parser)
     add_overwrite(parser)
     return parser.parse_args()
@@ -39,7 +40,7 @@ def main() -> None:
         if path is not None:
             refuse_existing(path, args.overwrite)
     dataset = read_dataset(args.dataset)
-    reading = Reading(dataset.bands, dataset.bands, args.bands, args.stretch)
+    reading = Reading.of(dataset, numbers=args.bands)
     left_out = read_leave_out(args.leave_out)
     report = verify(args.folders, dataset, reading, workers=args.workers, leave_out=left_out)
     if args.json is not None:

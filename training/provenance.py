@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from common.errors import ExperimentError, RunError
+from common.settings import explain
 from data_prep.decoding import file_checksum
 from data_prep.manifest import read_manifest
 from prototxt_gen.experiment import Experiment
@@ -53,7 +54,7 @@ def read_origins(folder: Path) -> Origins | None:
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:
-        fact = error.strerror if isinstance(error, OSError) else error.errors()[0]["msg"]
+        fact = error.strerror if isinstance(error, OSError) else explain(error)[0]
         remedy = "start anew with --overwrite, or remove it: what the run was begun with is unknown then"
         raise RunError(path, f"cannot be read ({fact})", remedy) from error
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from common.differences import first_difference
+from common.differences import difference_text, first_difference
 from common.errors import DataError, DFCNetError, ExperimentError, OutputError
 from common.files import staged_folder
 from common.settings import explain
@@ -106,7 +106,7 @@ def check_data(exp: Experiment) -> None:
 
 
 # Of a data set, what its records depend on.
-OF_RECORDS = ("classes", "ignore", "tolerance", "bands", "resize")
+OF_RECORDS = ("classes", "ignore", "tolerance", "bands", "resize", "stretch")
 
 
 def _check_database(source: Path, task: str, settings: Task, fed: Input) -> None:
@@ -125,9 +125,8 @@ def _check_database(source: Path, task: str, settings: Task, fed: Input) -> None
         raise DataError(source, fact, again)
     before, now = (each.model_dump(include=set(OF_RECORDS)) for each in (manifest["dataset"], dataset))
     if found := first_difference(before, now):
-        key, old, new = found
-        fact = f"was built when {dataset.name} had {key} = {old}, now it is {new}"
-        raise DataError(source, fact, again)
+        fact = f"was built when {dataset.name} had {difference_text(found)}"
+        raise DataError(source, fact, f"{again}, or give the data set's file as it was")
 
 
 def scenes_in_both(exp: Experiment) -> Iterator[str]:
@@ -218,14 +217,20 @@ def _other_experiment(run: Run) -> ExperimentError | None:
         return ExperimentError(path, f"cannot be read ({error})", "start anew with --overwrite")
     try:
         Experiment.model_validate(there)
-    except ValidationError as error:  # of an older version
-        return ExperimentError(path, *explain(error, Experiment))
+    except ValidationError as error:
+        return other_version(path, error)
     found = first_difference(there, _as_json(run.experiment))
     if not found:
         return None
-    key, old, new = found
     remedy = "resume with the same experiment, or choose another --run"
-    return ExperimentError(run.folder, f"was begun with {key} = {old}, now it is {new}", remedy)
+    return ExperimentError(run.folder, f"was begun with {difference_text(found)}", remedy)
+
+
+def other_version(path: Path, error: ValidationError) -> ExperimentError:
+    """Return the error of a run whose settings, in `path`, another version has noted."""
+    fact = f"is of another version of this project ({explain(error, Experiment)[0]})"
+    remedy = f"begin another --run with --weights {path.with_name(WEIGHTS_FILE)}, or that of a snapshot"
+    return ExperimentError(path, fact, remedy)
 
 
 def gpu_numbers(text: str) -> list[int]:
