@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from common.datasets import Dataset, dataset_noted
 from common.errors import DataError
+from common.settings import explain
 from data_prep.decoding import file_checksum
 from data_prep.records import Recipe
 from prototxt_gen.input_comment import BGR
@@ -89,7 +90,7 @@ def read_manifest(database: Path) -> dict:
             dataset = dataset.model_copy(update={"stretch": tuple(manifest["stretch"])})
         return {"bands": BGR} | manifest | {"dataset": dataset}
     except ValidationError as error:
-        raise DataError(path, f"has no data set ({error.errors()[0]['msg']})", remedy) from error
+        raise DataError(path, f"has no data set ({explain(error)[0]})", remedy) from error
 
 
 @cache

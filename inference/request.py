@@ -92,7 +92,8 @@ class Request:
         deploy = read_deploy(self.deploy)
         for path in self.weights:
             if not path.is_file():
-                raise WeightsError(path, "cannot be read (no such file)", "give a .caffemodel file")
+                remedy = "give a .caffemodel file, of a training that has ended or of one of its snapshots"
+                raise WeightsError(path, "cannot be read (no such file)", remedy)
         return learnt_by(self.weights[0], deploy, self.task, self._dataset, lambda line: None)
 
     def _reading(self, learnt: Learnt) -> Reading:

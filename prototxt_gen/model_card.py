@@ -16,13 +16,14 @@ from pydantic import (
 from common.datasets import Dataset, dataset_noted
 from common.errors import WeightsError
 from common.files import write_text
+from common.settings import explain
 from prototxt_gen.input_comment import BGR
 from prototxt_gen.sides import is_side, neighbours
 
 
 def _tile_side(side: int) -> int:
     if not is_side(side):
-        raise ValueError(f"must be 32k+1, as {neighbours(side)}")
+        raise ValueError(f"{side} is not 32k+1; give {neighbours(side)}")
     return side
 
 
@@ -59,7 +60,9 @@ class ModelCard(BaseModel):
     @model_validator(mode="after")
     def _each_band_has_a_mean(self) -> Self:
         if not 1 <= len(self.bands) == len(self.mean):
-            raise ValueError(f"mean has {len(self.mean)} values for the bands {', '.join(self.bands)}")
+            raise ValueError(
+                f"mean has {len(self.mean)} values for the bands {', '.join(self.bands)}; give one each"
+            )
         return self
 
 
@@ -100,10 +103,6 @@ def read_card(weights_path: Path) -> ModelCard | None:
     except OSError as error:
         raise WeightsError(path, f"cannot be read ({error.strerror})", remedy) from error
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        shown = repr(first["input"])
-        value = f"{key} = {shown[:60]}" if key else "the file"
-        raise WeightsError(path, f"is not a model card: {value}: {first['msg']}", remedy) from error
+        raise WeightsError(path, f"is not a model card ({explain(error)[0]})", remedy) from error
     except ValueError as error:  # not JSON, not UTF-8
         raise WeightsError(path, f"is not a model card ({error})", remedy) from error

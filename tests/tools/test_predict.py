@@ -207,6 +207,7 @@ def test_weights_of_another_net_are_refused_with_both_names(work, run_tool):
         (["--scales", "0"], ["scales: 0 is out of range"]),
         (["--stretch", "9", "2"], ["--stretch: is 9 2", "lower value first"]),
         (["--bands", "0", "1", "2"], ["--bands: is 0 1 2"]),
+        (["--bands", "1", "2", "3"], ["--bands: given for", "which is not a TIFF"]),
         (["no/such/*.jpg"], ["no/such/*.jpg: matches no image"]),
         (["nowhere.jpg"], ["nowhere.jpg: is neither a file nor a folder"]),
     ],
