@@ -12,52 +12,56 @@ from inference.caffe_net import CaffeNet
 from inference.deploy import ENDING, INPUT, read_deploy
 from inference.loading import learnt_by
 from inference.predictor import preprocess
-from prototxt_gen.prototxt import read_net
+from prototxt_gen.prototxt import head_of, net_outputs, read_net
 
 
 @dataclass(frozen=True)
 class TrunkBlob:
     """A blob of a net's trunk, which all tasks share.
 
-    `layer` is the last that writes it, `depth` counts the layers on the longest way there, `rate` is how
-    many times smaller than the input it is.
+    `layer` is the last that writes it, `depth` counts the layers on the longest way there, `ahead` those on
+    the longest way from there to an answer, `rate` is how many times smaller than the input it is.
     """
 
     name: str
     layer: str
     depth: int
+    ahead: int
     rate: int
 
 
-def trunk(layers: Sequence, sizes: Mapping[str, int]) -> dict[str, TrunkBlob]:
-    """Return the blobs of a net (its layers as protobuf messages), without input and heads, in order.
+def trunk(net, sizes: Mapping[str, int]) -> dict[str, TrunkBlob]:
+    """Return the blobs of a net (as NetParameter), without input and heads, in order.
 
-    `sizes` gives each blob's height in pixels. A head's layers are named `<task>/...`, its answer
-    `<task>_prob`.
+    `sizes` gives each blob's height in pixels.
     """
-    answers = [top for layer in layers for top in layer.top if top.endswith(ENDING)]
-    heads = tuple(f"{answer.removesuffix(ENDING)}/" for answer in answers)
+    heads = set().union(*(head_of(net, top) for top in net_outputs(net) if top.endswith(ENDING)))
+    ahead: dict[str, int] = {}
+    for layer in reversed(net.layer):
+        for bottom in layer.bottom:
+            ahead[bottom] = max(ahead.get(bottom, 0), 1 + max(ahead.get(top, 0) for top in layer.top))
     depths = {INPUT: 0}
     blobs: dict[str, TrunkBlob] = {}
-    for layer in layers:
+    for layer in net.layer:
         known = [depths[name] for name in layer.bottom if name in depths]
-        if layer.name.startswith(heads) or not known:
+        if layer.name in heads or not known:
             continue
         for top in layer.top:
             depths[top] = max(known) + 1
             if sizes.get(top, 0) > 1:
                 rate = (sizes[INPUT] - 1) // (sizes[top] - 1)
-                blobs[top] = TrunkBlob(top, layer.name, depths[top], rate)
+                blobs[top] = TrunkBlob(top, layer.name, depths[top], ahead[top], rate)
     return blobs
 
 
 def deepest(blobs: Mapping[str, TrunkBlob], rate: int | None = None) -> TrunkBlob:
     """Return the deepest blob, of those of a downsample rate if given.
 
-    Of equals it is what goes on to the next block, and not its projection for dense fusion; else the first.
+    Of equals it is that with most layers ahead, which goes on to the next block, and not its projection for
+    dense fusion; else the first.
     """
     found = (blob for blob in blobs.values() if rate in (None, blob.rate))
-    return max(found, key=lambda blob: (blob.depth, not blob.name.startswith("fusion")))
+    return max(found, key=lambda blob: (blob.depth, blob.ahead))
 
 
 class FeatureNet(CaffeNet):
@@ -79,7 +83,7 @@ class FeatureNet(CaffeNet):
         super().__init__(net, weights, self.learnt.task, side)
         shapes = {name: tuple(blob.shape) for name, blob in self._net.blobs.items()}
         sizes = {name: shape[2] for name, shape in shapes.items() if len(shape) == 4}
-        self.blobs = trunk(read_net(deploy).layer, sizes)
+        self.blobs = trunk(read_net(deploy), sizes)
         if not self.blobs:
             raise NetError(deploy, "has heads only", "give a net that make_net.py emits")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from prototxt_gen.models import TRAIN, build
 from training.run import Run
 from training.weights import Match
 
@@ -60,7 +61,7 @@ class Report:
         self.log.write(json.dumps(entry) + "\n")
 
     def _loaded(self, path: Path, found: Match) -> None:
-        for line in found.lines():
+        for line in found.lines(build(self.run.experiment, TRAIN).plain.parts()):
             self.say(f"{path}: {line}")
 
     def _resumed(self, snapshot: Path, iteration: int) -> None:

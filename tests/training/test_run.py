@@ -190,7 +190,9 @@ def test_weights_of_other_bands_are_refused_or_leave_the_first_convolution_at_it
     shapes = build(exp, TRAIN).parameter_shapes()
     found = match(shapes, path, Fit.MISMATCH, exp)
     assert (found.loaded, found.differing) == (["conv1/scale"], ["conv1"])
-    assert "1 layer(s) other shape, bands or classes, left at their filler: conv1 (1)" in found.lines()
+    assert "1 layer(s) other shape, bands or classes, left at their filler: Stem (1)" in found.lines(
+        build(exp, TRAIN).parts()
+    )
     others = exp.input.model_copy(update={"bands": ("nir", "red", "green")})
     assert match(shapes, path, Fit.PART, exp.model_copy(update={"input": others})).differing == []
 
