@@ -19,7 +19,7 @@ REMEDIES = {
     "finite_number": "give a finite number",
     "string_type": 'give a text in quotes, as "dfcnet"',
     "bool_type": "give true or false",
-    "tuple_type": "give a list, as [1, 2]",
+    "tuple_type": "give a list, as [ ... ]",
     "dict_type": "give a table",
     "model_type": "give a table",
     "literal_error": "give {expected}",
