@@ -11,6 +11,7 @@ from common.errors import ExperimentError
 
 ROOT = Path(__file__).resolve().parent.parent
 KINDS = {"a data set": "classes", "a study": "seeds", "an experiment": "solver"}  # with a key of each alone
+MOST_SHOWN = 60  # characters of a wrong value
 # What to do for pydantic's findings, with what their contexts hold.
 REMEDIES = {
     "int_type": "give a whole number",
@@ -121,4 +122,6 @@ def explain(error: ValidationError, kind: type[Named] | None = None) -> tuple[st
         remedy = f"give {least} or more" if least else f"give at most {most}"
         return f"{key} has {limits['actual_length']} entries", remedy
     remedy = REMEDIES.get(first["type"], "give another value")
-    return f"{key or 'the whole'} = {first['input']!r}", remedy.format(**first.get("ctx", {}))
+    shown = repr(first["input"])
+    value = shown if len(shown) <= MOST_SHOWN else f"{shown[:MOST_SHOWN]} ..."
+    return f"{key or 'the file'} = {value}", remedy.format(**first.get("ctx", {}))

@@ -70,7 +70,7 @@ def write_manifest(
 
 
 def read_manifest(database: Path) -> dict:
-    """Return the manifest of a database; DataError if it is missing or broken.
+    """Return the manifest of a database; DataError if it is missing or broken, else as `dataset_noted`.
 
     Its "dataset" is a Dataset, its "bands" are the names of the records' channels. What version 1.0 wrote has
     the data set of datasets/ with the same classes, and a stretch beside the data set is put into it.

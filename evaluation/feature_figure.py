@@ -95,6 +95,10 @@ def draw_models(
         if net.learnt.bands != first.bands:
             fact = f"learnt from {', '.join(net.learnt.bands)}, the first from {', '.join(first.bands)}"
             raise DataError(weights, fact, "compare nets of the same bands")
+        if net.learnt.dataset.stretch != first.dataset.stretch:
+            its, other = net.learnt.dataset.stretch_text, first.dataset.stretch_text
+            fact = f"learnt with the stretch {its}, the first with {other}"
+            raise DataError(weights, fact, "compare nets that have learnt with one stretch")
     images = [_middle_of(path, side, first) for path in scenes.values()]
     shown = {
         name: columns([net.feature(blob, image) for image in images], channels)
