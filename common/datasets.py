@@ -170,8 +170,8 @@ class Dataset(Named):
 
     @property
     def stretch_text(self) -> str:
-        """The stretch in words, `500 to 1900`."""
-        return "of percentiles" if self.stretch is None else "{:g} to {:g}".format(*self.stretch)
+        """The stretch in words: `of 500 to 1900`, `by percentiles`."""
+        return "by percentiles" if self.stretch is None else "of {:g} to {:g}".format(*self.stretch)
 
     @property
     def ignored_colour(self) -> Colour:

@@ -97,7 +97,7 @@ def draw_models(
             raise DataError(weights, fact, "compare nets of the same bands")
         if net.learnt.dataset.stretch != first.dataset.stretch:
             its, other = net.learnt.dataset.stretch_text, first.dataset.stretch_text
-            fact = f"learnt with the stretch {its}, the first with {other}"
+            fact = f"learnt with a stretch {its}, the first with one {other}"
             raise DataError(weights, fact, "compare nets that have learnt with one stretch")
     images = [_middle_of(path, side, first) for path in scenes.values()]
     shown = {

@@ -218,6 +218,22 @@ def test_a_wrong_option_is_named(work, run_tool, change, words):
     assert not (folder / "maps").exists()
 
 
+def test_a_stretch_of_which_the_weights_know_nothing_is_warned_of(work, run_tool):
+    _, arguments, _ = work
+    done = run_tool("predict.py", *arguments, "--stretch", 0, 255)
+    assert done.returncode == 0
+    assert "warning: --stretch: deepglobe_land states no stretch; " in done.stderr
+
+
+def test_no_folder_is_left_where_no_scene_can_be_mapped(work, run_tool):
+    folder, arguments, _ = work
+    (folder / "broken").mkdir()
+    (folder / "broken" / "1_sat.jpg").write_bytes(b"no picture")
+    done = run_tool("predict.py", *arguments[:-1], folder / "broken")
+    assert (done.returncode, "; 1 failed" in done.stdout) == (2, True)
+    assert not (folder / "maps").exists()
+
+
 def test_weights_that_do_not_fit_are_named(work, run_tool):
     folder, arguments, _ = work
     write_deploy(folder / "deploy.prototxt", 33, land=6, road=3)
