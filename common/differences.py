@@ -31,4 +31,6 @@ def _by_name(value: object) -> object:
 
 
 def _text(value: object) -> str:
-    return f"[{', '.join(map(_text, value))}]" if isinstance(value, list | tuple) else str(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_text, value))}]"
+    return str(value).removesuffix(".0")

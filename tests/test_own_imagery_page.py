@@ -27,7 +27,7 @@ def write_scene(folder: Path, number: int) -> None:
     """Four bands of 16 bits, and a mask of the page's values."""
     rng = np.random.default_rng(number)
     values = np.kron(rng.choice(np.array(VALUES, np.uint8), (8, 8)), np.ones((14, 14), np.uint8))
-    image = 600 + 12 * values + rng.integers(0, 200, (4, *values.shape))
+    image = 600 + 12 * values.astype(int) + rng.integers(0, 200, (4, *values.shape))
     profile = {"driver": "GTiff", "height": 112, "width": 112, "crs": "EPSG:32632"}
     profile |= {"transform": from_origin(600000 + 500 * number, 5300000, 2, 2)}
     for name, bands in (("sat", image.astype(np.uint16)), ("mask", values[None])):
@@ -39,7 +39,7 @@ def write_scene(folder: Path, number: int) -> None:
 
 
 @pytest.mark.caffe
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_the_pages_files_and_commands_lead_to_maps_scores_and_a_report(tmp_path, monkeypatch, run_tool):
     """The page's own net is checked whole; what is trained here is smaller, and for fewer iterations."""
     monkeypatch.chdir(tmp_path)

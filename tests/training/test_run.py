@@ -43,7 +43,7 @@ def edit_manifest(folder, database="land_lmdb", **changes):
         ),
         (
             {"dataset": changed(LAND, resize=[0.5, 2]).model_dump(mode="json")},
-            r"land_lmdb: was built when deepglobe_land had resize = \[0\.5, 2\.0\], now it is \[0\.8",
+            r"land_lmdb: was built when deepglobe_land had resize = \[0\.5, 2\], now it is \[0\.8",
         ),
         (
             {"dataset": changed(LAND, tolerance=5).model_dump(mode="json")},
