@@ -22,7 +22,7 @@ from training.gpus import check_gpus, out_of_memory
 from training.progress import ProgressLog
 from training.provenance import initial_weights
 from training.pycaffe import LOG_START
-from training.rank import Task, train_rank
+from training.rank import RankOptions, train_rank
 from training.run import Run, open_run, overlapping_scenes
 
 
@@ -30,7 +30,7 @@ def start(
     exp: Experiment,
     folder: Path,
     gpus: Sequence[int],
-    task: Task,
+    options: RankOptions,
     overwrite: bool,
     resume: bool,
     command: Command | None = None,
@@ -45,34 +45,36 @@ def start(
         raise ExperimentError("--resume", "and --overwrite under mpirun", "give one of the two")
     if number:  # the first of mpirun's processes makes the folder and chooses the snapshot
         run = Run(exp, folder)
-        return 0 if resume and run.is_done() else train(run, gpus, task)
+        return 0 if resume and run.is_done() else train(run, gpus, options)
     with run_lock(folder):
-        begin = (task.weights, task.coverage, overwrite, resume, command)
+        begin = (options.weights, options.coverage, overwrite, resume, command)
         run = open_run(exp, folder, count, bool(gpus), *begin)
     with run_lock(folder):  # it may be a new one
         if resume and run.is_done():
             print(f"{run.weights}: trained already")
             return 0
-        return train(run, gpus, task, resume)
+        return train(run, gpus, options, resume)
 
 
-def train(run: Run, gpus: Sequence[int] = (), task: Task | None = None, resume: bool = False) -> int:
+def train(
+    run: Run, gpus: Sequence[int] = (), options: RankOptions | None = None, resume: bool = False
+) -> int:
     """Train `run` on the given GPUs, or on the CPU if there are none; return 0 once the weights are written.
 
     With `resume`, continue from the newest whole snapshot, if there is one. SIGTERM and Ctrl-C end the
     current iteration, write a snapshot and return 128 + the signal's number; a Ctrl-C after that ends at
     once. Raises the error that a rank met, or RunError if a rank died; the other ranks are ended.
     """
-    task, place = task or Task(), mpi_rank_and_size()
+    options, place = options or RankOptions(), mpi_rank_and_size()
     with ProgressLog(run, quiet=bool(place and place[0])) as progress, _stop_signals() as stop:
         progress.say(run.summary())
         for line in overlapping_scenes(run.experiment):
             progress.say(f"warning: {line}")
         if resume:
-            task = replace(task, resume=snapshots.newest(run.snapshots, progress.say))
-            if task.resume is None and not task.weights:  # stopped before its first snapshot
-                task = replace(task, weights=initial_weights(run.folder))
-        with _ranks(run, gpus, task) as (processes, pipes):
+            options = replace(options, resume=snapshots.newest(run.snapshots, progress.say))
+            if options.resume is None and not options.weights:  # stopped before its first snapshot
+                options = replace(options, weights=initial_weights(run.folder))
+        with _ranks(run, gpus, options) as (processes, pipes):
             _watch(run, processes, pipes, progress, stop)
     return 128 + stop[0] if stop else 0
 
@@ -118,7 +120,7 @@ def _stop_signals() -> Iterator[list[int]]:
 
 
 @contextmanager
-def _ranks(run: Run, gpus: Sequence[int], task: Task) -> Iterator[tuple[list, list[Connection]]]:
+def _ranks(run: Run, gpus: Sequence[int], options: RankOptions) -> Iterator[tuple[list, list[Connection]]]:
     """Spawn this machine's ranks (not fork: CUDA does not survive it); whatever happens, end them."""
     context = multiprocessing.get_context("spawn")
     if mpi_rank_and_size():
@@ -131,7 +133,7 @@ def _ranks(run: Run, gpus: Sequence[int], task: Task) -> Iterator[tuple[list, li
     try:
         for gpu, place in zip(devices, places, strict=True):
             ours, theirs = context.Pipe()
-            arguments = (run, replace(task, gpu=gpu), place, theirs)
+            arguments = (run, replace(options, gpu=gpu), place, theirs)
             process = context.Process(
                 target=train_rank, args=arguments, name=f"rank {len(pipes)}", daemon=True
             )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from prototxt_gen.models import TRAIN, build
 from training.run import Run
 from training.weights import WeightsMatch
 
@@ -60,7 +61,7 @@ class ProgressLog:
         self.log.write(json.dumps(entry) + "\n")
 
     def _loaded(self, path: Path, match: WeightsMatch) -> None:
-        for line in match.lines():
+        for line in match.lines(build(self.run.experiment, TRAIN).plain.parts()):
             self.say(f"{path}: {line}")
 
     def _resumed(self, snapshot: Path, iteration: int) -> None:
