@@ -135,7 +135,7 @@ def _write_records(
 
 
 def _check_disk(scenes: Sequence[Scene], config: RecordConfig, make: Callable, out: Path) -> str:
-    """Return a line that tells the size to expect; raise OutputError if the disk has no room for it."""
+    """Return a line with the size to expect; raise OutputError if the disk has no room for it."""
     values = [config.channels * config.side**2 + OVERHEAD]
     if config.encode != "raw":
         some = scenes[:: -(-len(scenes) // SAMPLES)]

@@ -10,7 +10,7 @@ from gpu_check.caffe_tests import test_program
 from gpu_check.isolation import run_command
 from training.pycaffe import import_caffe
 
-# By the beginning of the file's name: how it tells its version.
+# By the beginning of the file's name: how it gives its version.
 PARTS = ("libcaffe", "libcudart", "libcublas", "libcudnn", "libcurand", "libnccl", "libcuda.")
 MAPPED = re.compile(r"(/\S*/(\S+\.so\S*))$", re.M)
 

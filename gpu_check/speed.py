@@ -35,7 +35,7 @@ class Speed:
     answer: Blobs
 
     def __str__(self) -> str:
-        """Say it in a few words."""
+        """Return it in a few words."""
         return (
             f"{1000 * self.seconds:.0f} ms for {self.images} ({self.images / self.seconds:.3g} images/s), "
             f"{self.memory / 2**30:.3g} GiB"

@@ -36,7 +36,7 @@ def trained_task(
 ) -> TrainedTask:
     """Return what `weights` have learnt of `task` (None: the main one), by their card.
 
-    `dataset` is one that a user names. Without a card it tells the classes, and the deploy net's comments
+    `dataset` is one that a user names. Without a card it names the classes, and the deploy net's comments
     how the net is fed; a warning says what is assumed. Raises WeightsError where there is neither, or where
     the card says that the weights have not learnt the task, or other classes or another order of them than
     the data set has, or that they belong to another experiment, mean or scale than `deploy`.
@@ -64,7 +64,7 @@ def _assumed(
 ) -> TrainedTask:
     name = task or next(iter(deploy.tasks), None)
     if dataset is None or name is None:
-        fact = f"has no model card {card_path(weights).name}, which tells the classes"
+        fact = f"has no model card {card_path(weights).name}, which names the classes"
         raise WeightsError(weights, fact, "name the data set by --dataset")
     bands, mean, scale = deploy.preprocessing or (BGR, DENSENET_MEAN, DENSENET_SCALE)
     whose = f" as {deploy.path.name} says" if deploy.preprocessing else ""

@@ -83,7 +83,7 @@ def open_map_of(path: Path, id: str, dataset: Dataset) -> Iterator[Labels]:
 def is_finished(
     out: Path, id: str, image: Path, names: Sequence[str], settings: Mapping[str, object], overwrite: bool
 ) -> bool:
-    """Tell whether all files `names` of a scene are there, whole, and made with `settings` from `image`.
+    """Return whether all files `names` of a scene are there, whole, and made with `settings` from `image`.
 
     Raises OutputError, unless `overwrite`, where files are there that were made in another way or by
     somebody else; with `overwrite` nothing is finished.

@@ -1,6 +1,6 @@
 """A study's maps to numbers: mIoU with its spread over seeds and its interval over scenes, and leads.
 
-Two kinds of chance are told apart. The spread over seeds says how much a training's own dice move a score,
+Two kinds of chance are kept apart. The spread over seeds says how much a training's own dice move a score,
 the bootstrap over scenes how much the choice of test scenes does. A difference's interval draws both anew.
 """
 

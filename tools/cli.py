@@ -151,7 +151,7 @@ def _run(main: Callable[[], None]) -> None:
 
 
 def _nobody_reads() -> bool:
-    """Tell whether stdout is a pipe without a reader: a broken pipe elsewhere is a bug of ours."""
+    """Return whether stdout is a pipe without a reader: a broken pipe elsewhere is a bug of ours."""
     try:
         descriptor = sys.stdout.fileno()
     except (AttributeError, OSError):  # there is no stdout, or a program has put something else in its place

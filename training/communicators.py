@@ -10,7 +10,7 @@ from typing import Protocol
 
 from prototxt_gen.fused_weights import plain_view
 
-# What mpirun tells its processes: Open MPI, then MPICH and its kin.
+# Variables that mpirun sets in its processes: Open MPI, then MPICH and its kin.
 RANK = ("OMPI_COMM_WORLD_RANK", "PMI_RANK")
 SIZE = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 LOCAL_SIZE = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS")
@@ -72,11 +72,11 @@ class LocalCommunicator:
         return join_nccl(caffe, solver, uid)
 
     def agree(self, stop: bool) -> bool:
-        """Return `stop`: the parent has told all its ranks the same."""
+        """Return `stop`: the parent has sent all its ranks the same."""
         return stop
 
     def broadcast(self, what: object) -> object:
-        """Return `what`: the parent has told all its ranks the same."""
+        """Return `what`: the parent has sent all its ranks the same."""
         return what
 
 
@@ -120,7 +120,7 @@ class MPICommunicator:
 
 
 def _is_statistics(layer: str) -> bool:
-    """Tell BatchNorm's layers: their blobs are not learnt, and their gradients are never touched."""
+    """Return whether a layer is BatchNorm's: its blobs are not learnt, their gradients never touched."""
     return layer.endswith("/bn")
 
 

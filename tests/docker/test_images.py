@@ -101,7 +101,7 @@ def test_compute_capabilities_that_are_none_are_refused_before_anything_is_fetch
 
 
 def is_ignored(path: str) -> bool:
-    """Tell whether .dockerignore keeps a path out: the last pattern for it or for a folder above decides."""
+    """Return whether .dockerignore keeps a path out: the last pattern for it or a folder above decides."""
     parts = Path(path).parts
     above = ["/".join(parts[: depth + 1]) for depth in range(len(parts))]
     ignored = False
