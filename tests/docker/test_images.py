@@ -44,7 +44,7 @@ def test_help_lists_every_tool_and_what_it_does():
         for path in (ROOT / "tools").glob("*.py")
         if "__main__" in path.read_text() and path.stem != "dfcnet"
     }
-    listed = dict(re.findall(r"^  ([a-z-]+)  +(\S.*)$", done.stdout, re.M))
+    listed = dict(re.findall(r"^  ([a-z][a-z-]+)  +(\S.*)$", done.stdout, re.M))
     assert {"demo", "test", "smoke"} | tools == set(listed)
     assert listed["train"].startswith("Train an experiment")
 
