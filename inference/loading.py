@@ -138,6 +138,7 @@ def load_predictor(
         fact = f"{nets[0].output} has {nets[0].classes} channels, {first.task} {classes} classes"
         raise NetError(deploy.path, fact, remedy)
     others = [
-        NormalizedNet(other, its.mean, its.scale) for other, its in zip(nets[1:], known[1:], strict=True)
+        NormalizedNet(other, settings.mean, settings.scale)
+        for other, settings in zip(nets[1:], known[1:], strict=True)
     ]
     return Predictor(nets[0], first.mean, first.scale, overlap, batch, scales, flip, others), first
