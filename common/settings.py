@@ -57,7 +57,7 @@ class ConfigFile(StrictModel):
 def read_toml(path: Path, kind: str) -> dict:
     """Return the tables of a TOML file of a `kind`, of KINDS; ExperimentError where it cannot be read."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         remedy = f"name {kind} ({', '.join(_beside(path, kind)) or 'none there'})"
         raise ExperimentError(path, f"cannot be read ({error.strerror})", remedy) from error

@@ -12,6 +12,8 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
 
 import cv2
 import numpy as np
@@ -20,41 +22,74 @@ from rasterio.errors import RasterioError
 
 from common.errors import DataError
 from data_prep.geotiff import SETTINGS, one_line
+from data_prep.tiff_tags import read_tags, refuse_turned
 
 MAX_PIXELS = 1 << 28  # 16384 x 16384: more is a broken header or needs a tiled reader
 JPEG_START, PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # by colour type; a palette becomes RGB
+GREY_ALPHA = 2  # channels
 FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # the SOFn of JPEG
+EXIF_MARKER, EXIF_START = 0xE1, b"Exif\0\0"
 MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 COMPLAINTS = ("corrupt", "premature", "incomplete", "error", "unsupported", "invalid")
 REMEDY = "fetch or export the file again"
 
 
+@dataclass
+class _Header:
+    """What a file says of its picture: `exif` as stored, `transparent` the content of PNG's tRNS chunk."""
+
+    shape: tuple[int, int] | None = None
+    depth: int = 8
+    channels: int = 3
+    exif: bytes = b""
+    transparent: bytes | None = None
+    frames: int = 1
+
+
 def decode(data: bytes, where: object, rgb: bool = False) -> np.ndarray:
     """Decode a whole 8-bit JPEG or PNG to uint8 (H, W, 3), BGR or `rgb`; grey becomes three equal channels.
 
-    An orientation tag is not applied: masks have none. Raises DataError, naming `where`, for a file
-    that is cut off or damaged, has 16 bits a channel or four channels, or is larger than 2^28 pixels.
+    Raises DataError, naming `where`, for a file that is cut off or damaged, has 16 bits a channel,
+    transparency or four channels, is to be turned, an animation, or larger than 2^28 pixels.
     """
-    return _decode(data, where, cv2.IMREAD_COLOR_RGB if rgb else cv2.IMREAD_COLOR, plain=True)
+    header = _read_header(data, where, plain=True)
+    return _decode(data, where, cv2.IMREAD_COLOR_RGB if rgb else cv2.IMREAD_COLOR, header)
 
 
-def decode_as_stored(data: bytes, where: object) -> np.ndarray:
-    """Decode as `decode`, but keep 16 bits and alpha: uint8 or uint16, (H, W), (H, W, 3) or BGRA (H, W, 4).
+def decode_as_stored(data: bytes, where: object) -> tuple[np.ndarray, np.ndarray | None]:
+    """Decode as `decode`, but keep grey, 16 bits and transparency; return (pixels, alpha).
 
-    Grey with alpha comes as BGRA, a palette as BGR or BGRA.
+    Pixels are uint8 or uint16, (H, W) or BGR (H, W, 3), a palette as BGR. Alpha is (H, W), 0 where a pixel is
+    transparent by an alpha channel or a tRNS chunk; None without either.
     """
-    return _decode(data, where, cv2.IMREAD_UNCHANGED, plain=False)
+    header = _read_header(data, where, plain=False)
+    stored = _decode(data, where, cv2.IMREAD_UNCHANGED, header)
+    if stored.ndim == 2:
+        return stored, _keyed(stored, header, where)
+    pixels = stored[..., 0] if header.channels == GREY_ALPHA else stored[..., :3]
+    return pixels, stored[..., 3] if stored.shape[2] == 4 else None
 
 
-def decode_plain(data: bytes, where: object) -> np.ndarray:
-    """Decode as `decode`, but leave grey as it is: uint8, (H, W) or BGR (H, W, 3)."""
-    return _decode(data, where, cv2.IMREAD_UNCHANGED, plain=True)
+def _keyed(grey: np.ndarray, header: _Header, where: object) -> np.ndarray | None:
+    """Return 0 where grey levels are those that tRNS names, which OpenCV passes over, else 255."""
+    if header.transparent is None:
+        return None
+    if len(header.transparent) != 2:
+        raise DataError(where, f"is damaged (a tRNS chunk of {len(header.transparent)} bytes)", REMEDY)
+    # Fewer than 8 bits are decoded to 0-255.
+    factor = 255 // (2**header.depth - 1) if header.depth < 8 else 1
+    return np.where(grey == int.from_bytes(header.transparent) * factor, 0, 255).astype(np.uint8)
 
 
-def is_one_channel_png(data: bytes) -> bool:
-    """Return whether a file is a PNG of grey levels or of a palette: its values can be numbers."""
-    return data.startswith(PNG_START) and data[25:26] in (b"\0", b"\3")
+def is_grey_png(data: bytes) -> bool:
+    """Return whether a file is a PNG of grey levels alone: its values can be numbers."""
+    return data.startswith(PNG_START) and data[25:26] == b"\0"
+
+
+def is_palette_png(data: bytes) -> bool:
+    """Return whether a file is a PNG with a palette: its indices can be numbers."""
+    return data.startswith(PNG_START) and data[25:26] == b"\3"
 
 
 def decode_numbers(data: bytes, where: object) -> np.ndarray:
@@ -62,7 +97,9 @@ def decode_numbers(data: bytes, where: object) -> np.ndarray:
 
     Raises DataError as `decode` does.
     """
-    shape = _check_png(data, where, plain=False)
+    header = _read_header(data, where, plain=False)
+    if header.transparent is not None:
+        _refuse_transparency(where)
     try:
         with (
             warnings.catch_warnings(action="ignore"),
@@ -73,45 +110,61 @@ def decode_numbers(data: bytes, where: object) -> np.ndarray:
             values = picture.read(1)
     except (RasterioError, ValueError) as error:
         raise DataError(where, f"is damaged ({one_line(error)})", REMEDY) from error
-    if values.shape != shape:
-        raise DataError(where, f"has {values.shape} pixels, its header {shape}", REMEDY)
+    if values.shape != header.shape:
+        raise DataError(where, f"has {values.shape} pixels, its header {header.shape}", REMEDY)
     return values
 
 
-def _decode(data: bytes, where: object, flags: int, plain: bool) -> np.ndarray:
+def _read_header(data: bytes, where: object, plain: bool) -> _Header:
+    """Check a file's structure, and that there is one way to read it."""
     if data.startswith(JPEG_START):
-        height, width = _check_jpeg(data, where)
+        header = _check_jpeg(data, where)
     elif data.startswith(PNG_START):
-        height, width = _check_png(data, where, plain)
+        header = _check_png(data, where, plain)
     else:
         raise DataError(where, f"starts with {data[:4]!r}, neither JPEG nor PNG", "convert it to one of them")
+    refuse_turned(read_tags(BytesIO(header.exif)), where)
+    if header.frames > 1:
+        raise DataError(where, f"is an animation of {header.frames} frames", "save the one that counts alone")
+    if plain and header.transparent is not None:
+        _refuse_transparency(where)
+    return header
+
+
+def _refuse_transparency(where: object) -> None:
+    raise DataError(where, "has transparency (a tRNS chunk)", "save it without")
+
+
+def _decode(data: bytes, where: object, flags: int, header: _Header) -> np.ndarray:
     with _codec_words() as words:
         try:
             image = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
         except cv2.error as error:
             raise DataError(where, f"is damaged ({error.err})", REMEDY) from error
     complaint = next((line for line in words if any(word in line.lower() for word in COMPLAINTS)), None)
-    if image is None or complaint or image.shape[:2] != (height, width):
+    if image is None or complaint or image.shape[:2] != header.shape:
         raise DataError(where, f"is damaged ({complaint or 'the codec refuses it'})", REMEDY)
     return image
 
 
-def _check_jpeg(data: bytes, where: object) -> tuple[int, int]:
-    """Walk the segments from SOI to EOI; return (height, width)."""
-    size, at = None, 2
+def _check_jpeg(data: bytes, where: object) -> _Header:
+    """Walk the segments from SOI to EOI."""
+    header, at = _Header(), 2
     while True:
         at = _next_marker(data, at)
         if at < 0 or (at + 4 > len(data) and data[at + 1] != 0xD9):
             raise DataError(where, f"is cut off after {len(data)} bytes (no end marker)", REMEDY)
         marker = data[at + 1]
-        if marker == 0xD9 and size is not None:
-            return size
+        if marker == 0xD9 and header.shape is not None:
+            return header
         length = int.from_bytes(data[at + 2 : at + 4])
         if marker == 0xD9 or length < 2:
             raise DataError(where, f"is damaged (marker {marker:02x} at byte {at})", REMEDY)
         if marker in FRAME_MARKERS and len(data) >= at + 10:
             depth, height, width, channels = struct.unpack_from(">BHHB", data, at + 4)
-            size = _check_header(height, width, depth, channels, where)
+            header.shape = _check_size(height, width, depth, channels, where)
+        if marker == EXIF_MARKER and data.startswith(EXIF_START, at + 4):
+            header.exif = data[at + 4 + len(EXIF_START) : at + 2 + length]
         at += 2 + length
 
 
@@ -121,9 +174,9 @@ def _next_marker(data: bytes, at: int) -> int:
     return marker.start() if marker else -1
 
 
-def _check_png(data: bytes, where: object, plain: bool) -> tuple[int, int]:
-    """Walk the chunks up to IEND and check their checksums; return (height, width)."""
-    size, at, kind = None, len(PNG_START), b""
+def _check_png(data: bytes, where: object, plain: bool) -> _Header:
+    """Walk the chunks up to IEND and check their checksums."""
+    header, at, kind = _Header(), len(PNG_START), b""
     while kind != b"IEND":
         if at + 12 > len(data):
             raise DataError(where, f"is cut off after {len(data)} bytes (no end chunk)", REMEDY)
@@ -134,20 +187,27 @@ def _check_png(data: bytes, where: object, plain: bool) -> tuple[int, int]:
         if zlib.crc32(data[at + 4 : end]) != int.from_bytes(data[end : end + 4]):
             raise DataError(where, f"is damaged (checksum of the chunk at byte {at})", REMEDY)
         if kind == b"IHDR" and length == 13:
-            width, height, depth, colour = struct.unpack_from(">IIBB", data, at + 8)
-            size = _check_header(height, width, depth, PNG_CHANNELS.get(colour, 0), where, plain)
+            width, height, header.depth, colour = struct.unpack_from(">IIBB", data, at + 8)
+            header.channels = PNG_CHANNELS.get(colour, 0)
+            header.shape = _check_size(height, width, header.depth, header.channels, where, plain)
+        elif kind == b"eXIf":
+            header.exif = data[at + 8 : end]
+        elif kind == b"tRNS":
+            header.transparent = data[at + 8 : end]
+        elif kind == b"acTL":
+            header.frames = int.from_bytes(data[at + 8 : at + 12])
         at = end + 4
-    if size is None:
+    if header.shape is None:
         raise DataError(where, "is damaged (no header chunk)", REMEDY)
-    return size
+    return header
 
 
-def _check_header(
+def _check_size(
     height: int, width: int, depth: int, channels: int, where: object, plain: bool = True
 ) -> tuple[int, int]:
-    """Refuse, before any memory is taken, what the header says cannot be used."""
+    """Return (height, width); refuse, before any memory is taken, what cannot be used."""
     if plain and (depth > 8 or channels not in (1, 3)):
-        remedy = "convert it to 8-bit RGB without alpha (CMYK, 16 bits and alpha are refused)"
+        remedy = "convert it to 8-bit RGB or grey without alpha"
         raise DataError(where, f"has {channels} channels of {depth} bits", remedy)
     if not 0 < height * width <= MAX_PIXELS:
         raise DataError(

@@ -2,18 +2,20 @@
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import rasterio
+from rasterio._err import CPLE_BaseError  # of attributes read late: rasterio has no public name for it
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
+from rasterio.errors import NodataShadowWarning, NotGeoreferencedWarning, RasterioError, RasterioIOError
 from rasterio.windows import Window
 
 from common.errors import DataError
+from data_prep.tiff_tags import read_tags, refuse_other_colours, refuse_turned
 
 MAX_SIDE = 1 << 20  # pixels; more is a broken header
 MAX_BLOCK = 1 << 28  # bytes that must be decoded at once
@@ -46,12 +48,16 @@ def georeference_of(dataset: rasterio.DatasetReader) -> Georeference:
 
 
 @contextmanager
-def open_geotiff(path: Path) -> Iterator[rasterio.DatasetReader]:
-    """Open a GeoTIFF inside `rasterio.Env(**SETTINGS)`; DataError if it is not one or cannot be read."""
+def open_geotiff(path: Path, overviews: bool = True) -> Iterator[rasterio.DatasetReader]:
+    """Open a GeoTIFF inside `rasterio.Env(**SETTINGS)`; DataError if it is not one or cannot be read.
+
+    Without `overviews` what is shrunk comes from the pixels themselves: overviews may be means.
+    """
+    options = {} if overviews else {"OVERVIEW_LEVEL": "NONE"}
     try:
         # The driver is fixed: GDAL would take a text file of another format and follow paths in it.
         with warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning):
-            dataset = rasterio.open(path, driver="GTiff")
+            dataset = rasterio.open(path, driver="GTiff", **options)
     except (RasterioError, ValueError) as error:
         raise DataError(
             path, f"is not a GeoTIFF ({one_line(error)})", "fetch or export the file again"
@@ -66,7 +72,25 @@ def open_geotiff(path: Path) -> Iterator[rasterio.DatasetReader]:
         if rows * columns * dataset.count * np.dtype(dataset.dtypes[0]).itemsize > MAX_BLOCK:
             fact = f"is stored in blocks of {columns}x{rows} pixels"
             raise DataError(path, fact, "export it again in tiles of 256x256 or 512x512")
-        yield dataset
+        _refuse_two_readings(Path(path), dataset)
+        try:
+            yield dataset
+        except CPLE_BaseError as error:
+            raise damaged(dataset, error) from error
+
+
+def _refuse_two_readings(path: Path, dataset: rasterio.DatasetReader) -> None:
+    """Raise DataError for a file that can be read in more than one way."""
+    with path.open("rb") as file:
+        tags = read_tags(file)
+    refuse_turned(tags, path)
+    refuse_other_colours(tags, path)
+    if pages := dataset.subdatasets:
+        raise DataError(path, f"has {len(pages)} pages", "save the one that counts alone")
+    mask = path.with_name(f"{path.name}.msk")
+    if mask.exists():
+        remedy = "put it inside the file, or remove it: what stands beside a file is not read"
+        raise DataError(mask, f"says where {path.name} has data", remedy)
 
 
 def read_window(
@@ -88,19 +112,32 @@ def read_window(
 
 
 def valid_window(
-    dataset: rasterio.DatasetReader, rows: slice, columns: slice, shape: tuple[int, int] | None = None
+    dataset: rasterio.DatasetReader,
+    rows: slice,
+    columns: slice,
+    shape: tuple[int, int] | None = None,
+    bands: Sequence[int] = (),
+    every: bool = True,
+    transparency: bool = True,
 ) -> np.ndarray:
     """Return where a dataset has data, bool (h, w): by its nodata value, mask band or alpha band.
 
-    `shape` as in `read_window`.
+    By a nodata value a pixel has data where any band has; if `bands` are given, where `every` one of these
+    has, or any. Without `transparency` an alpha band is one like the others. `shape` as in `read_window`.
     """
-    kinds = dataset.colorinterp
+    kinds, window = dataset.colorinterp, Window.from_slices(rows, columns)
     try:
-        valid = dataset.dataset_mask(window=Window.from_slices(rows, columns), out_shape=shape) > 0
+        with warnings.catch_warnings(action="ignore", category=NodataShadowWarning):  # alpha counts below
+            if bands and MaskFlags.nodata in dataset.mask_flag_enums[bands[0] - 1]:
+                size = None if shape is None else (len(bands), *shape)
+                masks = dataset.read_masks(list(bands), window=window, out_shape=size) > 0
+                valid = masks.all(axis=0) if every else masks.any(axis=0)
+            else:
+                valid = dataset.dataset_mask(window=window, out_shape=shape) > 0
     except (RasterioError, ValueError, MemoryError) as error:
         raise damaged(dataset, error) from error
     # rasterio asks the first band alone whether there is alpha: it is not seen where it comes first.
-    if ColorInterp.alpha in kinds and MaskFlags.alpha not in dataset.mask_flag_enums[0]:
+    if transparency and ColorInterp.alpha in kinds and MaskFlags.alpha not in dataset.mask_flag_enums[0]:
         valid &= read_window(dataset, kinds.index(ColorInterp.alpha) + 1, rows, columns, shape) > 0
     return valid
 

@@ -16,9 +16,9 @@ import rasterio
 from common.datasets import IGNORE, Dataset
 from common.errors import DataError
 from common.files import read_bytes
-from data_prep.decoding import JPEG_START, decode, decode_numbers, is_one_channel_png
+from data_prep.decoding import JPEG_START, decode, decode_numbers, is_grey_png, is_palette_png
 from data_prep.geotiff import SETTINGS, open_geotiff, read_window, valid_window
-from data_prep.masks import class_list, labels_from_colours, labels_from_numbers
+from data_prep.masks import class_list, labels_from_colours, labels_from_exact_colours, labels_from_numbers
 
 RASTER_SUFFIXES = (".tif", ".tiff")
 CLASSES_TAG = "classes"  # of rasters whose numbers are the labels themselves
@@ -104,7 +104,7 @@ def _open(path: Path, dataset: Dataset, guess: bool) -> Iterator[Labels]:
     if path.suffix.lower() not in RASTER_SUFFIXES:
         yield PictureLabels(path, _picture_labels(path, dataset, guess))
         return
-    with rasterio.Env(**SETTINGS), open_geotiff(path) as raster:
+    with rasterio.Env(**SETTINGS), open_geotiff(path, overviews=False) as raster:
         yield _raster_labels(path, raster, dataset, guess)
 
 
@@ -112,9 +112,15 @@ def _picture_labels(path: Path, dataset: Dataset, guess: bool) -> np.ndarray:
     """Decode a picture: numbers where it has one channel and the data set has values, else colours."""
     data = read_bytes(path)
     if dataset.labels_of_values:
-        if is_one_channel_png(data):
+        palette = is_palette_png(data)
+        if palette or is_grey_png(data):
             remedy = _value_remedy(dataset)
-            return labels_from_numbers(decode_numbers(data, path), dataset.labels_of_values, path, remedy)
+            labels = labels_from_numbers(decode_numbers(data, path), dataset.labels_of_values, path, remedy)
+            painted = labels_from_exact_colours(decode(data, path, rgb=True), dataset) if palette else None
+            if painted is not None and (painted != labels).any():
+                fact = f"has the colours of {dataset.name} as palette, and values of other classes as indices"
+                raise DataError(path, fact, "save it as RGB, or with the values as indices")
+            return labels
         if data.startswith(JPEG_START) and not any(entry.colour for entry in dataset.classes):
             remedy = "save it as PNG: compression changes numbers"
             raise DataError(path, f"is a JPEG, and the classes of {dataset.name} have values alone", remedy)
@@ -126,6 +132,12 @@ def _raster_labels(path: Path, raster: rasterio.DatasetReader, dataset: Dataset,
     if raster.count != 1 or kind.kind not in "iu" or not np.can_cast(kind, np.int64):
         fact = f"has {raster.count} bands of {kind}"
         raise DataError(path, fact, "give one band of integers, not of uint64")
+    if (raster.scales[0], raster.offsets[0]) != (1, 0):
+        fact = (
+            f"has scale {raster.scales[0]:g} and offset {raster.offsets[0]:g}: its numbers have two readings"
+        )
+        raise DataError(path, fact, "export the numbers themselves, as with `gdal_translate -unscale`")
+    _refuse_lossy(path, raster)
     own = {label: label for label in (*range(len(dataset.classes)), IGNORE)}
     own_remedy = f"give class numbers ({', '.join(map(str, own))})"
     tag = raster.tags().get(CLASSES_TAG)
@@ -140,6 +152,14 @@ def _raster_labels(path: Path, raster: rasterio.DatasetReader, dataset: Dataset,
         return RasterLabels(path, raster, own, own_remedy)
     remedy = f"give the classes of {dataset.name} their values in its file"
     raise DataError(path, "holds numbers, and nothing says which class each of them is", remedy)
+
+
+def _refuse_lossy(path: Path, raster: rasterio.DatasetReader) -> None:
+    stored = raster.tags(ns="IMAGE_STRUCTURE")
+    lossy = stored.get("COMPRESSION") == "JPEG" or stored.get("COMPRESSION_REVERSIBILITY") == "LOSSY"
+    if lossy or float(stored.get("MAX_Z_ERROR", 0)) >= 1:
+        fact = f"is compressed with loss ({stored['COMPRESSION']}), which changes numbers"
+        raise DataError(path, fact, "export them again without loss, as with DEFLATE")
 
 
 def _refuse_nodata(path: Path, raster: rasterio.DatasetReader, dataset: Dataset) -> None:

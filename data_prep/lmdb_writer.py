@@ -10,7 +10,7 @@ import lmdb
 import numpy as np
 from tqdm import tqdm
 
-from common.errors import OutputError
+from common.errors import DataError, OutputError
 from common.files import refuse_existing, staged_folder
 from data_prep.build_lock import build_lock
 from data_prep.datums import OVERHEAD, largest_datum, to_datum
@@ -72,8 +72,13 @@ def write_database(
             try:
                 inputs, counts = _write_records(make, scenes, config, staged, workers)
                 pixels = dict(zip(config.dataset.label_names, map(int, counts), strict=True))
+                if not counts[:-1].any():
+                    fact = f"have no pixel of a class in {len(scenes) * config.variants} records"
+                    raise DataError("the scenes", fact, "check their masks with tools/verify_data.py")
                 database = Database(len(scenes) * config.variants, pixels, (staged / DATA).stat().st_size)
                 write_manifest(staged, config, database, inputs, split=split, band_numbers=numbers)
+                for line in _unusual(inputs):
+                    log(line)
             except (lmdb.Error, OSError) as error:
                 raise OutputError(
                     out, f"cannot be written ({error})", "check the disk's free space"
@@ -103,6 +108,16 @@ def _inputs(scene: Scene, pixels) -> dict:
         "mask_sha256": pixels.mask_sha256,
         **pixels.read_as,
     }
+
+
+def _unusual(inputs: Sequence[dict]) -> Iterator[str]:
+    """Yield a line for each way in which images were read that is not for granted, with their number."""
+    for note in dict.fromkeys(entry["note"] for entry in inputs if "note" in entry):
+        those = [entry["image"] for entry in inputs if entry.get("note") == note]
+        yield f"{len(those)} of {len(inputs)} images, as {those[0]}: {note}"
+    if stretched := [entry["image"] for entry in inputs if entry.get("stretch")]:
+        what = "stretched to 0-255, as the manifest says"
+        yield f"{len(stretched)} of {len(inputs)} images, as {stretched[0]}: {what}"
 
 
 def _write_records(

@@ -77,7 +77,7 @@ def read_manifest(database: Path) -> dict:
     """
     path, remedy = Path(database) / MANIFEST, "build the database again"
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = json.loads(path.read_text(encoding="utf-8-sig"))
         known = "dataset" if manifest.get("format", 1) > 1 else "classes"
         missing = {"side", known} - set(manifest)
     except (OSError, ValueError, TypeError, AttributeError) as error:

@@ -16,6 +16,7 @@ NO_CLASS = 254  # only inside this module
 FOREIGN = 223  # so far from every colour no compression leads
 BLURRED_SHARE = 0.2  # compression blurs borders: up to a tenth of a busy mask, measured at JPEG quality 75
 BLURRED_PATCH = 9  # but borders are thin: a square of so many blurred pixels a side is a foreign colour
+SURE = 4  # a colour within this part of the tolerance is its class's without doubt
 INDEX_LIKE = 16  # a mask whose largest value is smaller holds class numbers, not colours
 TABLE_BITS = 16  # of integers for which a table of all is quicker than a search for each
 
@@ -29,18 +30,18 @@ def labels_from_colours(
 
     A mask of exact colours may have no other. One with colours that are nearly exact has been compressed or
     resized: there a pixel within the data set's tolerance of a colour means it, and what is left along
-    borders is ignored: up to 20 % of the mask, in no patch of 9x9. Where a class's colour is a mixture of
-    two others, its pixels at a border of these are ignored too. A map may also have the colours that it
-    shows of classes without one, and of no data. Raises DataError, naming `where` and the colour, for others.
+    borders is ignored: up to 20 % of the mask, in no patch of 9x9. Mixtures of other classes that come near
+    to a colour are ignored too: pixels alone, and those at a border of two classes whose mixture it may be.
+    A map may also have the colours that it shows of classes without one, and of no data. Raises DataError,
+    naming `where` and the colour, for others, and for a mask in grey where classes have colours.
     """
     coloured = _coloured(dataset, is_map)
-    # R + 256 G + 65536 B, from four bytes a pixel.
-    codes = cv2.cvtColor(mask, cv2.COLOR_RGB2RGBA).view("<u4")[..., 0] & np.uint32(0xFFFFFF)
-    labels = _exact(coloured)[codes]
+    labels = _exact_labels(mask, coloured)
     inexact = labels == NO_CLASS
     if not inexact.any():
         return labels
     _refuse_class_numbers(mask, dataset, where)
+    _refuse_grey(mask, dataset, where)
     pixels = mask[inexact]
     nearest, distance = _nearest(pixels, coloured)
     far = distance > dataset.tolerance
@@ -54,8 +55,24 @@ def labels_from_colours(
     patch = np.ones((BLURRED_PATCH, BLURRED_PATCH), np.uint8)
     _refuse_colours(mask, cv2.erode(blurred, patch) > 0, dataset, where)
     labels[inexact] = np.where(far, IGNORE, nearest)
-    _ignore_mixtures(labels, coloured, dataset.tolerance)
+    if len(coloured) > 2:
+        sure = ~inexact
+        sure[inexact] = distance <= dataset.tolerance // SURE
+        _ignore_unsure(labels, sure)
+        _ignore_mixtures(labels, coloured, dataset.tolerance)
     return labels
+
+
+def labels_from_exact_colours(mask: np.ndarray, dataset: Dataset) -> np.ndarray | None:
+    """Return the labels of a mask that has the data set's colours alone, uint8 (H, W); None for others."""
+    labels = _exact_labels(mask, _coloured(dataset, False))
+    return None if (labels == NO_CLASS).any() else labels
+
+
+def _exact_labels(mask: np.ndarray, coloured: Coloured) -> np.ndarray:
+    # R + 256 G + 65536 B, from four bytes a pixel.
+    codes = cv2.cvtColor(mask, cv2.COLOR_RGB2RGBA).view("<u4")[..., 0] & np.uint32(0xFFFFFF)
+    return _exact(coloured)[codes]
 
 
 def labels_from_numbers(
@@ -149,6 +166,18 @@ def _nearest(pixels: np.ndarray, coloured: Coloured) -> tuple[np.ndarray, np.nda
     return labels, least
 
 
+def _ignore_unsure(labels: np.ndarray, sure: np.ndarray) -> None:
+    """Ignore pixels that are only near to their class's colour, and not beside a pixel that is surely of it.
+
+    Sure is also the middle of 3x3 pixels of one class: mixtures along a border are thinner.
+    """
+    patch = np.ones((3, 3), np.uint8)
+    for label in np.unique(labels[~sure]).tolist():
+        values = (labels == label).view(np.uint8)
+        beside = cv2.dilate((values & sure) | cv2.erode(values, patch), patch)
+        labels[values > beside] = IGNORE
+
+
 def _ignore_mixtures(labels: np.ndarray, coloured: Coloured, tolerance: int) -> None:
     """Ignore the pixels of a class whose colour is a mixture of two others, where both are near."""
     present = set(np.unique(labels).tolist())
@@ -167,7 +196,7 @@ def _is_mixture(colour: Colour, first: Colour, second: Colour, tolerance: int) -
     """Return whether a mixture of two colours comes as near to a third as the tolerance."""
     share = np.linspace(0, 1, 256)[:, None]
     mixtures = np.array(first) * share + np.array(second) * (1 - share)
-    return bool((np.abs(mixtures - colour).max(axis=1) <= tolerance).any())
+    return bool((np.abs(mixtures - colour).max(axis=1) <= tolerance + 1).any())  # 1: rounding
 
 
 def _refuse_class_numbers(mask: np.ndarray, dataset: Dataset, where: object) -> None:
@@ -176,6 +205,14 @@ def _refuse_class_numbers(mask: np.ndarray, dataset: Dataset, where: object) -> 
     if 0 < largest < INDEX_LIKE and (mask == mask[..., :1]).all():
         remedy = f"give the classes of {dataset.name} their values, or paint the mask in its colours"
         raise DataError(where, f"largest value is {largest}, as in class numbers", remedy)
+
+
+def _refuse_grey(mask: np.ndarray, dataset: Dataset, where: object) -> None:
+    """Raise DataError for a mask saved in grey: yellow is a light grey then, near to white."""
+    colours = [entry.colour for entry in dataset.classes if entry.colour is not None]
+    if (mask == mask[..., :1]).all() and any(len(set(colour)) > 1 for colour in colours):
+        fact = f"is grey, and classes of {dataset.name} have colours"
+        raise DataError(where, fact, "save it as PNG in its colours")
 
 
 def _refuse_colours(pixels: np.ndarray, here: np.ndarray, dataset: Dataset, where: object) -> None:

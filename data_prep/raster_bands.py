@@ -17,11 +17,15 @@ COLOURS = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 
 @dataclass(frozen=True)
 class RasterBands:
-    """The channels of an open dataset. `bands` are their numbers, `palette` (256, C) values by index."""
+    """The channels of an open dataset. `bands` are their numbers, `palette` (256, C) values by index.
+
+    `transparency` says whether an alpha band gives where there are data, and is not one of the bands.
+    """
 
     dataset: rasterio.DatasetReader
     bands: tuple[int, ...]
     palette: np.ndarray | None
+    transparency: bool = True
 
     @classmethod
     def of(cls, dataset: rasterio.DatasetReader, read_options: ReadOptions) -> "RasterBands":
@@ -32,7 +36,27 @@ class RasterBands:
         if len(kinds) > 1 or np.dtype(min(kinds)).kind not in "iuf":
             fact = f"has bands of {', '.join(sorted(kinds))}"
             raise DataError(dataset.name, fact, "export the bands as one type of real numbers")
-        return cls(dataset, bands, _palette(dataset, bands[0], read_options))
+        palette = _palette(dataset, bands[0], read_options)
+        bits = {dataset.tags(band, ns="IMAGE_STRUCTURE").get("NBITS", "8") for band in bands}
+        if palette is None and kinds == {"uint8"} and bits != {"8"}:
+            fact = f"has bands of {min(bits)} bits"
+            raise DataError(dataset.name, fact, "export them with 8 bits, black as 0 and white as 255")
+        _refuse_other_units(dataset, bands)
+        alpha = any(dataset.colorinterp[number - 1] == ColorInterp.alpha for number in numbers.values())
+        return cls(dataset, bands, palette, not alpha)
+
+    @property
+    def name(self) -> str:
+        """The file's path."""
+        return self.dataset.name
+
+    @property
+    def note(self) -> str | None:
+        """What of the file is not applied, in words, or None."""
+        scale, offset = (values[self.bands[0] - 1] for values in (self.dataset.scales, self.dataset.offsets))
+        if (scale, offset) == (1, 0):
+            return None
+        return f"values as stored, without the file's scale {scale:g} and offset {offset:g}"
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -57,7 +81,7 @@ class RasterBands:
         flags = set(chain.from_iterable(self.dataset.mask_flag_enums))
         valid = None
         if flags != {MaskFlags.all_valid} or ColorInterp.alpha in self.dataset.colorinterp:
-            valid = valid_window(self.dataset, *window)
+            valid = self._valid(window)
         if self.dtype.kind == "f":
             finite = np.isfinite(self.pixels(*window)).all(axis=-1)
             valid = finite if valid is None else valid & finite
@@ -68,7 +92,19 @@ class RasterBands:
         whole = self._window(WHOLE, WHOLE)
         shape = tuple(min(length, side) for length in self.shape)
         pixels = read_window(self.dataset, list(self.bands), *whole, shape)
-        return pixels.transpose(1, 2, 0), valid_window(self.dataset, *whole, shape)
+        return pixels.transpose(1, 2, 0), self._valid(whole, shape)
+
+    def _valid(self, window: tuple[slice, slice], shape: tuple[int, int] | None = None) -> np.ndarray:
+        """Return where a window has data by the file.
+
+        In 8 bits a nodata value is a colour's level too, as the 0 of black: there all bands must have it. In
+        deeper images it is not a measurement in any band.
+        """
+        if not self.transparency and MaskFlags.nodata not in self.dataset.mask_flag_enums[0]:
+            return np.ones(shape or tuple(part.stop - part.start for part in window), bool)
+        deep = self.dtype != np.uint8
+        bands = self.bands if deep or not self.transparency else ()
+        return valid_window(self.dataset, *window, shape, bands, deep, self.transparency)
 
     def _window(self, rows: slice, columns: slice) -> tuple[slice, slice]:
         """Return both as slices from 0 that do not reach beyond the image."""
@@ -89,6 +125,7 @@ def _numbers(dataset: rasterio.DatasetReader, read_options: ReadOptions) -> dict
         return dict(zip(names, read_options.numbers, strict=True))
     by_kind = {name: kinds.index(kind) + 1 for name, kind in zip(RGB, COLOURS, strict=True) if kind in kinds}
     if read_options.is_colour and len(by_kind) == 3:
+        _refuse_other_descriptions(dataset, by_kind, "by its colours")
         return by_kind
     data = [number for number, kind in enumerate(kinds, 1) if kind != ColorInterp.alpha]
     if len(data) == 1 and (read_options.is_colour or len(names) == 1):
@@ -106,7 +143,28 @@ def _numbers(dataset: rasterio.DatasetReader, read_options: ReadOptions) -> dict
                 raise DataError(
                     dataset.name, fact, "say by --bands which number each band of the data set has"
                 )
+    _refuse_other_descriptions(dataset, numbers, "by the data set")
     return numbers
+
+
+def _refuse_other_descriptions(dataset: rasterio.DatasetReader, numbers: dict[str, int], by: str) -> None:
+    """Raise DataError where the file describes a band by the name of another one."""
+    for number, text in enumerate(dataset.descriptions, 1):
+        for name, expected in numbers.items():
+            if text and text.casefold() == name.casefold() and number != expected:
+                fact = f"describes band {number} as {text}, {by} {name} is band {expected}"
+                raise DataError(
+                    dataset.name, fact, "say by --bands which number each band of the data set has"
+                )
+
+
+def _refuse_other_units(dataset: rasterio.DatasetReader, bands: tuple[int, ...]) -> None:
+    """Raise DataError where bands have scales or offsets of their own: their numbers are of several units."""
+    units = {(dataset.scales[band - 1], dataset.offsets[band - 1]) for band in bands}
+    if len(units) > 1 or min(units)[0] <= 0:
+        each = ", ".join(f"{scale:g} and {offset:g}" for scale, offset in sorted(units))
+        remedy = "export its bands in one unit, as with `gdal_translate -unscale`"
+        raise DataError(dataset.name, f"has bands of different scale and offset ({each})", remedy)
 
 
 def _palette(dataset: rasterio.DatasetReader, band: int, read_options: ReadOptions) -> np.ndarray | None:

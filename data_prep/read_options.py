@@ -113,14 +113,31 @@ class ReadOptions:
         if pixels.dtype == np.uint8:
             return None
         if self.stretch is None:
-            return Stretch.of(*pixels.sample(SAMPLED))
+            return self._measured(pixels)
         low, high = self.stretch
         return Stretch((low,) * len(self.bands), (high,) * len(self.bands))
+
+    def _measured(self, pixels: "PixelSource") -> Stretch:
+        """Return the stretch of a sample; DataError where that has nearly one value, and the image others."""
+        sample, valid = pixels.sample(SAMPLED)
+        stretch = Stretch.of(sample, valid)
+        whole = sample.shape[:2] == pixels.shape
+        finite = sample[valid & np.isfinite(sample).all(axis=-1)]
+        for band, low, high, values in zip(self.bands, stretch.low, stretch.high, finite.T, strict=True):
+            if low == high and not (whole and (values == low).all()):
+                fact = f"is {low:g} in nearly all of {band}: what becomes 0 and 255 is not known"
+                remedy = (
+                    "say where it has no data (`rio edit-info --nodata 0`), or give the data set a stretch"
+                )
+                raise DataError(pixels.name, fact, remedy)
+        return stretch
 
 
 class PixelSource(Protocol):
     """Where pixels come from: a decoded picture, or a raster read in windows. C channels are those read."""
 
+    name: object  # the file
+    note: str | None  # what of the file is not applied
     shape: tuple[int, int]
     dtype: np.dtype
 

@@ -11,7 +11,7 @@ import rasterio
 from common.datasets import RGB
 from common.errors import DataError
 from common.files import read_bytes
-from data_prep.decoding import JPEG_START, PNG_START, decode_as_stored, decode_plain
+from data_prep.decoding import JPEG_START, PNG_START, decode_as_stored
 from data_prep.geotiff import MAGIC, SETTINGS, Georeference, georeference_of, open_geotiff
 from data_prep.raster_bands import RasterBands
 from data_prep.read_options import WHOLE, PixelSource, ReadOptions, Stretch
@@ -49,6 +49,14 @@ class SceneImage:
         """Height and width in pixels."""
         return self.source.shape
 
+    @property
+    def notes(self) -> list[str]:
+        """What is worth knowing of how the file was read, a line each."""
+        notes = [] if self.source.note is None else [self.source.note]
+        if self.stretch is not None:
+            notes.append(f"{self.source.dtype} stretched to 0-255: {self.stretch.text()}")
+        return notes
+
     def __getitem__(self, rows: slice) -> np.ndarray:
         """Return rows of the image; `fill` where there are no data."""
         return self.read(rows)
@@ -71,21 +79,24 @@ class SceneImage:
 class DecodedImage:
     """A decoded JPEG or PNG."""
 
+    name: Path
     image: np.ndarray  # (H, W, C)
     alpha: np.ndarray | None  # (H, W)
+    note: None = None
 
     @classmethod
-    def of(cls, stored: np.ndarray, read_options: ReadOptions, where: object) -> "DecodedImage":
-        """Choose channels of what the decoder gives, (H, W), BGR or BGRA; DataError where it lacks them."""
+    def of(
+        cls, stored: np.ndarray, alpha: np.ndarray | None, read_options: ReadOptions, where: Path
+    ) -> "DecodedImage":
+        """Choose channels of what the decoder gives, (H, W) or BGR; DataError where it lacks them."""
         if stored.ndim == 2 and (read_options.is_colour or len(read_options.file_bands) == 1):
-            return cls(np.repeat(stored[..., None], len(read_options.bands), axis=2), None)
+            return cls(where, np.repeat(stored[..., None], len(read_options.bands), axis=2), alpha)
         if stored.ndim == 2 or not read_options.is_colour:
             fact = f"is a {'grey' if stored.ndim == 2 else 'colour'} picture"
             bands = ", ".join(read_options.file_bands)
             raise DataError(where, fact, f"give a TIFF of the data set's bands, {bands}")
         channels = [STORED.index(name) for name in read_options.bands]
-        alpha = stored[..., 3] if stored.shape[2] == 4 else None
-        return cls(stored[..., :3] if channels == [0, 1, 2] else stored[..., channels], alpha)
+        return cls(where, stored if channels == [0, 1, 2] else stored[..., channels], alpha)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -114,19 +125,19 @@ class DecodedImage:
 
 
 @contextmanager
-def open_image(path: Path, read_options: ReadOptions, plain: bool = False) -> Iterator[SceneImage]:
+def open_image(path: Path, read_options: ReadOptions) -> Iterator[SceneImage]:
     """Open a JPEG, PNG, TIFF or GeoTIFF, known by its first bytes; DataError for what cannot be used.
 
-    A TIFF is read in windows when rows are asked for; a JPEG or PNG is decoded whole. With `plain` one of
-    16 bits or with alpha is refused.
+    A TIFF is read in windows when rows are asked for; a JPEG or PNG is decoded whole.
     """
     if driver_of(path) == TIFF:
         with rasterio.Env(**SETTINGS), open_geotiff(path) as dataset:
             yield SceneImage.of(RasterBands.of(dataset, read_options), read_options, georeference_of(dataset))
     else:
         read_options.refuse_numbers_for(path)
-        stored = (decode_plain if plain else decode_as_stored)(read_bytes(path), path)
-        yield SceneImage.of(DecodedImage.of(stored, read_options, path), read_options)
+        yield SceneImage.of(
+            DecodedImage.of(*decode_as_stored(read_bytes(path), path), read_options, path), read_options
+        )
 
 
 def driver_of(path: Path) -> str | None:

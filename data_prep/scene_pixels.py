@@ -45,13 +45,20 @@ class ScenePixels:
 
     @property
     def read_as(self) -> dict:
-        """Of a raster, the number of each band and the values that became its 0 and 255 (None: 0 and 255)."""
-        if self.image.georeference is None:
-            return {}
-        stretch = self.image.stretch
-        bands = self.read_options.bands
-        spans = stretch and {b: list(span) for b, *span in zip(bands, stretch.low, stretch.high, strict=True)}
-        return {"bands": dict(zip(bands, self.image.source.bands, strict=True)), "stretch": spans}
+        """How the image was read, where that is not for granted.
+
+        Of a raster, the number of each band; of it, or of more than 8 bits, the values that became 0 and
+        255 in each band (None: 0 and 255); and what of the file is not applied.
+        """
+        bands, stretch, note = self.read_options.bands, self.image.stretch, self.image.source.note
+        read = {}
+        if self.image.georeference is not None:
+            read["bands"] = dict(zip(bands, self.image.source.bands, strict=True))
+        if self.image.georeference is not None or stretch is not None:
+            read["stretch"] = stretch and {
+                band: list(span) for band, *span in zip(bands, stretch.low, stretch.high, strict=True)
+            }
+        return read | ({"note": note} if note else {})
 
     def read_image(self, rows: slice, columns: slice) -> np.ndarray:
         """Return a window of the image as prediction reads it, in whole numbers: uint8 (h, w, C).
@@ -73,10 +80,7 @@ def open_scene(scene: Scene, dataset: Dataset, read_options: ReadOptions) -> Ite
     Raises DataError, naming the file, for anything wrong with the scene: image and mask must have one size
     and, where both say where they lie, one place.
     """
-    with (
-        open_image(scene.image, read_options, plain=True) as image,
-        open_truth(scene.mask, dataset) as labels,
-    ):
+    with open_image(scene.image, read_options) as image, open_truth(scene.mask, dataset) as labels:
         if labels.shape != image.shape:
             sizes = "{1}x{0}, its image {3}x{2}".format(*labels.shape, *image.shape)
             raise DataError(scene.mask, f"is {sizes}", "use the mask that belongs to the image")

@@ -1,8 +1,9 @@
 """Folders of scenes: an image and a mask for each id, found by the data set's patterns of file names."""
 
 import re
+import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,12 @@ from pathlib import Path
 from common.datasets import Dataset
 from common.errors import DataError
 from data_prep.label_files import RASTER_SUFFIXES
+
+# Endings of files that show something, read here or not.
+PICTURES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".tif", ".tiff", ".gtiff"),
+    *(".bmp", ".gif", ".webp", ".jp2", ".img"),
+)
 
 
 @dataclass(frozen=True)
@@ -54,14 +61,22 @@ class FilePatterns:
         """Return the id in the name of an image, None if the name is not that of an image."""
         return next((id for id, kind in self._ids(path) if kind == "image"), None)
 
+    def listed_id(self, entry: str) -> str:
+        """Return the id that a line of a list means: itself, or that in the name of a file."""
+        file = entry.replace("\\", "/").rpartition("/")[2]
+        found = (name.fullmatch(composed(file)) for _, name, _ in self._patterns)
+        return next((match["id"] for match in found if match), composed(entry))
+
     def is_mask(self, path: Path) -> bool:
         """Return whether a file is a mask by its name."""
         return next((kind for _, kind in self._ids(path)), "") == "mask"
 
     def _ids(self, path: Path) -> Iterator[tuple[str, str]]:
-        """Yield the (id, kind) of the closest pattern that a path's end fits."""
+        """Yield the (id, kind) of the closest pattern that a path's end fits; hidden files fit none."""
+        if path.name.startswith("."):
+            return
         for folder, name, kind in self._patterns:
-            found = name.fullmatch(path.name)
+            found = name.fullmatch(composed(path.name))
             if found and path.parent.parts[len(path.parent.parts) - len(folder.parts) :] == folder.parts:
                 yield found["id"], kind
                 return
@@ -72,16 +87,46 @@ class FilePatterns:
             wanted = " and ".join((*self.images[:1], *self.masks[:1]))
             raise DataError(folder, "is not a folder", f"give a folder of {wanted}")
         found = {"image": defaultdict(list), "mask": defaultdict(list)}
-        for part in dict.fromkeys(part for part, _, _ in self._patterns):
-            for path in sorted((folder / part).iterdir()) if (folder / part).is_dir() else ():
-                fits = [(name.fullmatch(path.name), kind) for at, name, kind in self._patterns if at == part]
-                for match, kind in [(match, kind) for match, kind in fits if match][:1]:
-                    found[kind][match["id"]].append(path)
+        for path, fit in self._files(folder):
+            if fit:
+                id, kind = fit
+                found[kind][id].append(path)
         return found["image"], found["mask"]
+
+    def unused(self, folder: Path) -> list[Path]:
+        """Return the pictures in a folder that are neither images nor masks by their names.
+
+        Hidden files are among them, as the `._1_sat.jpg` that macOS writes beside `1_sat.jpg`; what else
+        belongs to an image that is there is not, as `1_preview.png` and another task's `1_hedges.png`.
+        """
+        ids, unused = self.listing(folder)[0], []
+        for path, fit in self._files(folder):
+            name = composed(path.name)
+            beside = any(name[:at] in ids for at, letter in enumerate(name) if not letter.isalnum())
+            if fit is None and not beside and path.suffix.strip().lower() in PICTURES:
+                unused.append(path)
+        return unused
+
+    def _files(self, folder: Path) -> Iterator[tuple[Path, tuple[str, str] | None]]:
+        """Yield each file where the patterns look, with its (id, kind) or None."""
+        for part in dict.fromkeys(part for part, _, _ in self._patterns):
+            patterns = [(name, kind) for at, name, kind in self._patterns if at == part]
+            for path in sorted((folder / part).iterdir()) if (folder / part).is_dir() else ():
+                name = composed(path.name)
+                fits = ((pattern.fullmatch(name), kind) for pattern, kind in patterns if name[0] != ".")
+                yield path, next(((match["id"], kind) for match, kind in fits if match), None)
+
+
+def composed(text: str) -> str:
+    """Return a text as ids are compared: letters with accents as one character (Unicode's form NFC).
+
+    Some systems write the same name with the accents apart (NFD), so that two equal names differ.
+    """
+    return unicodedata.normalize("NFC", text)
 
 
 def _name_pattern(pattern: str) -> re.Pattern:
-    before, after = map(re.escape, Path(pattern).name.split("*"))
+    before, after = (re.escape(composed(part)) for part in Path(pattern).name.split("*"))
     return re.compile(f"{before}(?P<id>.*){after}", re.IGNORECASE | re.DOTALL)
 
 
@@ -123,6 +168,22 @@ def scan_scenes(
                 yield id, _pair(folder, id, images.get(id, []), masks.get(id, []), known, names)
             except DataError as error:
                 yield id, error
+
+
+def unused_line(folders: Iterable[Path], dataset: Dataset) -> str | None:
+    """Return a line that counts the pictures in `folders` whose names are not the data set's, or None."""
+    names = FilePatterns.of(dataset)
+    unused = [path for folder in folders for path in names.unused(Path(folder))]
+    if not unused:
+        return None
+    wanted = ", ".join((*names.images, *names.masks))
+    return f"{counted(unused)}: not a name of {dataset.name} ({wanted})"
+
+
+def counted(left_out: Sequence[Path]) -> str:
+    """Say how many files are left out, and name one, not a hidden one if there is another."""
+    one = min(left_out, key=lambda path: path.name.startswith("."))
+    return f"{len(left_out)} file{'s' * (len(left_out) > 1)} left out, as {printable(one)}"
 
 
 def image_ids(folders: Iterable[Path], dataset: Dataset) -> set[str]:

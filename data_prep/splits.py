@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 
 from common.errors import DataError
 from common.files import read_bytes, write_text
+from data_prep.scenes import composed
 
 PARTS = ("train", "test")
 
@@ -106,6 +107,9 @@ def read_split(path: Path, dataset: str) -> Split:
     both = sorted({*split.train} & {*split.test})
     if both:
         raise DataError(path, f"has scene {both[0]} in both parts", remedy)
+    if apart := [id for id in (*split.train, *split.test) if id != composed(id)]:
+        fact = f"has scene {apart[0]} with accents apart from their letters (Unicode's form NFD)"
+        raise DataError(path, fact, remedy)
     wrong = [
         id for part in PARTS for id in getattr(split, part) if id not in getattr(split.extended([]), part)
     ]

@@ -1,6 +1,6 @@
 """Which scenes a command means: those of folders, less a list, and one part of them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,19 +8,29 @@ from pathlib import Path
 from common.datasets import Dataset
 from common.errors import DataError
 from common.files import file_checksum, read_bytes, write_text
-from data_prep.scenes import Scene, find_scenes, image_ids, is_id, printable
+from data_prep.scenes import FilePatterns, Scene, find_scenes, image_ids, is_id, printable, unused_line
 from data_prep.splits import HasSceneId, Split, T, hold_out, read_split
 
 
-def read_leave_out(path: Path | None) -> frozenset[str]:
+def read_leave_out(path: Path | None, dataset: Dataset) -> frozenset[str]:
     """Return the ids of a list; none for None. Raises DataError if it cannot be read as UTF-8 text."""
     if path is None:
         return frozenset()
     try:
-        lines = read_bytes(Path(path)).decode().splitlines()
+        lines = map(str.strip, read_bytes(Path(path)).decode("utf-8-sig").splitlines())
     except UnicodeDecodeError as error:
         raise DataError(path, f"is not UTF-8 text ({error})", "write one scene id a line") from error
-    return frozenset(line.strip() for line in lines if line.strip() and not line.startswith("#"))
+    names = FilePatterns.of(dataset)
+    return frozenset(names.listed_id(line) for line in lines if line and not line.startswith("#"))
+
+
+def unknown_line(path: Path | None, left_out: Collection[str], known: Collection[str]) -> str | None:
+    """Return a line that counts the ids of a list that are none of those `known`, or None."""
+    unknown = sorted(set(left_out).difference(known))
+    if not unknown:
+        return None
+    ids = "1 id fits" if len(unknown) == 1 else f"{len(unknown)} ids fit"
+    return f"{path}: {ids} no scene, as {printable(unknown[0])}: nothing is left out for it"
 
 
 def write_leave_out(path: Path, reasons: Iterable[tuple[str, str]], overwrite: bool = False) -> None:
@@ -55,7 +65,7 @@ class Subset:
     @cached_property
     def left_out(self) -> frozenset[str]:
         """Return the ids of the list; DataError where it cannot be read."""
-        return read_leave_out(self.leave_out)
+        return read_leave_out(self.leave_out, self.dataset)
 
     @cached_property
     def table(self) -> Split | None:
@@ -83,9 +93,22 @@ class Subset:
         fact = f"has {len(lacking)} {self.name} scenes that the folders lack, as {lacking[0]}"
         return DataError(self.split, fact, "give all folders, or name them in --leave-out")
 
-    def manifest_entry(self) -> dict | None:
-        """Return what a manifest says of it, None for all scenes."""
+    def unknown(self, listed: Iterable[str]) -> str | None:
+        """Return a line on ids to leave out that are neither `listed` nor in the split, or None."""
+        split = () if self.table is None else (*self.table.train, *self.table.test)
+        return unknown_line(self.leave_out, self.left_out, {*listed, *split})
+
+    def warnings(self, folders: Sequence[Path]) -> list[str]:
+        """Return lines on what is left out without having been asked for, and the other way round."""
+        names = FilePatterns.of(self.dataset)
+        listed = {id for folder in folders for ids in names.listing(Path(folder)) for id in ids}
+        return [line for line in (unused_line(folders, self.dataset), self.unknown(listed)) if line]
+
+    def manifest_entry(self, warnings: Sequence[str] = ()) -> dict | None:
+        """Return what a manifest says of it, None for all scenes and no `warnings`."""
         entry = {"leave_out": sorted(self.left_out)} if self.left_out else {}
+        if warnings:
+            entry["warnings"] = list(warnings)
         if self.table is not None:
             checksum = file_checksum(self.split)
             entry |= {

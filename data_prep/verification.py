@@ -31,6 +31,12 @@ class SoundScene:
     width: int
     counts: np.ndarray
     content: str
+    note: str | None = None  # what the image says and is not applied
+
+    @property
+    def labelled(self) -> bool:
+        """Whether any pixel has a class."""
+        return bool(self.counts[:-1].any())
 
 
 @dataclass(frozen=True)
@@ -45,16 +51,27 @@ class Problem:
 
 @dataclass(frozen=True)
 class Verification:
-    """What a check found."""
+    """What a check found; `warnings` are lines on files and ids that are not scenes."""
 
     dataset: Dataset
     checked: list[SoundScene]
     problems: list[Problem]
+    warnings: Sequence[str] = ()
 
     @property
     def usable(self) -> bool:
         """Whether the data set can be used as it is."""
-        return bool(self.checked) and not self.problems
+        return self.labelled and not self.problems
+
+    @property
+    def labelled(self) -> bool:
+        """Whether any pixel has a class."""
+        return any(sound.labelled for sound in self.checked)
+
+    @property
+    def unlabelled(self) -> list[str]:
+        """The ids of sound scenes in which no pixel has a class."""
+        return [sound.scene.id for sound in self.checked if not sound.labelled]
 
     @property
     def pixels(self) -> dict[str, int]:
@@ -87,6 +104,8 @@ class Verification:
             "pixels": self.pixels,
             "shares": class_shares(self.pixels),
             "problems": [vars(problem) for problem in self.problems],
+            "unlabelled": self.unlabelled,
+            "warnings": list(self.warnings),
             "scenes": [
                 {
                     "id": sound.scene.id,
@@ -95,6 +114,7 @@ class Verification:
                     "width": sound.width,
                     "height": sound.height,
                     "content_sha256": sound.content,
+                    "note": sound.note,
                 }
                 for sound in self.checked
             ],
@@ -108,8 +128,16 @@ class Verification:
         lines += [f"{name:{width}} {pixels[name]:15,} {100 * shares[name]:7.3f}%" for name in pixels]
         lines += [f"{size:>12} {count:6} scenes" for size, count in self.sizes.items()]
         lines += [f"{problem.file}: {problem.fact}; {problem.remedy}" for problem in self.problems]
+        lines += self.warnings
+        for note in dict.fromkeys(scene.note for scene in self.checked if scene.note):
+            those = [scene.scene.image for scene in self.checked if scene.note == note]
+            lines.append(f"{len(those)} images, as {those[0]}: {note}")
+        if unlabelled := self.unlabelled:
+            lines.append(f"{len(unlabelled)} scenes without a labelled pixel, as {unlabelled[0]}")
         found = len(self.problems)
-        verdict = "usable" if self.usable else f"not usable as it is: {found} problem{'s' * (found != 1)}"
+        facts = [f"{found} problem{'s' * (found != 1)}"] if found or not self.checked else []
+        facts += [] if self.labelled or not self.checked else ["no pixel has a class"]
+        verdict = "usable" if self.usable else f"not usable as it is: {', '.join(facts)}"
         lines.append(f"{len(self.checked)} sound scenes of {self.dataset.title}; {verdict}")
         return "\n".join(lines)
 
@@ -121,8 +149,9 @@ def verify(
     *,
     workers: int = 1,
     leave_out: Collection[str] = (),
+    warnings: Sequence[str] = (),
 ) -> Verification:
-    """Check every scene of a data set in `folders`; problems of scenes go into the report.
+    """Check every scene of a data set in `folders`; problems of scenes and `warnings` go into the report.
 
     Raises DataError only where there is nothing to check: a folder that is missing or holds no scene.
     """
@@ -138,7 +167,9 @@ def verify(
     for result, _ in tqdm(results, total=len(scenes), unit="scene", desc="verify", disable=None):
         (checked if isinstance(result, SoundScene) else problems).append(result)
     sound, duplicates = _part_duplicates(checked)
-    return Verification(dataset, sound, sorted(problems + duplicates, key=lambda problem: problem.id))
+    return Verification(
+        dataset, sound, sorted(problems + duplicates, key=lambda problem: problem.id), warnings
+    )
 
 
 def _check(
@@ -155,7 +186,8 @@ def _check(
                     window = slice(top, min(top + WINDOW, height)), slice(left, min(left + WINDOW, width))
                     content.update(np.ascontiguousarray(pixels.read_image(*window)))
                     counts += check_labels(pixels.read_labels(*window), dataset, scene.mask)
-        yield SoundScene(scene, height, width, counts, content.hexdigest()), b""
+            note = pixels.image.source.note
+        yield SoundScene(scene, height, width, counts, content.hexdigest(), note), b""
     except DataError as error:
         yield _problem(scene.id, error), b""
 

@@ -10,6 +10,7 @@ import numpy as np
 from common.datasets import Dataset
 from common.errors import DataError
 from data_prep.label_files import Labels, open_truth
+from data_prep.scenes import FilePatterns
 from evaluation.thumbnails import read_thumbnail
 from inference.prediction_manifest import open_map_of
 from inference.scene_files import evenly_spaced, find_images, find_maps, find_true_masks
@@ -44,12 +45,13 @@ def scenes_to_show(
     folders = {Path(truth): find_true_masks(truth, dataset)} | {
         Path(folder): find_maps(folder) for folder in predicted
     }
-    for id in ids or []:
+    ids = _listed(ids, dataset)
+    for id in ids:
         for folder, masks in folders.items():
             if id not in masks:
                 raise DataError(folder, f"has no mask of scene {id}", "choose other --scenes")
     if ids:
-        return list(ids)
+        return ids
     common = set.intersection(*(set(masks) for masks in folders.values()))
     common &= _images(images, dataset).keys()
     if not common:
@@ -66,7 +68,15 @@ def choose_images(images: Path, dataset: Dataset, ids: Sequence[str] | None, row
     if rows < 1:
         raise DataError("--rows", f"is {rows}", "give 1 or more")
     available = _images(images, dataset)
-    return {id: _image_of(images, available, id) for id in ids or evenly_spaced(sorted(available), rows)}
+    return {
+        id: _image_of(images, available, id)
+        for id in _listed(ids, dataset) or evenly_spaced(sorted(available), rows)
+    }
+
+
+def _listed(ids: Sequence[str] | None, dataset: Dataset) -> list[str]:
+    """Return the ids that a user lists, by themselves or in names of files."""
+    return [FilePatterns.of(dataset).listed_id(id) for id in ids or ()]
 
 
 def read_rows(

@@ -65,7 +65,7 @@ def read_deploy(path: Path) -> Deploy:
     path = Path(path)
     net = read_net(path)
     types = frozenset(layer.type for layer in net.layer)
-    preprocessing = read_input_comment(path.read_text(encoding="utf-8", errors="replace"))
+    preprocessing = read_input_comment(path.read_text(encoding="utf-8-sig", errors="replace"))
     channels, side = _input_shape(path, net)
     return Deploy(path, side, net_outputs(net), types, channels, net.name, preprocessing, net)
 

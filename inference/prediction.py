@@ -1,5 +1,6 @@
 """A run of predict.py: which scenes are to do, shared over ranks, and what came of it."""
 
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from time import perf_counter
 import rasterio
 from rasterio.errors import RasterioError
 
-from common.errors import DFCNetError, OutputError
+from common.errors import DataError, DFCNetError, OutputError
 from data_prep.geotiff import SETTINGS
 from data_prep.read_options import ReadOptions
 from data_prep.scene_image import TIFF, driver_of
@@ -19,6 +20,8 @@ from inference.scene_files import ScenePath
 from inference.scene_maps import OutputOptions
 from inference.scene_predictor import ScenePredictor
 
+SPARE = 16  # characters that names of unfinished files have more
+
 
 @dataclass(frozen=True)
 class PredictionPlan:
@@ -27,6 +30,7 @@ class PredictionPlan:
     scenes: Sequence[ScenePath]
     pixels: Sequence[int]
     finished: int
+    errors: Sequence[str] = ()  # of scenes that are not even begun, in a line each
 
 
 @dataclass
@@ -63,27 +67,49 @@ def plan_predictions(
 ) -> PredictionPlan:
     """Return what is to do: scenes whose maps are there, made with these settings, are finished.
 
-    Raises OutputError, before time is spent, where `out` is a folder of scenes or a map is there that was
-    made in another way (unless `overwrite`); DataError where a scene lacks a band whose number is chosen.
+    Scenes that cannot be mapped, by their names or rights, are among the errors. Raises OutputError, before
+    time is spent, where `out` is a folder of scenes or a map is there that was made in another way (unless
+    `overwrite`); DataError where a scene lacks a band whose number is chosen.
     """
     for scene in scenes:
         if scene.path.resolve().parent == out.resolve():
             fact = f"is the folder of {scene.path.name}"
             raise OutputError(out, fact, "choose another --out: a map could replace a true mask")
-    todo = []
+    todo, errors, finished, longest = [], [], 0, _longest_name(out)
     for scene in scenes:
         names = outputs.names(scene.id, driver_of(scene.path) == TIFF)
-        if not is_finished(out, scene.id, scene.path, names, settings, overwrite):
+        try:
+            _refuse_long_names(scene, names, longest)
+            done = is_finished(out, scene.id, scene.path, names, settings, overwrite)
+        except DataError as error:
+            errors.append(str(error))
+            continue
+        if done:
+            finished += 1
+        else:
             todo.append(scene)
-    return PredictionPlan(
-        todo, [_pixels(scene.path, read_options) for scene in todo], len(scenes) - len(todo)
-    )
+    return PredictionPlan(todo, [_pixels(scene.path, read_options) for scene in todo], finished, errors)
+
+
+def _longest_name(out: Path) -> int:
+    """Return how many bytes a file's name may have in a folder, or in the one that it will be made in."""
+    there = next(folder for folder in (out, *out.resolve().parents) if folder.is_dir())
+    return os.pathconf(there, "PC_NAME_MAX")
+
+
+def _refuse_long_names(scene: ScenePath, names: Sequence[str], longest: int) -> None:
+    length = max(len(os.fsencode(name)) for name in names) + SPARE
+    if length > longest:
+        fact = f"would make names of {length} bytes, where {longest} are possible"
+        raise DataError(scene.path, fact, "give it a shorter name")
 
 
 def _pixels(path: Path, read_options: ReadOptions) -> int:
     """Return an image's size from its header; 0 where it has none: then predicting it fails."""
     driver = driver_of(path)
-    if driver not in (None, TIFF):
+    if driver is None:  # GDAL would try all formats that it knows
+        return 0
+    if driver != TIFF:
         read_options.refuse_numbers_for(path)
     try:
         with (
@@ -106,7 +132,11 @@ def predict(
     advance: Callable[[int], object] = lambda pixels: None,
 ) -> PredictionSummary:
     """Predict this rank's share of the plan; a scene that fails is complained of, the others go on."""
-    done, begin = PredictionSummary(finished=plan.finished, task=predict_scene.trained.task), perf_counter()
+    errors = list(plan.errors) if group.rank == 0 else []
+    done, begin = (
+        PredictionSummary(finished=plan.finished, errors=errors, task=predict_scene.trained.task),
+        perf_counter(),
+    )
     for number in assign_scenes(plan.pixels, group.size)[group.rank]:
         try:
             predict_scene(plan.scenes[number], advance)

@@ -99,7 +99,12 @@ def is_finished(
         if manifest is None or manifest["sha256"].get(path.name) != file_checksum(path):
             fact = "exists already, and no manifest says how it was made"
             raise OutputError(path, fact, "give --overwrite to replace it, or another --out")
-    now = {**settings, "image": short_checksum(image)}
+    try:
+        now = {**settings, "image": short_checksum(image)}
+    except OSError as error:
+        raise DataError(
+            image, f"cannot be read ({error.strerror})", "check the path and its rights"
+        ) from error
     noted = manifest["settings"].keys()
     for key in sorted(now.keys() - ({CLASSES} - noted) | noted):  # version 1.0 noted no classes
         was = manifest["settings"].get(key)
@@ -116,7 +121,7 @@ def _text(value: object) -> str:
 def _read(path: Path) -> dict | None:
     """Return a manifest, or None where there is none that can be used."""
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = json.loads(path.read_text(encoding="utf-8-sig"))
         known = isinstance(manifest["sha256"], dict) and isinstance(manifest["settings"], dict)
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -20,7 +20,7 @@ from inference.loading import TrainedTask, load_predictor, trained_task
 from inference.prediction import PredictionPlan, PredictionSummary, plan_predictions, predict
 from inference.prediction_manifest import CLASSES, short_checksum
 from inference.process_group import ProcessGroup, assign_scenes
-from inference.scene_files import ScenePath, find_images
+from inference.scene_files import ScenePath, find_images, passed_over
 from inference.scene_maps import OutputOptions
 from inference.scene_predictor import ScenePredictor
 from inference.tiles import default_overlap
@@ -61,7 +61,8 @@ class Request:
             raise DFCNetError("--gpu", fact, "start one for each GPU and part of the scenes, without mpirun")
         plan, settings = group.from_rank_0(lambda: self._plan(log))
         if not assign_scenes(plan.pixels, group.size)[group.rank]:
-            return PredictionSummary(finished=plan.finished, task=settings["task"])
+            errors = list(plan.errors) if group.rank == 0 else []
+            return PredictionSummary(finished=plan.finished, errors=errors, task=settings["task"])
         silent = group.rank > 0
         predictor, trained = load_predictor(
             self._deploy,
@@ -124,17 +125,25 @@ class Request:
         if self.stretch and trained.dataset.stretch is None:
             fact = f"{trained.dataset.name} states no stretch"
             log(f"warning: --stretch: {fact}; the maps are right only if the weights have learnt with it")
-        settings, scenes = self._settings(trained, read_options), self._scenes(trained.dataset, log)
-        return plan_predictions(
-            scenes, self.out, self.outputs, read_options, settings, self.overwrite
-        ), settings
+        refused: list[str] = []
+        settings = self._settings(trained, read_options)
+        scenes = self._scenes(trained.dataset, log, refused.append)
+        plan = plan_predictions(scenes, self.out, self.outputs, read_options, settings, self.overwrite)
+        plan = replace(plan, errors=[*refused, *plan.errors])
+        for error in plan.errors:
+            log(error)
+        return plan, settings
 
-    def _scenes(self, dataset: Dataset, log: Callable[[str], None]) -> list[ScenePath]:
+    def _scenes(
+        self, dataset: Dataset, log: Callable[[str], None], refuse: Callable[[str], None]
+    ) -> list[ScenePath]:
         subset = Subset(dataset, "test", self.hold_out, self.split, self.leave_out)
-        images = find_images(self.inputs, dataset, subset.left_out)
-        if error := subset.missing(images):
-            log(f"warning: {error}")
-        return subset.select(images, (image.id for image in images))
+        images = find_images(self.inputs, dataset, subset.left_out, lambda error: refuse(str(error)))
+        ids = [image.id for image in images]
+        for warning in (passed_over(self.inputs, dataset), subset.unknown(ids), subset.missing(images)):
+            if warning:
+                log(f"warning: {warning}")
+        return subset.select(images, ids) if images else []
 
     def _settings(self, trained: TrainedTask, read_options: ReadOptions) -> dict[str, object]:
         """Return all that the maps depend on, beside the image: not batch, threads, GPU, other backends."""

@@ -1,13 +1,13 @@
 """Which images and masks a command means: files, folders, and the scene ids in their names."""
 
 import glob
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from common.datasets import Dataset
 from common.errors import DataError
-from data_prep.scenes import FilePatterns, image_ids, is_id, printable
+from data_prep.scenes import FilePatterns, composed, counted, image_ids, is_id, printable
 from data_prep.subsets import Subset
 
 MAP_SUFFIX, RASTER_SUFFIX = "_mask.png", "_mask.tif"  # of the maps that are written
@@ -32,27 +32,65 @@ class MaskPair:
     predicted: Path
 
 
-def find_images(inputs: Iterable[Path], dataset: Dataset, leave_out: Collection[str] = ()) -> list[ScenePath]:
+def find_images(
+    inputs: Iterable[Path],
+    dataset: Dataset,
+    leave_out: Collection[str] = (),
+    refuse: Callable[[DataError], None] | None = None,
+) -> list[ScenePath]:
     """Return the images that `inputs` mean, in their order, a folder's by name.
 
-    A file means itself; a folder, or a pattern as `scenes/*_sat.*`, its images by the data set's names, or
-    all images but masks where it has none of these. An id is what a name has in the place of the pattern's
-    `*`, or the name without its ending. Raises DataError for a missing path, a folder or a pattern without
-    images, a name that cannot be an id, and two images of one id, since their maps would have one name; of
-    the ids in `leave_out`, which the caller does not map, there may be two.
+    A file means itself, but that masks beside images are passed over, as a shell gives them for `scenes/*`; a
+    folder, or a pattern as `scenes/*_sat.*`, its images by the data set's names, or all images but masks
+    where it has none of these. An id is what a name has in the place of the pattern's `*`, or the name
+    without its ending. Raises DataError for a missing path, a folder or a pattern without images, masks
+    alone, and two images of one id, since their maps would have one name; of the ids in `leave_out`, which
+    the caller does not map, there may be two. A name that cannot be an id, and what is not a file, are raised
+    too, or go to `refuse`.
     """
     names = FilePatterns.of(dataset)
     found: dict[str, Path] = {}
-    for given in map(Path, inputs):
-        for path in _meant(given, names):
-            id = names.image_id(path) or path.stem
+    inputs = [Path(given) for given in inputs]
+    masks = {given for given in inputs if names.is_mask(given) and given.is_file()}
+    if masks and masks.issuperset(inputs):
+        fact = f"is a mask by its name ({', '.join(names.masks)})"
+        raise DataError(inputs[0], fact, "give images, or rename it")
+    for given in inputs:
+        for path in _meant(given, names) if given not in masks else ():
+            id, error = names.image_id(path) or composed(path.stem), None
             if not is_id(id):
                 remedy = "rename it: printable characters, no space around them, no # in front"
-                raise DataError(printable(path), "makes no scene id", remedy)
+                error = DataError(printable(path), "makes no scene id", remedy)
+            elif not path.is_file():
+                error = DataError(path, "is not a regular file", "put an image there")
+            if error:
+                if refuse is None:
+                    raise error
+                refuse(error)
+                continue
             if id in found and id not in leave_out and found[id].resolve() != path.resolve():
                 raise DataError(path, f"has the id {id} of {found[id]}", "predict them into two folders")
             found.setdefault(id, path)
     return [ScenePath(id, path) for id, path in found.items()]
+
+
+def passed_over(inputs: Iterable[Path], dataset: Dataset) -> str | None:
+    """Return a line that counts what `inputs` hold and `find_images` passes over, or None.
+
+    Those are pictures in folders whose names are not the data set's, if other names there are; and masks.
+    """
+    names = FilePatterns.of(dataset)
+    unused = []
+    for given in map(Path, inputs):
+        if given.is_dir() and names.listing(given)[0]:
+            unused += names.unused(given)
+        elif given.is_file():
+            unused += [given] * names.is_mask(given)
+        else:
+            files = [path for path in map(Path, _matches(given)) if path.suffix.lower() in SUFFIXES]
+            others = [path for path in files if names.image_id(path) is None]
+            unused += others if len(others) < len(files) else []
+    return f"{counted(unused)}: not an image of {dataset.name} by its name" if unused else None
 
 
 def _meant(given: Path, names: FilePatterns) -> list[Path]:
@@ -64,11 +102,15 @@ def _meant(given: Path, names: FilePatterns) -> list[Path]:
         return [given]
     if not glob.has_magic(str(given)):
         raise DataError(given, "is neither a file nor a folder", "check the path")
-    return _images(given, map(Path, sorted(glob.glob(str(given), recursive=True))), names, "matches no image")
+    return _images(given, map(Path, _matches(given)), names, "matches no image")
+
+
+def _matches(pattern: Path) -> list[str]:
+    return sorted(glob.glob(str(pattern), recursive=True))
 
 
 def _images(given: Path, paths: Iterable[Path], names: FilePatterns, fact: str) -> list[Path]:
-    files = [path for path in paths if path.suffix.lower() in SUFFIXES]
+    files = [path for path in paths if path.suffix.lower() in SUFFIXES and path.name[0] != "."]
     scenes = [path for path in files if names.image_id(path) is not None]
     images = scenes or [path for path in files if not names.is_mask(path)]
     if not images:

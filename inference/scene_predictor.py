@@ -61,17 +61,16 @@ class ScenePredictor:
             raise OutputError(self.out / names[-1], fact, "choose another --out") from error
 
     def _notes(self, scene: ScenePath, image: SceneImage) -> list[str]:
-        if image.stretch is None:
-            return []
         bands = ", ".join(self.read_options.bands)
-        note = f"{image.source.dtype} stretched to 0-255: {image.stretch.text()} ({bands})"
-        self.log(f"{scene.path}: {note}")
-        return [note]
+        notes = [f"{note} ({bands})" for note in image.notes]
+        for note in notes:
+            self.log(f"{scene.path}: {note}")
+        return notes
 
     def _predict(self, scene: ScenePath, image: SceneImage, notes: list[str], advance) -> SceneMaps:
         tags = {"settings": "; ".join(f"{key} {value}" for key, value in self.settings.items())}
         if notes:
-            tags["input"] = notes[0]
+            tags["input"] = "; ".join(notes)
         trained = self.trained
         maps = SceneMaps(
             self.work,

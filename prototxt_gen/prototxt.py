@@ -14,7 +14,7 @@ def read_net(path: Path):
     from google.protobuf import text_format
 
     try:
-        return text_format.Parse(Path(path).read_text(encoding="utf-8"), caffe_pb2().NetParameter())
+        return text_format.Parse(Path(path).read_text(encoding="utf-8-sig"), caffe_pb2().NetParameter())
     except OSError as error:
         raise NetError(path, f"cannot be read ({error.strerror})", "give a deploy prototxt") from error
     except (text_format.ParseError, UnicodeDecodeError) as error:

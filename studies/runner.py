@@ -148,7 +148,11 @@ class StudyRunner:
                     if kind == SHUFFLED:
                         read_options = ReadOptions.of(config.dataset, config.bands)
                         scenes = shuffle_masks(scenes, config.dataset, records.seed, read_options)
-                    write_database(scenes, config, self.data / name)
+                    warnings = self.scenes.warnings[task]
+                    for line in warnings:
+                        self.log(f"warning: {line}")
+                    noted = {"warnings": warnings} if warnings else None
+                    write_database(scenes, config, self.data / name, split=noted)
 
     def _train(self, arm: str, seed: int) -> int:
         run = self.training(arm, seed)

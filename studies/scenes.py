@@ -5,22 +5,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.datasets import Dataset
 from common.errors import DataError
 from common.files import read_bytes
 from data_prep.scenes import Scene, find_scenes, image_ids
-from data_prep.splits import hold_out, make_split
-from data_prep.subsets import read_leave_out
+from data_prep.splits import PARTS, hold_out, make_split
+from data_prep.subsets import Subset
 from prototxt_gen.experiment import Experiment
 from studies.plan import Study, TaskScenes
 
 
 @dataclass(frozen=True)
 class StudyScenes:
-    """The scenes that train, by task, and those of the main task that test."""
+    """The scenes that train, by task, and those of the main task that test.
+
+    `warnings` are lines, by task, on files and ids that are not scenes.
+    """
 
     train: Mapping[str, list[Scene]]
     test: list[Scene]
+    warnings: Mapping[str, list[str]]
 
     def checksums(self) -> dict[str, dict[str, str]]:
         """Return for each part the first 16 hexadecimal digits of each scene's SHA-256, image and mask."""
@@ -36,26 +39,27 @@ def choose_study_scenes(study: Study, base: Experiment, root: Path) -> StudyScen
     for folder in (folder for scenes in study.scenes.values() for folder in scenes.images):
         if not (root / folder).is_dir():
             raise DataError(root / folder, "is not a folder", "say by --data where the data stands")
-    parts = {
-        task: _parts(study.scenes[task], settings.dataset, root, study.records.seed)
-        for task, settings in base.tasks.items()
-    }
+    parts, warnings = {}, {}
+    for task, settings in base.tasks.items():
+        scenes = study.scenes[task]
+        subset = Subset(settings.dataset, leave_out=scenes.leave_out and root / scenes.leave_out)
+        parts[task] = _parts(scenes, subset, root, study.records.seed)
+        warnings[task] = subset.warnings([root / folder for folder in scenes.images])
     _, test = parts[base.task_names()[0]]
-    return StudyScenes({task: train for task, (train, _) in parts.items()}, test)
+    return StudyScenes({task: train for task, (train, _) in parts.items()}, test, warnings)
 
 
-def _parts(scenes: TaskScenes, dataset: Dataset, root: Path, seed: int) -> tuple[list[Scene], list[Scene]]:
+def _parts(scenes: TaskScenes, subset: Subset, root: Path, seed: int) -> tuple[list[Scene], list[Scene]]:
     """Return the scenes that train and that test, as build_lmdb.py and split_data.py would choose them."""
-    folders = [root / folder for folder in scenes.images]
-    left_out = read_leave_out(scenes.leave_out and root / scenes.leave_out)
-    available = find_scenes(folders, dataset, left_out)
+    folders, dataset = [root / folder for folder in scenes.images], subset.dataset
+    available = find_scenes(folders, dataset, subset.left_out)
     if scenes.hold_out is not None:
         listed = image_ids(folders, dataset)
-        return tuple(hold_out(available, scenes.hold_out, part, listed) for part in ("train", "test"))
+        return tuple(hold_out(available, scenes.hold_out, name, listed) for name in PARTS)
     if scenes.train is None:
         return available, []
     split = make_split(dataset.name, (scene.id for scene in available), scenes.train, seed)
-    return tuple(split.select(available, part, folders[0]) for part in ("train", "test"))
+    return tuple(split.select(available, name, folders[0]) for name in PARTS)
 
 
 def _checksum(scene: Scene) -> str:

@@ -89,7 +89,9 @@ def main() -> None:
     )
     out = args.out or _place(task, args)
     subset = Subset(task.dataset, args.part, args.hold_out, args.split, args.leave_out)
-    scenes, noted = select_scenes(args.images, subset), subset.manifest_entry()
+    scenes, warnings = select_scenes(args.images, subset), subset.warnings(args.images)
+    cli.warn(*warnings)
+    noted = subset.manifest_entry(warnings)
     if args.shuffle_labels:
         read_options = ReadOptions.of(task.dataset, config.bands, args.bands)
         scenes = shuffle_masks(scenes, task.dataset, args.seed, read_options)

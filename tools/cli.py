@@ -116,6 +116,12 @@ def command(name: str, path: Path, *options: str):
     return Command(shlex.join([Path(sys.argv[0]).name, name, *options]), str(source))
 
 
+def warn(*lines: str) -> None:
+    """Print warnings on stderr, under the command's name."""
+    for line in lines:
+        print(f"{Path(sys.argv[0]).name}: warning: {line}", file=sys.stderr)
+
+
 def run(main: Callable[[], None]) -> None:
     """Call `main`; a user's mistake ends in one line on stderr and exit code 2, Ctrl-C in 130.
 

@@ -64,6 +64,7 @@ def main() -> None:
     dataset = dataset_of_maps(args.pred, args.dataset)
     progress = partial(tqdm, unit="scene", disable=None, leave=False)
     subset = Subset(dataset, "test", args.hold_out, args.split, args.leave_out)
+    cli.warn(*subset.warnings([args.truth]))
     paired = pair_folders(args.truth, args.pred, dataset, args.only_predicted, subset)
     evaluations = {
         name: evaluate(pairs, dataset, progress, bootstrap) for name, pairs in zip(names, paired, strict=True)

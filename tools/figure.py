@@ -5,7 +5,6 @@
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import cli
@@ -86,7 +85,7 @@ def draw_feature_maps(args: argparse.Namespace) -> list[str]:
         side=args.tile,
         blobs=args.blobs,
         overwrite=args.overwrite,
-        warn=lambda line: print(f"figure.py: warning: {line}", file=sys.stderr),
+        warn=cli.warn,
     )
     for name, blob in zip(names, blobs, strict=True):
         print(f"{name}: {blob.name}, {blob.rate} times smaller than the image")

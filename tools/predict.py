@@ -74,8 +74,8 @@ def parse_arguments() -> argparse.Namespace:
     args = parser.parse_intermixed_args()
     # `--weights W.caffemodel INPUT` may stand in this order too.
     first, more = args.weights[:1], args.weights[1:]
-    args.weights = [*first, *(path for path in more if path.suffix == ".caffemodel")]
-    args.inputs += [path for path in more if path.suffix != ".caffemodel"]
+    args.weights = [*first, *(path for path in more if path.suffix.lower() == ".caffemodel")]
+    args.inputs += [path for path in more if path.suffix.lower() != ".caffemodel"]
     if not args.inputs:
         parser.error("no INPUT: give images, folders or patterns")
     if not args.run and not (args.deploy and args.weights):

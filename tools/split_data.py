@@ -35,10 +35,12 @@ def main() -> None:
     from common.errors import DataError
     from data_prep.scenes import find_scenes
     from data_prep.splits import make_split, read_split, write_split
-    from data_prep.subsets import read_leave_out
+    from data_prep.subsets import Subset
 
     dataset = read_dataset(args.dataset)
-    ids = [scene.id for scene in find_scenes(args.folders, dataset, read_leave_out(args.leave_out))]
+    subset = Subset(dataset, leave_out=args.leave_out)
+    ids = [scene.id for scene in find_scenes(args.folders, dataset, subset.left_out)]
+    cli.warn(*subset.warnings(args.folders))
     if args.extend is None:
         train = dataset.train if args.train is None else args.train
         if train is None:

@@ -32,7 +32,7 @@ def main() -> None:
     from common.datasets import read_dataset
     from common.files import refuse_existing, write_text
     from data_prep.read_options import ReadOptions
-    from data_prep.subsets import read_leave_out, write_leave_out
+    from data_prep.subsets import Subset, write_leave_out
     from data_prep.verification import verify
 
     for path in (args.json, args.fix_list):
@@ -40,8 +40,16 @@ def main() -> None:
             refuse_existing(path, args.overwrite)
     dataset = read_dataset(args.dataset)
     read_options = ReadOptions.of(dataset, numbers=args.bands)
-    left_out = read_leave_out(args.leave_out)
-    report = verify(args.folders, dataset, read_options, workers=args.workers, leave_out=left_out)
+    subset = Subset(dataset, leave_out=args.leave_out)
+    warnings = subset.warnings(args.folders)
+    report = verify(
+        args.folders,
+        dataset,
+        read_options,
+        workers=args.workers,
+        leave_out=subset.left_out,
+        warnings=warnings,
+    )
     if args.json is not None:
         write_text(args.json, json.dumps(report.as_json(), indent=1) + "\n", args.overwrite)
     if args.fix_list is not None:

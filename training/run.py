@@ -121,6 +121,9 @@ def _check_database(source: Path, task: str, settings: Task, net_input: Input) -
             f"holds the bands {', '.join(manifest['bands'])}, the experiment has {', '.join(net_input.bands)}"
         )
         raise DataError(source, fact, again)
+    if not any(manifest.get("pixels", {name: 1}).get(name) for name in dataset.class_names):
+        fact = f"has no pixel of a class of {dataset.name}: nothing could be learnt"
+        raise DataError(source, fact, "build it of labelled scenes")
     if manifest["side"] < net_input.crop:
         fact = f"holds records of {manifest['side']} pixels, the crop is {net_input.crop}"
         raise DataError(source, fact, again)

@@ -133,3 +133,8 @@ def test_a_missing_data_set_lists_the_known_ones():
 )
 def test_figures_show_red_green_and_blue_else_the_first_bands(bands, shown):
     assert display_bands(bands) == shown
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_passed_over(tmp_path):
+    (tmp_path / "fields.toml").write_bytes(VALID.replace("\n", "\r\n").encode("utf-8-sig"))
+    assert read_dataset("fields.toml", tmp_path) == read(tmp_path)

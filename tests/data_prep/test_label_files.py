@@ -1,9 +1,13 @@
 """Masks of both kinds give the same labels; what is neither is refused by name."""
 
+import io
+
 import cv2
 import numpy as np
 import pytest
 import rasterio
+from PIL import Image
+from rasterio.enums import Resampling
 from rasterio.transform import from_origin
 
 from common.errors import DataError
@@ -141,3 +145,102 @@ def test_black_is_no_class_of_truth_unless_the_data_set_says_so(tmp_path):
         np.testing.assert_array_equal(labels.read(slice(None), slice(None)), LABELS)
     with pytest.raises(DataError, match=r"RGB \(0, 0, 0\) is not a colour of deepglobe_land"):
         open_truth(tmp_path / "1_mask.png", loud).__enter__()
+
+
+def mask_png(**options) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(INDICES, "L").save(file, "PNG", **options)
+    return file.getvalue()
+
+
+def turned() -> Image.Exif:
+    exif = Image.Exif()
+    exif[274] = 3
+    return exif
+
+
+def two_pages(path):
+    pages = [Image.fromarray(INDICES, "L")] * 2
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+
+
+def scaled(path):
+    with rasterio.open(write_raster(path, INDICES), "r+") as file:
+        file.scales = (0.5,)
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("dataset", [INDEXED, LAND], ids=["numbers", "colours"])
+@pytest.mark.parametrize(
+    ("name", "write", "fact"),
+    [
+        ("a.png", lambda path: path.write_bytes(mask_png(exif=turned())), r"orientation 3"),
+        ("a.png", lambda path: path.write_bytes(mask_png(transparency=0)), "has transparency"),
+        ("a.png", two_pages, "is an animation of 2 frames"),
+        ("a.tif", two_pages, "has 2 pages"),
+        ("a.tif", lambda path: Image.fromarray(INDICES).save(path, tiffinfo={274: 8}), "orientation 8"),
+        ("a.tif", lambda path: write_raster(path, INDICES, photometric="MINISWHITE"), "white is 0"),
+        ("a.tif", lambda path: write_raster(path, INDICES, compress="JPEG"), r"with loss \(JPEG\)"),
+        ("a.tif", lambda path: write_raster(path, INDICES, compress="LERC", MAX_Z_ERROR=1), "with loss"),
+        ("a.tif", scaled, "has scale 0.5 and offset 0: its numbers have two readings"),
+    ],
+)
+def test_a_mask_that_can_be_read_in_two_ways_is_refused(tmp_path, dataset, name, write, fact):
+    write(tmp_path / name)
+    with pytest.raises(DataError, match=rf"{name}: .*{fact}"), open_truth(tmp_path / name, dataset):
+        pass
+
+
+def test_overviews_of_means_never_reach_a_shrunk_mask(tmp_path):
+    """Overviews are smaller copies inside a file; 2 would be the mean of 1 and 3."""
+    numbers = np.random.default_rng(8).choice(np.array([1, 3], np.uint16), (600, 400))
+    with rasterio.open(write_raster(tmp_path / "a.tif", numbers, nodata=None), "r+") as file:
+        file.build_overviews([2, 4], Resampling.average)
+        assert 2 in file.read(1, out_shape=(300, 200))
+    with open_truth(tmp_path / "a.tif", INDEXED) as labels:
+        small = labels.shrunk(300)
+    blocks = numbers.reshape(300, 2, 200, 2).transpose(0, 2, 1, 3).reshape(300, 200, 4) - 1
+    assert (blocks == small[..., None]).any(axis=2).all()
+
+
+def test_a_mask_saved_in_grey_is_named_where_classes_have_colours(tmp_path):
+    """As grey, yellow is 226: near to the white of another class."""
+    colours = cv2.cvtColor(colours_from_labels(np.ones((40, 40), np.uint8), LAND), cv2.COLOR_RGB2BGR)
+    grey = cv2.cvtColor(colours, cv2.COLOR_BGR2GRAY)
+    assert (grey == 226).all()
+    for name, pixels in (("a.png", grey), ("b.png", np.dstack([grey] * 3)), ("c.jpg", grey)):
+        cv2.imwrite(str(tmp_path / name), pixels)
+        words = rf"{name}: is grey, and classes of deepglobe_land have colours; save it as PNG in its colours"
+        with pytest.raises(DataError, match=words), open_truth(tmp_path / name, LAND):
+            pass
+    cv2.imwrite(str(tmp_path / "d.png"), np.full((40, 40), 255, np.uint8))  # white is a class's colour
+    with open_truth(tmp_path / "d.png", LAND) as labels:
+        assert (labels.read(slice(None), slice(None)) == 5).all()
+
+
+@pytest.mark.parametrize("shift", [0, 1])
+def test_a_palette_of_the_data_sets_colours_must_say_what_its_indices_say(tmp_path, shift):
+    """INDEXED has the values 1 to 6 for LAND's classes and 0 for what is ignored."""
+    order = np.roll([(0, 0, 0), *LAND.palette], shift, axis=0)
+    image = Image.fromarray(INDICES, "P")
+    image.putpalette(order.astype(np.uint8).tobytes())
+    image.save(tmp_path / "a.png")
+    if shift:
+        words = (
+            r"a\.png: has the colours of .* as palette, and values of other classes as indices; save it as"
+        )
+        with pytest.raises(DataError, match=words), open_truth(tmp_path / "a.png", INDEXED):
+            pass
+    else:
+        with open_truth(tmp_path / "a.png", INDEXED) as labels:
+            np.testing.assert_array_equal(labels.read(slice(None), slice(None)), LABELS)
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_masks_of_one_bit_hold_the_numbers_0_and_1(tmp_path, ending):
+    bits = np.random.default_rng(4).integers(0, 2, (31, 45)).astype(bool)
+    Image.fromarray(bits).save(tmp_path / f"a.{ending}")
+    dataset = with_values(LAND, {"urban": [0], "water": [1]})
+    with open_truth(tmp_path / f"a.{ending}", dataset) as labels:
+        np.testing.assert_array_equal(labels.read(slice(0, 31), slice(0, 45)), np.where(bits, 4, 0))

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from common.datasets import IGNORE, read_dataset
+from common.datasets import IGNORE, Dataset, read_dataset
 from common.errors import DataError
 from data_prep.masks import check_labels, colours_from_labels, labels_from_colours, labels_from_numbers
 from tests.datasets import LAND, ROAD, changed
@@ -256,3 +256,32 @@ classes = [{ name = "wheat", colour = [200, 180, 40] }, { name = "soil", values 
     with pytest.raises(DataError, match="is not a colour of mixed"):
         labels_from_colours(mask, mixed)
     assert (labels_from_colours(mask, mixed, is_map=True) == 1).all()
+
+
+def areas(classes: int, seed: int, side: int = 128) -> np.ndarray:
+    """Return labels in areas of all shapes."""
+    noise = np.random.default_rng(seed).normal(size=(classes, side, side))
+    return np.stack([cv2.GaussianBlur(field, (0, 0), 6) for field in noise]).argmax(axis=0).astype(np.uint8)
+
+
+def data_set_of_random_colours(seed: int) -> Dataset:
+    rng, colours = np.random.default_rng(seed), []
+    while len(colours) < 6:
+        colour = rng.integers(0, 256, 3)
+        if all(np.abs(colour - other).max() > 48 for other in colours):
+            colours.append(colour)
+    classes = [{"name": f"c{k}", "colour": colour.tolist()} for k, colour in enumerate(colours)]
+    return changed(LAND, tolerance=24, ignore={}, classes=classes)
+
+
+@pytest.mark.parametrize("seed", [None, 0, 1, 4, 5])
+def test_a_mask_shrunk_by_averaging_has_no_class_that_none_of_its_pixels_had(seed):
+    dataset = LAND if seed is None else data_set_of_random_colours(seed)
+    for number in range(3):
+        labels = areas(6, number)
+        small = cv2.resize(colours_from_labels(labels, dataset), (64, 64), interpolation=cv2.INTER_AREA)
+        found = labels_from_colours(small, dataset)
+        four = labels.reshape(64, 2, 64, 2).transpose(0, 2, 1, 3).reshape(64, 64, 4)
+        assert ((four == found[..., None]).any(axis=2) | (found == IGNORE)).all()
+        inside = (four == four[..., :1]).all(axis=2)
+        assert (found == four[..., 0])[inside].mean() > 0.75  # the rest is ignored near borders

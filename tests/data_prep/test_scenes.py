@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import unicodedata
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,7 @@ from common.datasets import Dataset
 from common.errors import DataError
 from data_prep.read_options import ReadOptions
 from data_prep.scene_pixels import open_scene
-from data_prep.scenes import Scene, find_scenes, is_id, scan_scenes
+from data_prep.scenes import Scene, find_scenes, image_ids, is_id, scan_scenes, unused_line
 from tests.datasets import ROAD
 
 WHOLE = slice(None)
@@ -177,3 +178,50 @@ def test_the_closest_pattern_decides_what_a_file_is(tmp_path):
     (tmp_path / "7_mask.png").rename(tmp_path / "7_gt.jpg")
     [scene] = find_scenes([tmp_path], own(images=["*.jpg"], masks=["*_gt.jpg"]))
     assert (scene.id, scene.image.name, scene.mask.name) == ("7", "7.jpg", "7_gt.jpg")
+
+
+def test_names_with_accents_apart_and_together_are_one_scene(tmp_path):
+    apart, together = (unicodedata.normalize(form, "café") for form in ("NFD", "NFC"))
+    assert apart != together
+    add_scene(tmp_path, together)
+    (tmp_path / f"{together}_mask.png").rename(tmp_path / f"{apart}_mask.png")
+    [scene] = find_scenes([tmp_path], ROAD)
+    assert (scene.id, scene.mask.name) == (together, f"{apart}_mask.png")
+    assert image_ids([tmp_path], ROAD) == {together}
+    (tmp_path / f"{together}_sat.jpg").rename(tmp_path / f"{apart}_sat.jpg")
+    assert [scene.id for scene in find_scenes([tmp_path], ROAD)] == [together]
+    add_scene(tmp_path, together)
+    with pytest.raises(DataError, match="scene café is also"):
+        find_scenes([tmp_path], ROAD)
+
+
+def test_what_macos_writes_beside_files_is_no_scene(tmp_path):
+    add_scene(tmp_path, "1")
+    for ending in ("_sat.jpg", "_mask.png"):
+        (tmp_path / f"._1{ending}").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X        ")
+    assert [scene.id for scene in find_scenes([tmp_path], ROAD)] == ["1"]
+    assert image_ids([tmp_path], ROAD) == {"1"}
+    assert "2 files left out, as " in unused_line([tmp_path], ROAD)
+
+
+def test_pictures_whose_names_almost_fit_are_counted_and_one_is_named(tmp_path):
+    add_scene(tmp_path, "1")
+    assert unused_line([tmp_path], ROAD) is None
+    for name in ("1_preview.png", "1_hedges.tif"):  # of a scene that is there
+        (tmp_path / name).touch()
+    assert unused_line([tmp_path], ROAD) is None
+    for name in ("10_sat.webp", "3_satellite.jpg", "4_sat.jpg ", "notes.txt", "1_sat.tfw"):
+        (tmp_path / name).touch()
+    assert unused_line([tmp_path], ROAD) == (
+        f"3 files left out, as {tmp_path}/10_sat.webp: not a name of deepglobe_road "
+        "(*_sat.jpg, *_sat.jpeg, *_sat.png, *_sat.tif, *_sat.tiff, *_mask.png, *_mask.tif, *_mask.tiff)"
+    )
+
+
+@pytest.mark.parametrize(("image", "mask"), [("1_sat.JPG", "1_mask.PNG"), ("1_Sat.TIFF", "1_MASK.tif")])
+def test_endings_in_any_case_are_found_and_none_is_left_over(tmp_path, image, mask):
+    (tmp_path / image).touch()
+    (tmp_path / mask).touch()
+    [scene] = find_scenes([tmp_path], ROAD)
+    assert (scene.image.name, scene.mask.name) == (image, mask)
+    assert unused_line([tmp_path], ROAD) is None

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,18 @@ def test_broken_split_files_are_named(tmp_path, text, fact):
     with pytest.raises(DataError, match=r"split\.json: ") as caught:
         read_split(path, "land")
     assert fact in caught.value.fact
+
+
+def test_ids_with_accents_apart_are_refused(tmp_path):
+    ids = [unicodedata.normalize("NFD", "café"), "b", "c"]
+    write_split(tmp_path / "split.json", make_split("deepglobe_land", ids, 1, 0))
+    with pytest.raises(DataError, match="with accents apart from their letters"):
+        read_split(tmp_path / "split.json", "deepglobe_land")
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path):
+    split = make_split("deepglobe_land", "abc", 1, 0)
+    write_split(tmp_path / "split.json", split)
+    text = (tmp_path / "split.json").read_text()
+    (tmp_path / "split.json").write_text(text, encoding="utf-8-sig")
+    assert read_split(tmp_path / "split.json", "deepglobe_land") == split

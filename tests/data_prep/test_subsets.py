@@ -1,5 +1,7 @@
 """Which scenes a command means: leaving some out moves no other from one part to the other."""
 
+import codecs
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -7,8 +9,8 @@ import pytest
 from common.errors import DataError
 from data_prep.scenes import Scene
 from data_prep.splits import make_split, write_split
-from data_prep.subsets import Subset, select_scenes
-from tests.datasets import LAND
+from data_prep.subsets import Subset, read_leave_out, select_scenes, unknown_line
+from tests.datasets import LAND, changed
 
 IDS = [f"{number:02}" for number in range(11)]
 
@@ -82,3 +84,55 @@ def test_without_a_part_all_scenes_are_meant(folder):
         {"leave_out": ["02", "03", "77"]},
         None,
     )
+
+
+def test_ids_that_nothing_knows_and_files_that_almost_fit_are_warned_of_and_noted(folder):
+    (folder / "11_sat.webp").touch()
+    write_split(folder / "split.json", make_split("deepglobe_land", [*IDS, "12"], 6, 0))
+    (folder / "bad.txt").write_text("02\n12\n77\n")
+    subset = Subset(LAND, "train", None, folder / "split.json", folder / "bad.txt")
+    unused, unknown = subset.warnings([folder])
+    assert unused.startswith(f"1 file left out, as {folder}/11_sat.webp: ")
+    assert unknown == f"{folder}/bad.txt: 1 id fits no scene, as 77: nothing is left out for it"
+    assert subset.manifest_entry([unused, unknown])["warnings"] == [unused, unknown]
+    assert "warnings" not in subset.manifest_entry()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"1\n2\n",
+        codecs.BOM_UTF8 + b"1\n2\n",
+        b"# why\r\n1\r\n\r\n2\r\n",
+        b"  # why\n 1 \n\t2",
+        b"1_sat.jpg\n2_mask.png\n",
+        b"1_SAT.JPG\nland/train/2_sat.tiff\n",
+        b"data\\land\\1_sat.jpg\r\n2",
+    ],
+)
+def test_ids_and_names_of_files_mean_the_same_scenes(tmp_path, data):
+    (tmp_path / "list.txt").write_bytes(data)
+    assert read_leave_out(tmp_path / "list.txt", LAND) == {"1", "2"}
+
+
+def test_names_of_files_go_by_the_data_sets_patterns(tmp_path):
+    (tmp_path / "list.txt").write_text("7.png\nimages/8.png\n9\n")
+    dataset = changed(LAND, images=["images/*.png"], masks=["masks/*.png"])
+    assert read_leave_out(tmp_path / "list.txt", dataset) == {"7", "8", "9"}
+
+
+def test_letters_with_accents_apart_are_the_same_id(tmp_path):
+    (tmp_path / "list.txt").write_text(unicodedata.normalize("NFD", "café\nä_sat.jpg\n"))
+    assert read_leave_out(tmp_path / "list.txt", LAND) == {"café", "ä"}
+
+
+def test_what_is_not_utf_8_is_named(tmp_path):
+    (tmp_path / "list.txt").write_bytes(codecs.BOM_UTF16_LE + "1\n".encode("utf-16-le"))
+    with pytest.raises(DataError, match=r"list\.txt: is not UTF-8 text .*; write one scene id a line"):
+        read_leave_out(tmp_path / "list.txt", LAND)
+
+
+def test_ids_of_no_scene_are_counted_and_one_is_named():
+    assert unknown_line("bad.txt", {"1", "2"}, {"1", "2", "3"}) is None
+    line = unknown_line("bad.txt", {"1", "x\ty", "z"}, {"1"})
+    assert line == "bad.txt: 2 ids fit no scene, as x\\ty: nothing is left out for it"

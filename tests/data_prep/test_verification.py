@@ -67,7 +67,7 @@ def test_each_problem_is_named_and_the_rest_can_be_used(folder, tmp_path, worker
         assert str(folder) in problem.file
     assert [one.scene.id for one in report.checked] == ["5"]
     write_leave_out(tmp_path / "fix.txt", report.bad_ids)
-    left_out = read_leave_out(tmp_path / "fix.txt")
+    left_out = read_leave_out(tmp_path / "fix.txt", ROAD)
     assert left_out == {*"01234"}
     assert verify([folder], ROAD, ReadOptions(), leave_out=left_out).usable
 
@@ -94,7 +94,7 @@ def test_names_that_make_no_id_stay_comments_in_the_list(folder, tmp_path):
     add(folder, "a\nb")
     report = verify([folder], ROAD, ReadOptions())
     write_leave_out(tmp_path / "fix.txt", report.bad_ids)
-    assert read_leave_out(tmp_path / "fix.txt") == frozenset()
+    assert read_leave_out(tmp_path / "fix.txt", ROAD) == frozenset()
     assert "a\\nb" in (tmp_path / "fix.txt").read_text()
 
 

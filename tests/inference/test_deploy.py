@@ -81,3 +81,12 @@ def test_a_side_that_is_not_32k_plus_1_names_its_neighbours(side, near):
 @pytest.mark.parametrize("side", [33, 513, 1025])
 def test_32k_plus_1_is_a_side(side):
     assert check_input_size("tile", side) == side
+
+
+@caffe_messages
+def test_a_byte_order_mark_is_passed_over(tmp_path):
+    path = tmp_path / "deploy.prototxt"
+    path.write_text(INPUT + HEADS)
+    plain = read_deploy(path)
+    path.write_bytes((INPUT + HEADS).replace("\n", "\r\n").encode("utf-8-sig"))
+    assert read_deploy(path) == plain

@@ -1,9 +1,18 @@
 """Files and folders to scenes and pairs of masks."""
 
+import os
+
 import pytest
 
 from common.errors import DataError
-from inference.scene_files import evenly_spaced, find_images, find_maps, find_true_masks, pair_masks
+from inference.scene_files import (
+    evenly_spaced,
+    find_images,
+    find_maps,
+    find_true_masks,
+    pair_masks,
+    passed_over,
+)
 from tests.datasets import LAND
 
 
@@ -120,3 +129,32 @@ def test_picked_ids_are_spread_evenly():
     assert list(evenly_spaced(ids, 2)) == ["2", "7"]
     assert list(evenly_spaced(ids, 5)) == ["1", "3", "5", "7", "9"]
     assert list(evenly_spaced(ids, 50)) == ids
+
+
+def test_masks_that_a_shell_gives_beside_images_are_passed_over_and_counted(tmp_path):
+    folder = touch(tmp_path / "scenes", "1_sat.JPG", "1_mask.PNG", "2_sat.png", "2_mask.tif")
+    inputs = sorted(folder.iterdir())
+    assert [scene.id for scene in find_images(inputs, LAND)] == ["1", "2"]
+    assert passed_over(inputs, LAND) == (
+        f"2 files left out, as {folder}/1_mask.PNG: not an image of deepglobe_land by its name"
+    )
+    with pytest.raises(DataError, match=r"1_mask\.PNG: is a mask by its name .*; give images"):
+        find_images([folder / "1_mask.PNG", folder / "2_mask.tif"], LAND)
+
+
+def test_pictures_beside_scenes_are_counted_where_other_names_fit(tmp_path):
+    folder = touch(tmp_path / "scenes", "1_sat.jpg", "1_mask.png", "2_sat.webp", "3.jpg", "._1_sat.jpg")
+    assert [scene.id for scene in find_images([folder], LAND)] == ["1"]
+    assert passed_over([folder], LAND).startswith("3 files left out, as ")
+    assert passed_over([folder / "*"], LAND).startswith("2 files left out, as ")  # a mask and 3.jpg
+    plain = touch(tmp_path / "plain", "a.jpg", "b.png", "._a.jpg")
+    assert [scene.id for scene in find_images([plain], LAND)] == ["a", "b"]
+    assert passed_over([plain], LAND) is None
+
+
+def test_a_name_that_makes_no_id_is_handed_over_and_the_others_are_found(tmp_path):
+    folder, refused = touch(tmp_path / "scenes", "1_sat.jpg", "#2_sat.jpg"), []
+    os.mkfifo(folder / "3_sat.jpg")
+    (folder / "4_sat.jpg").symlink_to("nowhere")
+    assert [scene.id for scene in find_images([folder], LAND, refuse=refused.append)] == ["1"]
+    assert [error.fact for error in refused] == ["makes no scene id", *["is not a regular file"] * 2]

@@ -49,11 +49,15 @@ def test_every_third_scene_tests_and_all_roads_train(root):
 
 def test_scenes_that_are_left_out_move_no_other(root):
     (root / "bad.txt").write_text("2\n3\n")
-    (root / "bad_roads.txt").write_text("x\n")
+    (root / "bad_roads.txt").write_bytes("\ufeffx_sat.jpg\r\nnone\r\n".encode())
     left_out = study({"hold_out": 3, "leave_out": "bad.txt"}, {"leave_out": "bad_roads.txt"})
     scenes = choose_study_scenes(left_out, BASE, root)
     assert (ids(scenes.train["land"]), ids(scenes.test)) == (["1", "4", "5"], ["6"])
     assert ids(scenes.train["road"]) == ["w", "y", "z"]
+    assert scenes.warnings["land"] == []
+    assert scenes.warnings["road"] == [
+        f"{root}/bad_roads.txt: 1 id fits no scene, as none: nothing is left out for it"
+    ]
 
 
 def test_so_many_train_as_the_command_for_splits_would_choose(root):

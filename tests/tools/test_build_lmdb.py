@@ -232,6 +232,7 @@ def test_how_geotiffs_are_read_is_chosen_and_stands_in_the_manifest(tmp_path, ru
     profile = {"driver": "GTiff", "width": 50, "height": 50}
     with rasterio.open(folder / "a_sat.tif", "w", count=5, dtype="uint16", **profile) as file:
         file.write(rng.integers(0, 2000, (5, 50, 50)).astype(np.uint16))
+        file.scales = (0.0001,) * 5
     with rasterio.open(folder / "a_mask.tif", "w", count=1, dtype="int16", **profile) as file:
         file.write(np.full((1, 50, 50), -1, np.int16))
     own = own_set(tmp_path, {"forest": [7], "water": [-1]})
@@ -241,7 +242,10 @@ def test_how_geotiffs_are_read_is_chosen_and_stands_in_the_manifest(tmp_path, ru
     how = ("--bands", 5, 3, 1)
     own_file = tmp_path / "own.toml"
     own_file.write_text("stretch = [100, 1900]\n" + own_file.read_text())
-    assert run_tool("verify_data.py", tmp_path / "own.toml", folder, *how).returncode == 0
+    done = run_tool("verify_data.py", tmp_path / "own.toml", folder, *how)
+    assert done.returncode == 0
+    note = "values as stored, without the file's scale 0.0001 and offset 0"
+    assert f"1 images, as {folder}/a_sat.tif: {note}\n" in done.stdout
     done = build(tmp_path, *own, *how)
     assert (done.returncode, done.stderr) == (0, "")
     told = manifest(tmp_path)
@@ -249,6 +253,9 @@ def test_how_geotiffs_are_read_is_chosen_and_stands_in_the_manifest(tmp_path, ru
     [scene] = told["inputs"]
     assert scene["bands"] == {"blue": 1, "green": 3, "red": 5}
     assert scene["stretch"] == {band: [100, 1900] for band in scene["bands"]}
+    assert scene["note"] == note
+    of = f"1 of 1 images, as {folder}/a_sat.tif: "
+    assert f"{of}{scene['note']}\n{of}stretched to 0-255, as the manifest says\n" in done.stdout
 
 
 @pytest.mark.caffe
@@ -257,3 +264,35 @@ def test_bands_of_a_picture_are_refused(tmp_path, images):
     assert done.returncode == 2
     assert "--bands: given for" in done.stderr
     assert "0_sat.jpg, which is not a TIFF; leave it out" in done.stderr
+
+
+@pytest.mark.caffe
+def test_a_list_of_windows_leaves_scenes_out_and_ids_of_none_are_named(tmp_path, images):
+    bad = tmp_path / "bad.txt"
+    bad.write_bytes("\ufeff1\r\n3_sat.jpg\r\n77\r\n".encode())
+    (images / "5_sat.webp").touch()
+    done = build(tmp_path, "--leave-out", bad)
+    assert done.returncode == 0
+    assert [entry["id"] for entry in manifest(tmp_path)["inputs"]] == ["0", "2", "4"]
+    warnings = manifest(tmp_path)["split"]["warnings"]
+    assert done.stderr.splitlines() == [f"build_lmdb.py: warning: {line}" for line in warnings]
+    assert [line.split(", as ")[0] for line in warnings] == ["1 file left out", f"{bad}: 1 id fits no scene"]
+
+
+@pytest.mark.caffe
+def test_scenes_without_a_labelled_pixel_make_no_database(tmp_path):
+    """In rasters of numbers, where a mask of one class is taken."""
+    (tmp_path / "images").mkdir()
+    rng = np.random.default_rng(0)
+    for name, bands in (("sat", rng.integers(0, 256, (3, 50, 50))), ("mask", np.zeros((1, 50, 50)))):
+        profile = {"driver": "GTiff", "width": 50, "height": 50, "count": len(bands), "dtype": "uint8"}
+        profile["nodata"] = 0 if name == "mask" else None
+        with rasterio.open(tmp_path / "images" / f"1_{name}.tif", "w", **profile) as file:
+            file.write(bands.astype(np.uint8))
+    done = build(tmp_path, *own_set(tmp_path, {"a": [1], "b": [2]}))
+    assert done.returncode == 2
+    assert done.stderr == (
+        "build_lmdb.py: the scenes: have no pixel of a class in 1 records; check their masks with "
+        "tools/verify_data.py\n"
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "own.toml"]

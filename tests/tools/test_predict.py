@@ -254,3 +254,36 @@ def test_only_the_test_part_of_a_split_where_asked(work, run_tool):
     assert names(folder) == [f"{split.test[0]}_mask.png"]
     done = run_tool("predict.py", *arguments, "--split", folder / "none.json")
     refused(done, "none.json", "cannot be read")
+
+
+def test_scenes_that_cannot_be_mapped_by_their_names_keep_no_other_from_it(work, run_tool):
+    folder, arguments, _ = work
+    whole = (folder / "scenes" / "7_sat.png").read_bytes()
+    long, odd = folder / "scenes" / f"{'x' * 247}_sat.png", folder / "scenes" / "#9_sat.png"
+    for path in (long, odd):
+        path.write_bytes(whole)
+    done = run_tool("predict.py", *arguments, "--probabilities")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        f"predict.py: {odd}: makes no scene id; rename it: printable characters, no space around them, "
+        "no # in front",
+        f"predict.py: {long}: would make names of 281 bytes, where 255 are possible; give it a shorter name",
+    ]
+    assert "2 land maps in " in done.stdout
+    assert "; 2 failed" in done.stdout
+    assert names(folder) == ["7_mask.png", "7_probabilities.tif", "8_mask.png", "8_probabilities.tif"]
+
+
+def test_masks_are_not_mapped_and_ids_of_no_scene_are_named(work, run_tool):
+    folder, arguments, _ = work
+    scenes, bad = folder / "scenes", folder / "bad.txt"
+    mask = scenes / "7_mask.PNG"
+    mask.write_bytes((scenes / "7_sat.png").read_bytes())
+    bad.write_bytes("\ufeff8_sat.png\r\n77\r\n".encode())
+    done = run_tool("predict.py", *arguments[:-1], *sorted(scenes.iterdir()), "--leave-out", bad)
+    assert done.returncode == 0
+    assert done.stderr.splitlines() == [
+        f"predict.py: warning: 1 file left out, as {mask}: not an image of deepglobe_land by its name",
+        f"predict.py: warning: {bad}: 1 id fits no scene, as 77: nothing is left out for it",
+    ]
+    assert names(folder) == ["7_mask.png"]

@@ -62,3 +62,19 @@ def test_mistakes_end_in_one_line(run_tool, images, tmp_path, options, words):
     (tmp_path / "old.json").write_text("{}")
     refused(run_tool("verify_data.py", "deepglobe_land", images, *options, cwd=tmp_path), *words)
     assert (tmp_path / "old.json").read_text() == "{}"
+
+
+def test_masks_without_any_class_are_not_usable_and_files_that_almost_fit_are_named(
+    run_tool, images, tmp_path
+):
+    for number in range(5):
+        cv2.imwrite(str(images / f"{number}_mask.png"), np.zeros((40, 40, 3), np.uint8))
+    (images / "5_sat.webp").touch()
+    done = run_tool("verify_data.py", "deepglobe_land", images, "--json", tmp_path / "report.json")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert f"1 file left out, as {images}/5_sat.webp: " in done.stdout
+    assert "5 scenes without a labelled pixel, as 0\n" in done.stdout
+    assert done.stdout.endswith("not usable as it is: no pixel has a class\n")
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["usable"], report["unlabelled"]) == (False, list("01234"))
+    assert len(report["warnings"]) == 1

@@ -49,6 +49,10 @@ def edit_manifest(folder, database="land_lmdb", **changes):
             {"dataset": changed(LAND, tolerance=5).model_dump(mode="json")},
             "land_lmdb: was built when deepglobe_land had tolerance = 5, now it is 64; build it",
         ),
+        (
+            {"pixels": {"water": 0, "ignored": 99}},
+            "land_lmdb: has no pixel of a class of deepglobe_land: nothing could be learnt",
+        ),
     ],
 )
 def test_a_database_that_does_not_fit_is_refused(tiny, tmp_path, changes, words):
