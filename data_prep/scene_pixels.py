@@ -1,5 +1,6 @@
 """A scene opened: windows of its image and of its labels, whatever files they stand in."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from data_prep.reading import Reading
 from data_prep.scene_image import SceneImage, open_image
 from data_prep.scenes import Scene
 
-SAME_PLACE = 0.5  # pixels by which two rasters of one place may differ
+SAME_PLACE = 0.1  # pixels by which rounding may move a raster; half a pixel is another grid
 
 
 @dataclass(frozen=True)
@@ -85,16 +86,12 @@ def open_scene(scene: Scene, dataset: Dataset, reading: Reading) -> Iterator[Sce
 def check_place(place: Place, shape: tuple[int, int], mask: RasterLabels, what: str = "its image") -> None:
     """Raise DataError if a mask says that it lies elsewhere than `what`, of `shape`, which says `place`."""
     its = place_of(mask.raster)
-    if place.crs is None or its.crs is None:
-        return
-    height, width = shape
-    corners = [(0, 0), (width, 0), (0, height)]
-    moved = [~place.transform @ (its.transform @ corner) for corner in corners]
-    away = max(
-        abs(a - b) for one, other in zip(moved, corners, strict=True) for a, b in zip(one, other, strict=True)
-    )
-    if place.crs != its.crs or away > SAME_PLACE:
-        fact = f"lies elsewhere than {what} ({its.crs}, {away:.1f} pixels away)"
+    away = place.pixels_apart(its, shape)
+    if away > SAME_PLACE:
+        crs = its.crs or its.gcps[1]
+        where = [str(crs)] * (crs is not None)
+        where.append(f"{away:.1f} pixels away" if math.isfinite(away) else f"no way to {place.crs}")
+        fact = f"lies elsewhere than {what} ({', '.join(where)})"
         raise DataError(mask.path, fact, f"warp it to the grid of {what}")
 
 

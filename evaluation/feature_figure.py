@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
 from common.datasets import Dataset, shown_bands
+from common.drawing import drawn_with
 from common.errors import DataError
 from common.files import staged_file
 from data_prep.reading import Reading
@@ -53,7 +53,7 @@ def draw_features(
     groups = [[Column("", list(images))], *models.values()]
     count = sum(map(len, groups))
     height, width = CELL * len(images) + 0.36, CELL * count + GAP * len(models)
-    with matplotlib.rc_context(STYLE):
+    with drawn_with(STYLE):
         figure = Figure(figsize=(width, height))
         left = 0.0
         for name, group in zip(["Image", *models], groups, strict=True):

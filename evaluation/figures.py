@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from common.datasets import IGNORE, Colour, Dataset
+from common.drawing import drawn_with
 from common.errors import DataError, OutputError
 from common.files import refuse_existing, staged_file
 from data_prep.masks import colours_from_labels
@@ -63,7 +63,7 @@ def compare(
     tallest = [row.image.shape[0] / row.image.shape[1] for row in rows]
     legend = 0.34
     size = (CELL * len(titles), CELL * sum(tallest) + legend + 0.22)
-    with matplotlib.rc_context(STYLE):
+    with drawn_with(STYLE):
         figure = Figure(figsize=size)
         grid = figure.subplots(len(rows), len(titles), squeeze=False, gridspec_kw={"height_ratios": tallest})
         for row, axes in zip(rows, grid, strict=True):

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 import numpy as np
 
 from common.errors import NetError
+from common.files import memory_file
 from inference.deploy import INPUT, Deploy, check_side
 from inference.memory import check_room, forward_bytes
 from prototxt_gen.prototxt import read_net, text_for
@@ -58,10 +58,9 @@ class CaffeNet:
             check_gpus("--gpu", [gpu], "leave it out")
             caffe.set_device(gpu)
             caffe.set_mode_gpu()
-        with NamedTemporaryFile("w", suffix=".prototxt") as part:  # without the other task's head
-            part.write(text_for(read_net(deploy.path), [self.output]))
-            part.flush()
-            self._net = caffe.Net(part.name, caffe.TEST)
+        # Without the other task's head.
+        with memory_file(text_for(read_net(deploy.path), [self.output])) as part:
+            self._net = caffe.Net(part, caffe.TEST)
         load_weights(self._net, Path(weights))
         self._reshape(batch)
         answer = tuple(self._net.blobs[self.output].shape)

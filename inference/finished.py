@@ -12,6 +12,7 @@ from common.datasets import Dataset
 from common.errors import DataError, OutputError
 from data_prep.decoding import file_checksum
 from data_prep.label_files import Labels, open_map
+from inference.map_rasters import NAMES_ENDING, SIDECARS, names_in
 
 RECORDS = "records"  # folder in the folder of maps
 CLASSES = "classes"  # key of the settings: names and colours of a map's classes
@@ -34,7 +35,8 @@ def publish(
     """Give the files `names` of a scene, made in `work`, their final place in `out`, with a record.
 
     The record, with the files' checksums, comes first: so a kill at any moment leaves files that it tells
-    from others. What an older record names, and this one does not, is removed. Raises OSError.
+    from others. What an older record names, and this one does not, is removed, and so is what GDAL has written
+    beside a file that is replaced: its overviews and statistics are of the old one. Raises OSError.
     """
     sums = {name: file_checksum(work / name) for name in names}
     record = {"id": id, "settings": settings, **more, "sha256": sums}
@@ -45,11 +47,31 @@ def publish(
     staged.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     os.replace(staged, final)
     for name in names:
+        if (out / name).exists():
+            _remove_sidecars(out / name, names)
         os.replace(work / name, out / name)
-    for name, checksum in (old["sha256"] if old else {}).items():
+    for name in old["sha256"] if old else ():
         path = out / name
-        if name not in sums and path.parent == out and path.is_file() and file_checksum(path) == checksum:
+        if name not in sums and path.parent == out and _is_whole(path, old):
             path.unlink()
+            _remove_sidecars(path, names)
+
+
+def _remove_sidecars(path: Path, names: Sequence[str]) -> None:
+    for ending in SIDECARS:
+        if path.name + ending not in names:
+            path.with_name(path.name + ending).unlink(missing_ok=True)
+
+
+def _is_whole(path: Path, record: dict | None) -> bool:
+    """Tell whether a file is the one that a record names; to names of classes, GDAL may have added statistics."""
+    noted = record["sha256"].get(path.name) if record else None
+    if noted is None or not path.is_file():
+        return False
+    if file_checksum(path) == noted:
+        return True
+    classes = record.get("dataset", {}).get("classes", [])
+    return path.name.endswith(NAMES_ENDING) and names_in(path) == [entry["name"] for entry in classes]
 
 
 def map_dataset(path: Path, id: str) -> Dataset | None:
@@ -91,7 +113,7 @@ def is_finished(
     if not there:
         return False
     for path in there:
-        if record is None or record["sha256"].get(path.name) != file_checksum(path):
+        if not _is_whole(path, record):
             fact = "exists already, and no record says how it was made"
             raise OutputError(path, fact, "give --overwrite to replace it, or another --out")
     now = {**settings, "image": short_checksum(image)}

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 import numpy as np
@@ -30,6 +31,8 @@ PROFILE = {
 NODATA = 255
 FULL = 254  # of a probability of 1: value / 254, since 255 says that there is none
 NAMES_ENDING = ".aux.xml"  # where GDAL, and so QGIS, looks for the names of classes
+CATEGORIES = "PAMRasterBand/CategoryNames/Category"
+SIDECARS = (NAMES_ENDING, ".ovr", ".msk")  # what GDAL, and so QGIS, writes of a raster beside it
 
 
 def to_bytes(probabilities: np.ndarray) -> np.ndarray:
@@ -150,3 +153,11 @@ def names_text(names: Sequence[str]) -> str:
         '<PAMDataset>\n  <PAMRasterBand band="1">\n    <CategoryNames>\n'
         f"{categories}    </CategoryNames>\n  </PAMRasterBand>\n</PAMDataset>\n"
     )
+
+
+def names_in(path: Path) -> list[str] | None:
+    """Return the names of classes in a file of `names_text`, whatever else GDAL has added; None for another."""
+    try:
+        return [entry.text for entry in ElementTree.parse(path).iterfind(CATEGORIES)]
+    except (OSError, ElementTree.ParseError):
+        return None

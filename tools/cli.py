@@ -1,4 +1,4 @@
-"""What the commands share: the checkout on sys.path, common arguments, errors in one line."""
+"""What the commands share: sys.path and the environment, common arguments, errors in one line."""
 
 import os
 import select
@@ -10,6 +10,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+from common.environment import pin  # noqa: E402
+
+pin()
 
 
 def _name_a_missing_package(kind: type, error: BaseException, trace: object) -> None:
