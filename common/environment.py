@@ -10,7 +10,20 @@ import sys
 
 # Variables that change what native libraries read, write or compute, by their beginnings.
 UNSET = (
-    *("GDAL_", "CPL_", "OGR_", "OSR_", "VSI_", "PROJ_", "GTIFF_", "TIFF_", "GEOTIFF_", "JPEG_", "PNG_", "COG_"),
+    *(
+        "GDAL_",
+        "CPL_",
+        "OGR_",
+        "OSR_",
+        "VSI_",
+        "PROJ_",
+        "GTIFF_",
+        "TIFF_",
+        "GEOTIFF_",
+        "JPEG_",
+        "PNG_",
+        "COG_",
+    ),
     *("OPENCV_", "MPLBACKEND", "MATPLOTLIBRC"),
     *("ONEDNN_", "DNNL_", "NVIDIA_TF32_OVERRIDE"),
 )

@@ -43,7 +43,6 @@ class Place:
     gcps: tuple[list, object]
     rpcs: object
 
-
     @property
     def grid(self) -> tuple[object, object] | None:
         """The CRS, which may be None, and the transform from pixels; None where nothing says where it lies."""

@@ -14,7 +14,7 @@ from data_prep.label_files import Labels, open_truth
 from data_prep.scene_pixels import check_same_place
 from evaluation.intervals import Resampling
 from evaluation.metrics import MAIN, Scores, confusion, constant_scores, scores
-from inference.finished import map_dataset, open_map_of
+from inference.finished import has_trained, map_dataset, open_map_of
 from inference.folders import MaskPair, find_maps, pair_masks
 
 WINDOW = 2048  # pixels of a side compared at once
@@ -29,6 +29,7 @@ class Evaluation:
     measured: Scores
     constant: Scores
     resampling: Resampling = field(default_factory=Resampling)
+    trained: tuple[str, ...] = ()  # ids of scenes that trained the weights of the maps
 
     @property
     def commonest(self) -> str:
@@ -83,7 +84,9 @@ def evaluate(
     if not measured.pixels:
         fact = f"has only pixels that are {dataset.ignore.name}"
         raise DataError(pairs[0].truth.parent, fact, "give truth with a class in it")
-    return Evaluation(dataset, matrices, measured, constant_scores(measured), resampling or Resampling())
+    trained = tuple(trained_scenes(pairs))
+    constant = constant_scores(measured)
+    return Evaluation(dataset, matrices, measured, constant, resampling or Resampling(), trained)
 
 
 def dataset_of_maps(folders: Sequence[Path], named: str | None) -> Dataset:
@@ -117,6 +120,19 @@ def pair_folders(
             remedy = "compare predictions of the same scenes"
             raise DataError(lacking, f"has no prediction of scene {different[0]}", remedy)
     return paired
+
+
+def trained_scenes(pairs: Sequence[MaskPair], part: Part | None = None) -> list[str]:
+    """Return the ids of scenes that trained the weights of their maps, as far as the maps' records say it.
+
+    Raises DataError where `part` takes such a scene for testing.
+    """
+    seen = [pair for pair in pairs if has_trained(pair.predicted, pair.id)]
+    if seen and part is not None and part.option:
+        fact = f"is of a scene that trained the weights, and {part.option} takes it for testing"
+        remedy = "give all the folders that build_lmdb.py was given, and the same --split or --hold-out"
+        raise DataError(seen[0].predicted, fact, remedy)
+    return [pair.id for pair in seen]
 
 
 def confusion_of(pair: MaskPair, dataset: Dataset) -> np.ndarray:

@@ -74,6 +74,12 @@ def _is_whole(path: Path, record: dict | None) -> bool:
     return path.name.endswith(NAMES_ENDING) and names_in(path) == [entry["name"] for entry in classes]
 
 
+def has_trained(path: Path, id: str) -> bool:
+    """Tell whether scene `id` trained the weights that made its map `path`, as far as its record says."""
+    record = _read(record_path(path.parent, id))
+    return bool(record and record["sha256"].get(path.name) and record.get("has_trained"))
+
+
 def map_dataset(path: Path, id: str) -> Dataset | None:
     """Return the data set of the map `path` of scene `id`, by its record; None where none says it."""
     record = _read(record_path(path.parent, id))

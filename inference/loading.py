@@ -1,7 +1,7 @@
 """Deploy net, weights and model card -> a predictor that feeds the net as it was trained."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from common.datasets import Dataset
@@ -19,13 +19,17 @@ DENSENET_SCALE = 0.017
 
 @dataclass(frozen=True)
 class Learnt:
-    """What weights have learnt, a task and its data set, and how their net is fed: (bands - mean) * scale."""
+    """What weights have learnt, a task and its data set, and how their net is fed: (bands - mean) * scale.
+
+    `seen` are the images that trained them, see ModelCard.has_seen.
+    """
 
     task: str
     dataset: Dataset
     bands: tuple[str, ...]
     mean: tuple[float, ...]
     scale: float
+    seen: frozenset[str] = frozenset()
 
 
 def learnt_by(
@@ -53,7 +57,7 @@ def learnt_by(
         remedy = "use weights trained on these classes in this order"
         raise WeightsError(card_path(weights), f"learnt {difference} of {dataset.name}", remedy)
     _check_net(weights, card, deploy)
-    return Learnt(name, card.tasks[name], card.bands, card.mean, card.scale)
+    return Learnt(name, card.tasks[name], card.bands, card.mean, card.scale, card.has_seen(name))
 
 
 def _assumed(
@@ -132,4 +136,5 @@ def load_predictor(
         fact = f"{nets[0].output} has {nets[0].classes} channels, {first.task} {classes} classes"
         raise NetError(deploy, fact, remedy)
     others = [FedNet(other, its.mean, its.scale) for other, its in zip(nets[1:], known[1:], strict=True)]
-    return Predictor(nets[0], first.mean, first.scale, overlap, batch, scales, flip, others), first
+    predictor = Predictor(nets[0], first.mean, first.scale, overlap, batch, scales, flip, others)
+    return predictor, replace(first, seen=first.seen.union(*(its.seen for its in known)))

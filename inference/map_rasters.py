@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -116,8 +116,8 @@ class MapRaster:
                 staged.replace(self.path)
 
     def discard(self) -> None:
-        """Close the file as it is."""
-        with warnings.catch_warnings(action="ignore"):
+        """Close the file as it is: a disk that is full has been named already."""
+        with warnings.catch_warnings(action="ignore"), suppress(RasterioError, OSError):
             self._file.close()
 
 

@@ -16,6 +16,7 @@ from inference.folders import ScenePath
 from inference.loading import Learnt
 from inference.predictor import Predictor
 from inference.scene_maps import SceneMaps, Wanted
+from prototxt_gen.model_card import IMAGE_DIGITS
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,9 @@ class Mapper:
                 raise DataError(scene.path, "does not fit in memory", remedy) from error
             names = self.wanted.names(scene.id, image.place is not None)
         settings = {**self.settings, "image": short_checksum(scene.path)}
+        seen = settings["image"][:IMAGE_DIGITS] in self.learnt.seen
         more = {"scene": scene.path.name, "pixels": maps.shares(), "notes": notes}
+        more["has_trained"] = seen if self.learnt.seen else None  # None: not known
         more["dataset"] = self.learnt.dataset.model_dump(mode="json")
         more["seconds"] = round(perf_counter() - begin, 3)
         try:

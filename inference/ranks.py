@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from common.errors import DFCNetError
-from training.communicators import mpi_place, share_of_cores
+from training.communicators import mpi_place, mpi_world, share_of_cores
 
 T = TypeVar("T")
 
@@ -21,9 +21,7 @@ class Ranks:
         """Join the others, if mpirun has started this process."""
         self.number, self.count, self._comm = 0, 1, None
         if mpi_place() is not None:
-            from mpi4py import MPI
-
-            self._comm = MPI.COMM_WORLD
+            self._comm = mpi_world().COMM_WORLD
             self.number, self.count = self._comm.rank, self._comm.size
 
     def from_first(self, make: Callable[[], T]) -> T:

@@ -10,9 +10,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from common.datasets import Dataset, read_dataset
-from common.errors import DFCNetError, WeightsError
+from common.errors import DataError, DFCNetError, WeightsError
 from common.staging import workplace
 from data_prep.choice import Part
+from data_prep.decoding import file_checksum
 from data_prep.reading import Reading
 from inference.deploy import check_side, read_deploy
 from inference.engine_names import CAFFE, CAFFE_BF16
@@ -24,6 +25,7 @@ from inference.prediction import Done, Plan, make_plan, predict
 from inference.ranks import Ranks, share
 from inference.scene_maps import Wanted
 from inference.tiles import default_overlap
+from prototxt_gen.model_card import IMAGE_DIGITS, read_card
 
 
 @dataclass(frozen=True)
@@ -102,15 +104,29 @@ class Request:
     def _plan(self, complain: Callable[[str], None]) -> tuple[Plan, dict[str, object]]:
         learnt = self._learnt()
         self._reading(learnt)  # refuses what makes no image before time is spent
-        settings, scenes = self._settings(learnt), self._scenes(learnt.dataset, complain)
+        settings, scenes = self._settings(learnt), self._scenes(learnt, complain)
         return make_plan(scenes, self.out, self.wanted, settings, self.overwrite), settings
 
-    def _scenes(self, dataset: Dataset, complain: Callable[[str], None]) -> list[ScenePath]:
-        part = Part(dataset, "test", self.hold_out, self.split, self.leave_out)
-        images = find_images(self.inputs, dataset, part.left_out)
+    def _scenes(self, learnt: Learnt, complain: Callable[[str], None]) -> list[ScenePath]:
+        part = Part(learnt.dataset, "test", self.hold_out, self.split, self.leave_out)
+        images = find_images(self.inputs, learnt.dataset, part.left_out)
         if error := part.missing(images):
             complain(f"warning: {error}")
-        return part.pick(images, (image.id for image in images))
+        scenes = part.pick(images, (image.id for image in images))
+        if part.option:
+            self._refuse_seen(scenes, learnt.task, part.option)
+        return scenes
+
+    def _refuse_seen(self, scenes: Sequence[ScenePath], task: str, option: str) -> None:
+        """Raise DataError for a scene that `option` holds out, and that has trained the weights all the same."""
+        seen = frozenset().union(*(card.has_seen(task) for path in self.weights if (card := read_card(path))))
+        for scene in scenes:
+            if seen and file_checksum(scene.path)[:IMAGE_DIGITS] in seen:
+                fact = f"has trained these weights, and {option} takes it for testing"
+                remedy = (
+                    "give all the folders that build_lmdb.py was given, and the same --split or --hold-out"
+                )
+                raise DataError(scene.path, fact, remedy)
 
     def _settings(self, learnt: Learnt) -> dict[str, object]:
         """Return all that the maps depend on, beside the image: not batch, threads, GPU, other engines."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from common.datasets import IGNORE, Dataset
+from common.files import write_text
 from data_prep.geotiff import Place
 from data_prep.label_files import CLASSES_TAG
 from data_prep.masks import class_list
@@ -116,7 +117,7 @@ class SceneMaps:
             write_map(self._folder / f"{self._id}{MAP_ENDING}", self._labels, self._dataset)
         else:
             names = names_file(self._folder / f"{self._id}{RASTER_ENDING}")
-            names.write_text(names_text(self._dataset.class_names), encoding="utf-8")
+            write_text(names, names_text(self._dataset.class_names))
 
     def discard(self) -> None:
         """Close what is open, as it is."""

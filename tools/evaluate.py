@@ -48,7 +48,7 @@ def main() -> None:
     from common.files import refuse_existing, write_text
     from data_prep.choice import Part
     from evaluation import score_files, score_text
-    from evaluation.evaluation import dataset_of_maps, evaluate, pair_folders
+    from evaluation.evaluation import dataset_of_maps, evaluate, pair_folders, trained_scenes
     from evaluation.figures import check_output, different_names
     from evaluation.intervals import Resampling
     from evaluation.matrix_figure import draw_matrices
@@ -63,6 +63,10 @@ def main() -> None:
     progress = partial(tqdm, unit="scene", disable=None, leave=False)
     part = Part(dataset, "test", arguments.hold_out, arguments.split, arguments.leave_out)
     paired = pair_folders(arguments.truth, arguments.pred, dataset, arguments.only_predicted, part)
+    for name, pairs in zip(names, paired, strict=True):
+        if trained := trained_scenes(pairs, part):
+            found = f"{len(trained)} of {len(pairs)} scenes trained the weights, as {trained[0]}"
+            print(f"evaluate.py: warning: {name}: {found}: the scores will mislead", file=sys.stderr)
     evaluations = {
         name: evaluate(pairs, dataset, progress, resampling)
         for name, pairs in zip(names, paired, strict=True)

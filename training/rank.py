@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import DFCNetError, RunError
+from common.errors import DFCNetError, OutputError, RunError
 from common.files import staged_file
 from prototxt_gen.model_card import write_card
 from training import snapshots
@@ -44,21 +44,35 @@ class Task:
     validate: Validate | None = None
 
 
-def train_rank(run: Run, task: Task, place: tuple[int, int] | None, parent: Connection) -> None:
+def train_rank(gpu: int | None, place: tuple[int, int] | None, parent: Connection) -> None:
     """Train to exactly max_iter, or until the parent says stop; `place` is (number, count), None under MPI.
 
-    Sends "place", and from rank 0 "uid", "loaded", "resumed", "ready", "step", "validated", "snapshot",
+    Sends "place" and waits for (run, task), or None if there is nothing to do; then sends from rank 0 "uid", "loaded", "resumed", "ready", "step", "validated", "snapshot",
     "stopped" and "done" messages. An error that a user can fix is sent as ("error", error) by any rank.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the parent decides
     _end_with_parent()
-    engine = Mpi(task.gpu is not None) if place is None else Local(*place, parent)
-    parent.send(("place", engine.number, engine.count))
-    stderr = divert_native_log(run.caffe_log(engine.number))
+    try:
+        engine = Mpi(gpu is not None) if place is None else Local(*place, parent)
+    except DFCNetError as error:
+        parent.send(("error", error))
+        os._exit(2)
+    parent.send(("place", engine.number))
+    if (order := parent.recv()) is None:
+        return
+    run, task = order
+    log = run.caffe_log(engine.number)
+    try:
+        stderr = divert_native_log(log)
+    except OSError as error:
+        remedy = "make room or give the rights, then go on with --resume"
+        parent.send(("error", OutputError(log, f"cannot be written ({error.strerror})", remedy)))
+        os._exit(2)
     code = 0
     try:
-        _train(run, task, engine, parent)
+        engine.begin()
+        _train(run, replace(task, gpu=gpu), engine, parent)
     except DFCNetError as error:
         parent.send(("error", error))
         code = 2
@@ -126,6 +140,7 @@ def _train(run: Run, task: Task, engine: Engine, parent: Connection) -> None:
     if first and solver.iter == settings.max_iter:
         with staged_file(run.weights) as staged:
             solver.net.save(str(staged))
+            snapshots.check_weights(solver, staged)  # Caffe does not notice a full disk
         write_card(run.weights, run.card(solver.iter))
         tell("done", solver.iter)
     del joined

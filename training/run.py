@@ -92,6 +92,7 @@ class Run:
             crop=exp.input.crop,
             tasks={name: task.dataset for name, task in exp.tasks.items()},
             started_from=begun and begun.weights,
+            trained_on=begun and begun.trained_on,
         )
 
 
@@ -119,6 +120,10 @@ def _check_database(source: Path, task: str, settings: Task, fed: Input) -> None
         raise DataError(source, f"has {difference} as {dataset.name} has", remedy)
     if tuple(manifest["bands"]) != fed.bands:
         fact = f"holds the bands {', '.join(manifest['bands'])}, the experiment has {', '.join(fed.bands)}"
+        raise DataError(source, fact, again)
+    if "mean" in manifest and tuple(manifest["mean"]) != fed.mean:
+        filled = " ".join(map(str, manifest["mean"]))
+        fact = f"is filled with {filled} where a scene ends, the experiment has mean {list(fed.mean)}"
         raise DataError(source, fact, again)
     if manifest["side"] < fed.crop:
         fact = f"holds records of {manifest['side']} pixels, the crop is {fed.crop}"

@@ -64,7 +64,7 @@ def write(solver, folder: Path, ranks: int, card: ModelCard, score: float | None
     final = folder / f"iter_{iteration:08d}"
     staged = folder / f".{final.name}"
     try:
-        _check_weights(solver, written.with_suffix(".caffemodel"))
+        check_weights(solver, written.with_suffix(".caffemodel"))
         staged.mkdir()
         os.replace(written.with_suffix(".caffemodel"), staged / WEIGHTS)
         _write_state(written.with_suffix(".solverstate"), staged / STATE, iteration)
@@ -98,7 +98,7 @@ def _check_room(solver, folder: Path) -> None:
         )
 
 
-def _check_weights(solver, written: Path) -> None:
+def check_weights(solver, written: Path) -> None:
     """Raise OSError if what Caffe wrote does not hold the weights of the net."""
     try:
         weights = read_caffemodel(written)
