@@ -65,6 +65,6 @@ def _open_standard_streams() -> None:
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         stream = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, open(descriptor, "w", encoding="utf-8", closefd=False))
+            setattr(sys, name, os.fdopen(descriptor, "w", encoding="utf-8", closefd=False))
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

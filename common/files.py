@@ -127,7 +127,7 @@ def _follow_umask(path: Path, mode: int) -> None:
 
 @contextmanager
 def memory_file(text: str) -> Iterator[str]:
-    """Yield a path under which this process can read `text` during the block: no temporary folder is needed."""
+    """Yield a path under which this process can read `text` in the block; it needs no temporary folder."""
     with open(os.memfd_create("dfcnet"), "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()

@@ -45,13 +45,13 @@ class Place:
 
     @property
     def grid(self) -> tuple[object, object] | None:
-        """The CRS, which may be None, and the transform from pixels; None where nothing says where it lies."""
+        """The CRS, which may be None, and the transform from pixels; None where neither is known."""
         if self.gcps[0]:
             return self.gcps[1], from_gcps(self.gcps[0])
         return None if self.transform.is_identity else (self.crs, self.transform)
 
     def pixels_apart(self, other: "Place", shape: tuple[int, int]) -> float:
-        """Return how far the corners of a raster of `shape` (H, W) lie from where `other` has them, in pixels.
+        """Return how far, in pixels, the corners of a raster of `shape` (H, W) lie from those of `other`.
 
         0 where one of the two does not say where it lies. CRSs are compared by what PROJ makes of the
         corners, so the horizontal part of a compound one is the same place; where one raster has none, it

@@ -15,7 +15,7 @@ from data_prep.scene_pixels import check_same_place
 from evaluation.intervals import Resampling
 from evaluation.metrics import MAIN, Scores, confusion, constant_scores, scores
 from inference.finished import has_trained, map_dataset, open_map_of
-from inference.folders import MaskPair, find_maps, pair_masks
+from inference.folders import SAME_PART, MaskPair, find_maps, pair_masks
 
 WINDOW = 2048  # pixels of a side compared at once
 
@@ -130,8 +130,7 @@ def trained_scenes(pairs: Sequence[MaskPair], part: Part | None = None) -> list[
     seen = [pair for pair in pairs if has_trained(pair.predicted, pair.id)]
     if seen and part is not None and part.option:
         fact = f"is of a scene that trained the weights, and {part.option} takes it for testing"
-        remedy = "give all the folders that build_lmdb.py was given, and the same --split or --hold-out"
-        raise DataError(seen[0].predicted, fact, remedy)
+        raise DataError(seen[0].predicted, fact, SAME_PART)
     return [pair.id for pair in seen]
 
 

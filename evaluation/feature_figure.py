@@ -11,6 +11,7 @@ from common.datasets import Dataset, shown_bands
 from common.drawing import drawn_with
 from common.errors import DataError
 from common.files import staged_file
+from common.numbers import check_number
 from data_prep.reading import Reading
 from data_prep.scene_image import open_image
 from evaluation.features import Blob, FeatureNet, choose_blobs, strongest
@@ -19,6 +20,7 @@ from evaluation.overview import as_bytes, read_middle
 from inference.deploy import read_deploy
 from inference.loading import Learnt
 
+MOST_CHANNELS = 16  # shown of a model
 COLOURS = "viridis"
 OUTLIERS = 1  # percent of a map's pixels at each end of the colours that are cut off
 GAP = 0.08  # inches between models
@@ -85,8 +87,7 @@ def draw_models(
     `task` and `dataset` as in `learnt_by`. `side` of the middle: pixels, 32k+1; by default the first
     prototxt's. `blobs` as in `choose_blobs`. Returns the blob shown of each model.
     """
-    if channels < 0:
-        raise DataError("--channels", f"is {channels}", "give 0 or more")
+    check_number("--channels", channels, 0, MOST_CHANNELS)
     side = read_deploy(next(iter(models.values()))[0]).side if side is None else side
     nets = [FeatureNet(deploy, weights, task, dataset, side, warn) for deploy, weights in models.values()]
     chosen = choose_blobs(nets, blobs)

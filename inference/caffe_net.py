@@ -9,6 +9,7 @@ import numpy as np
 
 from common.errors import NetError
 from common.files import memory_file
+from common.numbers import INT_MAX
 from inference.deploy import INPUT, Deploy, check_side
 from inference.memory import check_room, forward_bytes
 from prototxt_gen.prototxt import read_net, text_for
@@ -62,6 +63,7 @@ class CaffeNet:
         with memory_file(text_for(read_net(deploy.path), [self.output])) as part:
             self._net = caffe.Net(part, caffe.TEST)
         load_weights(self._net, Path(weights))
+        self._refuse_too_many(deploy, batch)
         self._reshape(batch)
         answer = tuple(self._net.blobs[self.output].shape)
         if len(answer) != 4 or answer[2:] != (self.side, self.side):
@@ -128,6 +130,13 @@ class CaffeNet:
 
     def _copied(self) -> dict[str, list[np.ndarray]]:
         return {name: [blob.data.copy() for blob in blobs] for name, blobs in self._net.params.items()}
+
+    def _refuse_too_many(self, deploy: Deploy, batch: int) -> None:
+        """Raise NetError where a blob would have more values than Caffe counts: that would end the process."""
+        most = max(blob.count for blob in self._net._blobs)
+        if most * batch * self.side**2 > INT_MAX * deploy.side**2:
+            fact = f"has maps of more than {INT_MAX:,} values at --tile {self.side} and --batch {batch}"
+            raise NetError(deploy.path, fact, "give a smaller --tile or --batch")
 
     def _reshape(self, count: int) -> None:
         shape = (count, self.channels, self.side, self.side)

@@ -35,8 +35,8 @@ def publish(
     """Give the files `names` of a scene, made in `work`, their final place in `out`, with a record.
 
     The record, with the files' checksums, comes first: so a kill at any moment leaves files that it tells
-    from others. What an older record names, and this one does not, is removed, and so is what GDAL has written
-    beside a file that is replaced: its overviews and statistics are of the old one. Raises OSError.
+    from others. What an older record names, and this one does not, is removed, and so is what GDAL has
+    written beside a file that is replaced: its overviews and statistics are of the old one. Raises OSError.
     """
     sums = {name: file_checksum(work / name) for name in names}
     record = {"id": id, "settings": settings, **more, "sha256": sums}
@@ -64,7 +64,7 @@ def _remove_sidecars(path: Path, names: Sequence[str]) -> None:
 
 
 def _is_whole(path: Path, record: dict | None) -> bool:
-    """Tell whether a file is the one that a record names; to names of classes, GDAL may have added statistics."""
+    """Tell whether a file is the one that a record names; GDAL may have added to the names of classes."""
     noted = record["sha256"].get(path.name) if record else None
     if noted is None or not path.is_file():
         return False

@@ -12,6 +12,7 @@ from data_prep.scenes import FileNames, image_ids, is_id, printable
 
 MAP_ENDING, RASTER_ENDING = "_mask.png", "_mask.tif"  # of the maps that are written
 MAPS = (f"*{MAP_ENDING}", f"*{RASTER_ENDING}", f"*{RASTER_ENDING}f")
+SAME_PART = "give all the folders that build_lmdb.py was given, and the same --split or --hold-out"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 
 

@@ -156,7 +156,7 @@ def names_text(names: Sequence[str]) -> str:
 
 
 def names_in(path: Path) -> list[str] | None:
-    """Return the names of classes in a file of `names_text`, whatever else GDAL has added; None for another."""
+    """Return the names of classes in a file of `names_text`, whatever GDAL has added; None for another."""
     try:
         return [entry.text for entry in ElementTree.parse(path).iterfind(CATEGORIES)]
     except (OSError, ElementTree.ParseError):

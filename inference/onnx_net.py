@@ -1,6 +1,5 @@
 """onnxruntime and OpenVINO as something that predicts tiles: the deploy net, exported as ONNX in memory."""
 
-import os
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from inference.deploy import INPUT, Deploy, check_side
 from prototxt_gen.caffemodel import read_caffemodel
 from prototxt_gen.onnx_export import to_onnx
 from prototxt_gen.prototxt import read_net
+from training.communicators import threads_wanted
 
 
 class OnnxNet:
@@ -90,8 +90,7 @@ class OpenVinoNet(OnnxNet):
 
 def _threads() -> int:
     """Return how many threads the user wants, 0 where nothing is said."""
-    wanted = os.environ.get("OPENBLAS_NUM_THREADS", "")
-    return int(wanted) if wanted.isdecimal() else 0
+    return threads_wanted() or 0
 
 
 def exported(deploy: Path, weights: Path, output: str) -> tuple[bytes, int]:

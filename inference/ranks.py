@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from common.errors import DFCNetError
-from training.communicators import mpi_place, mpi_world, share_of_cores
+from common.numbers import check_number
+from training.communicators import MOST_THREADS, mpi_place, mpi_world, share_of_cores, threads_wanted
 
 T = TypeVar("T")
 
@@ -74,10 +75,9 @@ def set_threads(threads: int | None) -> None:
     An OPENBLAS_NUM_THREADS or OMP_NUM_THREADS of the user's own stays where `threads` is None.
     """
     if threads is not None:
-        if threads < 1:
-            raise DFCNetError("--threads", f"is {threads}", "give 1 or more")
+        check_number("--threads", threads, 1, MOST_THREADS)
         os.environ["OPENBLAS_NUM_THREADS"] = str(threads)
         return
-    cores = os.environ.get("OMP_NUM_THREADS") or share_of_cores()
+    cores = threads_wanted() or share_of_cores()
     if cores:
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", str(cores))
+        os.environ["OPENBLAS_NUM_THREADS"] = str(cores)

@@ -18,7 +18,7 @@ from data_prep.reading import Reading
 from inference.deploy import check_side, read_deploy
 from inference.engine_names import CAFFE, CAFFE_BF16
 from inference.finished import CLASSES, short_checksum
-from inference.folders import ScenePath, find_images
+from inference.folders import SAME_PART, ScenePath, find_images
 from inference.loading import Learnt, learnt_by, load_predictor
 from inference.mapping import Mapper
 from inference.prediction import Done, Plan, make_plan, predict
@@ -118,14 +118,12 @@ class Request:
         return scenes
 
     def _refuse_seen(self, scenes: Sequence[ScenePath], task: str, option: str) -> None:
-        """Raise DataError for a scene that `option` holds out, and that has trained the weights all the same."""
+        """Raise DataError for a scene that `option` takes for testing, and that has trained the weights."""
         seen = frozenset().union(*(card.has_seen(task) for path in self.weights if (card := read_card(path))))
         for scene in scenes:
             if seen and file_checksum(scene.path)[:IMAGE_DIGITS] in seen:
                 fact = f"has trained these weights, and {option} takes it for testing"
-                remedy = (
-                    "give all the folders that build_lmdb.py was given, and the same --split or --hold-out"
-                )
+                remedy = SAME_PART
                 raise DataError(scene.path, fact, remedy)
 
     def _settings(self, learnt: Learnt) -> dict[str, object]:

@@ -20,7 +20,6 @@ from common.files import write_text
 from prototxt_gen.input_comment import BGR
 from prototxt_gen.sides import is_side, neighbours
 
-
 IMAGE_DIGITS = 12  # hexadecimal, of an image's SHA-256: a chance of 1e-11 that two of thousands are alike
 
 

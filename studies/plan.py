@@ -6,13 +6,13 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field, model_validator
 
 from common.errors import DFCNetError, ExperimentError
-from common.settings import Count, Named, Positive, Strict, checked, read_toml
+from common.settings import Count, Named, Positive, Seed, Strict, checked, read_toml
+from data_prep.records import MOST_MARGIN
+from evaluation.intervals import MOST_RESAMPLES
 from inference.predictor import check_scales
 from prototxt_gen.experiment import Experiment, experiment_path, read_experiment
 from prototxt_gen.sides import is_side, neighbours
 from studies.arms import ARMS, ArmName, derive, main_crops
-
-Seed = Annotated[int, Field(ge=0)]
 
 
 class Scenes(Strict):
@@ -28,7 +28,7 @@ class Scenes(Strict):
 class Records(Strict):
     """How records are cut from the scenes."""
 
-    margin: Annotated[int, Field(ge=0)] = 32  # pixels of a record beyond the crop
+    margin: Annotated[int, Field(ge=0, le=MOST_MARGIN)] = 32  # pixels of a record beyond the crop
     seed: Seed = 1
 
 
@@ -38,7 +38,7 @@ class Test(Strict):
     scales: tuple[Positive, ...] = Field(strict=False)
     flip: bool
     tile: Count | None = None  # side in pixels, 32k+1; else the crop
-    resamples: Annotated[int, Field(ge=100)] = 1000  # of the bootstrap
+    resamples: Annotated[int, Field(ge=100, le=MOST_RESAMPLES)] = 1000  # of the bootstrap
 
     @model_validator(mode="after")
     def _can_be_mapped(self) -> Self:

@@ -46,6 +46,7 @@ def main() -> None:
     """Print the scores; write them where asked."""
     arguments = parse()
     from common.files import refuse_existing, write_text
+    from common.numbers import check_number
     from data_prep.choice import Part
     from evaluation import score_files, score_text
     from evaluation.evaluation import dataset_of_maps, evaluate, pair_folders, trained_scenes
@@ -53,6 +54,8 @@ def main() -> None:
     from evaluation.intervals import Resampling
     from evaluation.matrix_figure import draw_matrices
 
+    if arguments.at_least is not None:
+        check_number("--at-least", arguments.at_least, 0)
     for path in filter(None, (arguments.json, arguments.csv)):
         refuse_existing(path, arguments.overwrite)
     if arguments.figure:

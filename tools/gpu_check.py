@@ -8,6 +8,7 @@ from pathlib import Path
 import cli
 
 from common.errors import DFCNetError
+from common.numbers import check_number
 
 
 def parse() -> argparse.Namespace:
@@ -63,6 +64,9 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Run the checks within the budget, and print a table."""
     args = parse()
+    for option, seconds in (("--budget", args.budget), ("--train-seconds", args.train_seconds)):
+        if seconds is not None:
+            check_number(option, seconds, 1)
     from gpu_check.checks import Checks
     from gpu_check.deadline import PATIENCE, Deadline, run
     from gpu_check.rows import show

@@ -14,6 +14,7 @@ from prototxt_gen.fused_weights import plain_view
 
 # What launchers tell their processes: Open MPI's, those of MPICH and its kin, MVAPICH2's, Slurm's srun.
 # A batch script of Slurm has SLURM_PROCID as well, but only what srun starts has SLURM_STEP_NUM_TASKS.
+MOST_THREADS = 1024
 SLURM_SIZE = "SLURM_STEP_NUM_TASKS"
 RANK = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "SLURM_PROCID")
 SIZE = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", SLURM_SIZE)
@@ -71,6 +72,20 @@ def share_of_cores() -> int | None:
     """Return how many cores this process may use if mpirun's on this machine get equal shares, else None."""
     local = _variable(LOCAL_SIZE) or 1
     return max(1, len(os.sched_getaffinity(0)) // local) if local > 1 else None
+
+
+def threads_wanted() -> int | None:
+    """Return the threads that the user's variables ask for, OPENBLAS_NUM_THREADS before OMP_NUM_THREADS.
+
+    DFCNetError for what is not a number of threads; of OpenMP's list by level, the first counts.
+    """
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        if words := os.environ.get(name, "").strip():
+            count = words.split(",")[0]
+            if not count.isdecimal() or not 0 < int(count) <= MOST_THREADS:
+                raise DFCNetError(name, f"is {words!r}", f"set it to 1 to {MOST_THREADS}, or unset it")
+            return int(count)
+    return None
 
 
 def _variable(names: tuple[str, ...]) -> int | None:

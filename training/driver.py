@@ -116,9 +116,9 @@ def train(
             task = replace(task, resume=snapshots.newest(run.snapshots, report.say))
             if task.resume is None and not task.weights:  # stopped before its first snapshot
                 task = replace(task, weights=weights_begun_with(run.folder))
-        with nullcontext(ranks) if ranks else _ranks(gpus) as ranks:
-            _send((run, task), ranks)
-            _watch(run, ranks, report, stop)
+        with nullcontext(ranks) if ranks else _ranks(gpus) as processes:
+            _send((run, task), processes)
+            _watch(run, processes, report, stop)
         if report.failure:
             raise report.failure
     return 128 + stop[0] if stop else 0

@@ -47,8 +47,9 @@ class Task:
 def train_rank(gpu: int | None, place: tuple[int, int] | None, parent: Connection) -> None:
     """Train to exactly max_iter, or until the parent says stop; `place` is (number, count), None under MPI.
 
-    Sends "place" and waits for (run, task), or None if there is nothing to do; then sends from rank 0 "uid", "loaded", "resumed", "ready", "step", "validated", "snapshot",
-    "stopped" and "done" messages. An error that a user can fix is sent as ("error", error) by any rank.
+    Sends "place" and waits for (run, task), or None where there is nothing to do. Then rank 0 sends "uid",
+    "loaded", "resumed", "ready", "step", "validated", "snapshot", "stopped" and "done" messages. An error
+    that a user can fix is sent as ("error", error) by any rank.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the parent decides

@@ -28,7 +28,7 @@ import cli
 
 
 def python(body: str, redirect: str = "", **variables: str) -> subprocess.CompletedProcess:
-    """Run Python code after `import cli`, as a tool begins, under `variables`, its streams redirected by sh."""
+    """Run Python code after `import cli`, as a tool begins, its streams redirected by sh."""
     code = SAY.format(tools=str(ROOT / "tools"), body=body)
     return subprocess.run(
         ["sh", "-c", f'exec "$@" {redirect}', "sh", sys.executable, "-c", code],
@@ -85,7 +85,7 @@ HOSTILE_RC = "text.usetex: True\nfont.family: none such\nsavefig.dpi: 20\nfigure
 
 @pytest.fixture
 def hostile(tmp_path, monkeypatch):
-    """Return a function that sets variables, and files in the working folder and at home, of other programs."""
+    """Return a function that sets variables of other programs; their files are here and at home."""
     shutil.copytree(matplotlib.get_cachedir(), tmp_path / "home" / ".cache" / "matplotlib")  # of fonts
     other = tmp_path / "other"
     (other / "caffe").mkdir(parents=True)
