@@ -132,7 +132,7 @@ class CaffeNet:
         return {name: [blob.data.copy() for blob in blobs] for name, blobs in self._net.params.items()}
 
     def _refuse_too_many(self, deploy: Deploy, batch: int) -> None:
-        """Raise NetError where a blob would have more values than Caffe counts: that would end the process."""
+        """Raise NetError where a blob would have more values than Caffe counts: that ends the process."""
         most = max(blob.count for blob in self._net._blobs)
         if most * batch * self.side**2 > INT_MAX * deploy.side**2:
             fact = f"has maps of more than {INT_MAX:,} values at --tile {self.side} and --batch {batch}"

@@ -48,7 +48,7 @@ def mpi_world() -> ModuleType:
         number, count = mpi_place()
         library = MPI.Get_library_version().split(",")[0].strip()
         fact = (
-            f"says process {number} of {count}, mpi4py's MPI ({library}) says process {seen[0]} of {seen[1]}"
+            f"say process {number} of {count}, mpi4py's MPI ({library}) says process {seen[0]} of {seen[1]}"
         )
         remedy += f"; where there is no launcher, unset {names[1]}"
         raise RunError(f"{names[0]} and {names[1]}", fact, remedy)

@@ -63,6 +63,7 @@ def train_rank(gpu: int | None, place: tuple[int, int] | None, parent: Connectio
     if (order := parent.recv()) is None:
         return
     run, task = order
+    engine.begin()
     log = run.caffe_log(engine.number)
     try:
         stderr = divert_native_log(log)
@@ -72,7 +73,6 @@ def train_rank(gpu: int | None, place: tuple[int, int] | None, parent: Connectio
         os._exit(2)
     code = 0
     try:
-        engine.begin()
         _train(run, replace(task, gpu=gpu), engine, parent)
     except DFCNetError as error:
         parent.send(("error", error))
