@@ -5,6 +5,9 @@ each update, and lets the ranks agree to stop at the same iteration.
 """
 
 import os
+import sys
+import time
+import warnings
 from multiprocessing.connection import Connection
 from types import ModuleType
 from typing import Protocol
@@ -15,6 +18,7 @@ from prototxt_gen.fused_weights import plain_view
 # What launchers tell their processes: Open MPI's, those of MPICH and its kin, MVAPICH2's, Slurm's srun.
 # A batch script of Slurm has SLURM_PROCID as well, but only what srun starts has SLURM_STEP_NUM_TASKS.
 MOST_THREADS = 1024
+PATIENCE = 2  # seconds for the first process to say what is wrong
 SLURM_SIZE = "SLURM_STEP_NUM_TASKS"
 RANK = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "SLURM_PROCID")
 SIZE = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", SLURM_SIZE)
@@ -36,16 +40,21 @@ def mpi_place() -> tuple[int, int] | None:
 def mpi_world() -> ModuleType:
     """Begin MPI and return mpi4py's module; RunError where it does not see the processes of the launcher.
 
-    Then the launcher is that of another MPI, and each process would take itself for the only one.
+    Then the launcher is that of another MPI, and each process would take itself for the only one. Those after
+    the launcher's first end without a word.
     """
     remedy = "start with the mpirun beside this Python, or install mpi4py with the launcher's MPI"
     try:
-        from mpi4py import MPI
+        with warnings.catch_warnings(action="ignore"):  # of such a launcher: it is said below
+            from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         raise RunError("mpi4py", f"cannot load MPI ({' '.join(str(error).split())})", remedy) from error
     names, seen = _launcher(), (MPI.COMM_WORLD.rank, MPI.COMM_WORLD.size)
     if names and mpi_place() != seen:
         number, count = mpi_place()
+        if number:  # the first says it; a launcher ends all with the first that fails
+            time.sleep(PATIENCE)
+            sys.exit(2)
         library = MPI.Get_library_version().split(",")[0].strip()
         fact = (
             f"say process {number} of {count}, mpi4py's MPI ({library}) says process {seen[0]} of {seen[1]}"

@@ -6,7 +6,6 @@ Under mpirun each of its processes runs this with one rank of its own.
 import multiprocessing
 import os
 import signal
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
@@ -28,7 +27,6 @@ from training.report import Report
 from training.run import Run, open_run, scenes_in_both
 
 Processes = dict[Connection, BaseProcess]  # by the pipe to each
-PATIENCE = 2  # seconds for the first process to say what is wrong: a launcher ends all with the first to fail
 
 
 def start(
@@ -56,7 +54,6 @@ def start(
         except DFCNetError:
             if place[0] == 0:
                 raise
-            time.sleep(PATIENCE)
             return 2
         return _start(exp, folder, gpus, task, overwrite, resume, command, ranks)
 
