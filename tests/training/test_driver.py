@@ -189,7 +189,12 @@ def test_a_stop_that_comes_with_the_last_iteration_is_not_lost(tiny, tmp_path, m
 def test_a_log_on_a_full_disk_ends_the_training_with_a_snapshot_and_one_error(tiny, monkeypatch):
     run = new_run(tiny, "run", display="1", max_iter="1000", snapshot="1000")
     with monkeypatch.context() as full:
-        full.setattr(report, "open", lambda *_, **__: Path("/dev/full").open("ab", 0), raising=False)
+        full.setattr(
+            report,
+            "open",
+            lambda *_, **__: os.fdopen(os.open("/dev/full", os.O_WRONLY), "wb", 0),
+            raising=False,
+        )
         with pytest.raises(OutputError, match=r"log\.jsonl: cannot be written \(No space left .* --resume"):
             driver.train(run)
     kept = snapshots.newest(run.snapshots, pytest.fail)
