@@ -27,13 +27,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from common.datasets import IGNORE
 from data_prep.lmdb_writer import write_database
-from data_prep.records import Recipe
+from data_prep.records import RecordConfig
 from data_prep.scenes import Scene, find_scenes
 from data_prep.synthetic.folders import write_scenes
 from prototxt_gen.caffe_proto import caffe_pb2
 from prototxt_gen.experiment import experiment_path, read_experiment
 
-RECIPE = Recipe.of(read_experiment(experiment_path("dfcnet")), "land", margin=32, variants=1, seed=1)
+CONFIG = RecordConfig.of(read_experiment(experiment_path("dfcnet")), "land", margin=32, variants=1, seed=1)
 RECORDS = 128  # a contender's in a round
 MEMORY_RECORDS = 500
 FLOOR, PLAIN, GOAL = "floor: decoding, once a record", "plain OpenCV loop", "build_lmdb, raw, 2 workers"
@@ -58,9 +58,9 @@ def _scenes(folder: Path) -> list[Scene]:
     if not real.is_dir():
         write_scenes(folder / "scenes", {"land": 4}, 2448, 1)
         real = folder / "scenes" / "land"
-    scenes = find_scenes([real], RECIPE.dataset)
+    scenes = find_scenes([real], CONFIG.dataset)
     cores = len(os.sched_getaffinity(0))
-    print(f"{len(scenes)} scenes, records of {RECIPE.side}x{RECIPE.side}x4, {cores} cores", flush=True)
+    print(f"{len(scenes)} scenes, records of {CONFIG.side}x{CONFIG.side}x4, {cores} cores", flush=True)
     return scenes
 
 
@@ -72,16 +72,16 @@ def _repeated(scenes: list[Scene], count: int) -> list[Scene]:
 
 def _compare(scenes: list[Scene], variants: int, folder: Path, rounds: int) -> None:
     scenes = _repeated(scenes, RECORDS // variants)
-    recipe = replace(RECIPE, variants=variants)
+    config = replace(CONFIG, variants=variants)
 
     def build(encode: str, workers: int) -> None:
-        own = replace(recipe, encode=encode)
+        own = replace(config, encode=encode)
         write_database(scenes, own, folder / "db", overwrite=True, workers=workers)
 
     contenders: dict[str, Callable[[], object]] = {
         FLOOR: lambda: floor(scenes, variants),
         "floor, two processes at once": lambda: _twice(scenes, variants),
-        PLAIN: lambda: plain_loop(scenes, recipe, folder / "plain"),
+        PLAIN: lambda: plain_loop(scenes, config, folder / "plain"),
         "build_lmdb, raw, 1 worker": lambda: build("raw", 1),
         GOAL: lambda: build("raw", 2),
         "build_lmdb, png, 2 workers": lambda: build("png", 2),
@@ -99,7 +99,7 @@ def _compare(scenes: list[Scene], variants: int, folder: Path, rounds: int) -> N
         rate = len(scenes) * variants / statistics.median(wall[name])
         faster = statistics.median(p / t for p, t in zip(wall[PLAIN], wall[name], strict=True))
         share = statistics.median(t / f for f, t in zip(work[FLOOR], work[name], strict=True))
-        size = rate * 4 * RECIPE.side**2 / 1e6
+        size = rate * 4 * CONFIG.side**2 / 1e6
         print(f"{name:30} {rate:9.1f} {size:6.0f} {faster:13.2f} {share:18.2f}", flush=True)
         if name == GOAL:
             met = "met" if faster >= GOAL_PLAIN and share <= GOAL_FLOOR else "missed"
@@ -132,31 +132,31 @@ def floor(scenes: list[Scene], variants: int) -> None:
     cv2.setNumThreads(before)
 
 
-def plain_loop(scenes: list[Scene], recipe: Recipe, out: Path) -> None:
+def plain_loop(scenes: list[Scene], config: RecordConfig, out: Path) -> None:
     """Do what a short script does, without any check: each scene decoded once, OpenCV's own threads."""
     rng = np.random.default_rng(0)
     table = np.full(256, IGNORE, np.uint8)  # by 4R + 2G + B of colours cut at 128
-    for label, (red, green, blue) in enumerate(recipe.dataset.palette):
+    for label, (red, green, blue) in enumerate(config.dataset.palette):
         table[4 * (red > 127) + 2 * (green > 127) + (blue > 127)] = label
     out.mkdir(exist_ok=True)
     (out / "data.mdb").unlink(missing_ok=True)
-    low, high = recipe.dataset.resize
+    low, high = config.dataset.resize
     with lmdb.open(str(out), map_size=1 << 36) as database:
         transaction = database.begin(write=True)
         for number, scene in enumerate(scenes):
             image, mask = cv2.imread(str(scene.image)), cv2.imread(str(scene.mask))
             bits = cv2.threshold(mask, 127, 1, cv2.THRESH_BINARY)[1]
             labels = cv2.LUT(cv2.transform(bits, np.float32([[1, 2, 4]])), table)
-            for variant in range(recipe.variants):
-                window = round(recipe.side / rng.uniform(low, high))
+            for variant in range(config.variants):
+                window = round(config.side / rng.uniform(low, high))
                 y, x = (int(rng.integers(length - window + 1)) for length in labels.shape)
-                size = (recipe.side, recipe.side)
+                size = (config.side, config.side)
                 part = cv2.resize(image[y : y + window, x : x + window], size, interpolation=cv2.INTER_AREA)
                 label = cv2.resize(
                     labels[y : y + window, x : x + window], size, interpolation=cv2.INTER_NEAREST_EXACT
                 )
                 data = np.concatenate([part.transpose(2, 0, 1), label[None]]).tobytes()
-                datum = caffe_pb2().Datum(channels=4, height=recipe.side, width=recipe.side, data=data)
+                datum = caffe_pb2().Datum(channels=4, height=config.side, width=config.side, data=data)
                 transaction.put(f"{number:08d}_{variant}".encode(), datum.SerializeToString())
             if number % 8 == 7:
                 transaction.commit()
@@ -170,7 +170,7 @@ def _memory(scenes: list[Scene], folder: Path) -> None:
     done = threading.Event()
     watch = threading.Thread(target=lambda: _watch(done, peaks))
     watch.start()
-    write_database(_repeated(scenes, MEMORY_RECORDS), RECIPE, folder / "large", workers=2)
+    write_database(_repeated(scenes, MEMORY_RECORDS), CONFIG, folder / "large", workers=2)
     done.set()
     watch.join()
     half = len(peaks) // 2

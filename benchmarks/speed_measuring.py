@@ -36,7 +36,7 @@ class Result:
         return statistics.median(self.seconds) if self.seconds else float("nan")
 
 
-class Process:
+class RowProcess:
     """A row's process, started and warmed up; `alive` until closed."""
 
     def __init__(self, row: Row, threads: int) -> None:
@@ -104,7 +104,7 @@ def measure(
     a round, for what is to be measured at the same times. A row that cannot run says why in its remark.
     """
     results = {row.name: Result(row.name) for row in rows}
-    processes: dict[str, Process] = {}
+    processes: dict[str, RowProcess] = {}
     reference: Answers = {}
     try:
         for number in range(rounds + 1):
@@ -135,7 +135,7 @@ def measure(
     return list(results.values())
 
 
-def _process(row: Row, processes: dict[str, Process], result: Result, threads: int) -> Process | None:
+def _process(row: Row, processes: dict[str, RowProcess], result: Result, threads: int) -> RowProcess | None:
     """Return the row's process, started if need be; None, with a remark, where it cannot run."""
     needs = max(row.needs if not result.peak else 0, result.peak)
     own = processes[row.name].resident() if row.name in processes else 0
@@ -147,7 +147,7 @@ def _process(row: Row, processes: dict[str, Process], result: Result, threads: i
             return None
         processes.pop(max(others, key=lambda name: processes[name].resident())).close()
     if row.name not in processes:
-        process = Process(row, threads)
+        process = RowProcess(row, threads)
         if process.missing:
             process.close()
             result.remark = f"{process.missing} is not installed"

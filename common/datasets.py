@@ -14,20 +14,20 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from common.settings import Count, Named, Positive, Strict, checked, read_toml
+from common.settings import ConfigFile, Count, Positive, StrictModel, read_toml, validated
 
 IGNORE = 255  # label of pixels without a class: no loss, no score
 DATASETS = Path(__file__).resolve().parent.parent / "datasets"
 RGB = ("red", "green", "blue")
 IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-GOLDEN = 0.618034  # turns of the hue between two colours that nobody has chosen: neighbours differ
+GOLDEN_RATIO = 0.618034  # turns of the hue between two colours that nobody has chosen: neighbours differ
 
 Byte = Annotated[int, Field(ge=0, le=255)]
 Colour = Annotated[tuple[Byte, Byte, Byte], Field(strict=False)]  # red, green, blue
 Number = Annotated[int, Field(ge=-(2**31), lt=2**32)]
 
 
-class Class(Strict):
+class Class(StrictModel):
     """One class: its colour in masks of colours, its values in masks of numbers, or both."""
 
     name: str
@@ -42,7 +42,7 @@ class Class(Strict):
         return name
 
 
-class Ignored(Strict):
+class Ignored(StrictModel):
     """What masks say of pixels without a class; a raster's nodata value is ignored anyway."""
 
     name: str = "ignored"
@@ -50,7 +50,7 @@ class Ignored(Strict):
     values: tuple[Number, ...] = Field(default=(), strict=False)
 
 
-class Dataset(Named):
+class Dataset(ConfigFile):
     """A data set's file. The class at place k of `classes` has label k.
 
     `images` and `masks` are patterns of file names, in which `*` stands for the scene's id; capitals and
@@ -149,7 +149,7 @@ class Dataset(Named):
         for label, entry in enumerate(self.classes):
             colour, turn = entry.colour, label
             while colour is None or (entry.colour is None and colour in taken):
-                hue = colorsys.hsv_to_rgb(turn * GOLDEN % 1, 0.75, (0.95, 0.7)[turn % 2])
+                hue = colorsys.hsv_to_rgb(turn * GOLDEN_RATIO % 1, 0.75, (0.95, 0.7)[turn % 2])
                 colour = tuple(round(255 * part) for part in hue)
                 turn += len(self.classes)
             taken.add(colour)
@@ -190,7 +190,7 @@ def read_dataset(named: str | Path, folder: Path = Path()) -> Dataset:
     table = read_toml(path, "a data set")
     if "values" in table and isinstance(table["values"], dict):
         _refuse_mapping(path, table)
-    return checked(Dataset, table, path.stem, path)
+    return validated(Dataset, table, path.stem, path)
 
 
 def _refuse_mapping(path: Path, table: dict) -> None:
@@ -215,7 +215,7 @@ def dataset_with_classes(names: Sequence[str]) -> Dataset | None:
     return next((dataset for dataset in known if dataset.class_names == tuple(names)), None)
 
 
-def shown_bands(bands: tuple[str, ...]) -> tuple[str, ...]:
+def display_bands(bands: tuple[str, ...]) -> tuple[str, ...]:
     """Return which of `bands` a figure shows: red, green and blue, else the first three, else one."""
     if set(RGB) <= set(bands):
         return RGB

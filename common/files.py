@@ -1,5 +1,6 @@
-"""Outputs appear whole or not at all: written beside their target, then renamed."""
+"""Files read and checksummed; outputs whole or not at all: written beside their target, renamed."""
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -7,20 +8,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from common.errors import OutputError
+from common.errors import DataError, OutputError
 
 
-def refuse_existing(path: Path, overwrite: bool, known_by: Sequence[str] = ()) -> None:
+def refuse_existing(path: Path, overwrite: bool, markers: Sequence[str] = ()) -> None:
     """Raise OutputError if `path` exists and may not be replaced.
 
-    A folder that holds something is replaced only if one of the names `known_by` is in it: then it is
+    A folder that holds something is replaced only if one of the names `markers` is in it: then it is
     an older output of the same kind, and not somebody's home.
     """
     if path.exists() and not overwrite:
         raise OutputError(path, "exists already", "give --overwrite to replace it, or another name")
-    own = not known_by or any((path / name).exists() for name in known_by)
+    own = not markers or any((path / name).exists() for name in markers)
     if path.is_dir() and not own and any(path.iterdir()):
-        fact = f"is a folder of something else (no {' or '.join(known_by)} in it)"
+        fact = f"is a folder of something else (no {' or '.join(markers)} in it)"
         raise OutputError(path, fact, "choose another name, or empty it yourself")
 
 
@@ -80,20 +81,20 @@ def staged_file(path: Path, overwrite: bool = True) -> Iterator[Path]:
 
 
 @contextmanager
-def staged_folder(path: Path, overwrite: bool = False, known_by: Sequence[str] = ()) -> Iterator[Path]:
+def staged_folder(path: Path, overwrite: bool = False, markers: Sequence[str] = ()) -> Iterator[Path]:
     """Yield an empty folder beside `path`; rename it to `path` if the block ends without an error.
 
-    `known_by` as in `refuse_existing`. A symbolic link stays one: what it points to is replaced.
+    `markers` as in `refuse_existing`. A symbolic link stays one: what it points to is replaced.
     Raises OutputError as `staged_file` does.
     """
     path = Path(path).resolve()
-    refuse_existing(path, overwrite, known_by)
+    refuse_existing(path, overwrite, markers)
     staged = _make_beside(path, folder=True)
     try:
         with _one_line(path):
             yield staged
             _follow_umask(staged, 0o777)
-            refuse_existing(path, overwrite, known_by)  # another process may have made it meanwhile
+            refuse_existing(path, overwrite, markers)  # another process may have made it meanwhile
             if overwrite and path.exists():
                 _exchange(staged, path)
             else:
@@ -138,3 +139,19 @@ def write_text(path: Path, text: str, overwrite: bool = True) -> None:
     """Write `text` (UTF-8) to `path` in one step."""
     with staged_file(path, overwrite) as staged:
         staged.write_text(text, encoding="utf-8")
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file whole; raise DataError if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            path, f"cannot be read ({error.strerror})", "check the path and its rights"
+        ) from error
+
+
+def file_checksum(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,7 +6,7 @@ from types import ModuleType
 from common.errors import DFCNetError
 
 
-def optional(module: str, extra: str) -> ModuleType:
+def import_optional(module: str, extra: str) -> ModuleType:
     """Import `module` of the extra `extra` (pyproject.toml); DFCNetError where it is not installed."""
     try:
         return importlib.import_module(module)

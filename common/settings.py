@@ -23,24 +23,24 @@ Number = Annotated[float, AfterValidator(_in_floats)]
 Positive = Annotated[Number, Field(gt=0)]
 NotNegative = Annotated[Number, Field(ge=0)]
 Share = Annotated[Number, Field(ge=0, lt=1)]  # of the past in a moving mean, as momentum
-T = TypeVar("T", bound="Named")
+T = TypeVar("T", bound="ConfigFile")
 
 
-class Strict(BaseModel):
+class StrictModel(BaseModel):
     """A table of a file: unknown keys and wrong types are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class Named(Strict):
+class ConfigFile(StrictModel):
     """A file's whole content, under its name.
 
-    EXAMPLE is a file that has all keys; NOT_KEYS maps keys that users expect, as "table.key", to the reason
-    why they are not given. A `*` in place of a table stands for any.
+    EXAMPLE is a file that has all keys; REJECTED_KEYS maps keys that users expect, as "table.key", to the
+    reason why they are not given. A `*` in place of a table stands for any.
     """
 
     EXAMPLE: ClassVar[str]
-    NOT_KEYS: ClassVar[dict[str, str]] = {}
+    REJECTED_KEYS: ClassVar[dict[str, str]] = {}
     name: str
 
 
@@ -63,7 +63,7 @@ def _beside(path: Path) -> list[str]:
     )
 
 
-def checked(kind: type[T], table: dict, name: str, where: object, folder: Path = Path()) -> T:
+def validated(kind: type[T], table: dict, name: str, where: object, folder: Path = Path()) -> T:
     """Return a file's table, named `name`, as the model `kind`; ExperimentError with key and remedy.
 
     Files that the table names are looked for from `folder`.
@@ -73,18 +73,18 @@ def checked(kind: type[T], table: dict, name: str, where: object, folder: Path =
     try:
         return kind.model_validate({"name": name, **table}, context={"folder": folder})
     except ValidationError as error:
-        raise ExperimentError(where, *explain(error, kind)) from error
+        raise ExperimentError(where, *explain_error(error, kind)) from error
 
 
-def explain(error: ValidationError, kind: type[Named]) -> tuple[str, str]:
+def explain_error(error: ValidationError, kind: type[ConfigFile]) -> tuple[str, str]:
     """Return what is wrong and what to do for one finding: a misspelt key is unknown before it is missing."""
     first = min(error.errors(), key=lambda finding: finding["type"] != "extra_forbidden")
     location = [str(part) for part in first["loc"] if part != "[key]"]
     key = ".".join(location)
     if first["type"] == "extra_forbidden":
         for known in (key, ".".join(["*", *location[1:]]), ".".join([*location[:1], "*", *location[2:]])):
-            if known in kind.NOT_KEYS:
-                return f"{key} is not to be given", f"leave it out: {kind.NOT_KEYS[known]}"
+            if known in kind.REJECTED_KEYS:
+                return f"{key} is not to be given", f"leave it out: {kind.REJECTED_KEYS[known]}"
         return f"unknown key {key}", "remove it, or correct its spelling"
     if first["type"] == "missing":
         return f"key {key} is missing", f"add it; {kind.EXAMPLE} shows all keys"
@@ -96,3 +96,17 @@ def explain(error: ValidationError, kind: type[Named]) -> tuple[str, str]:
         remedy = f"give {least} or more" if least else f"give at most {most}"
         return f"{key} has {limits['actual_length']} entries", remedy
     return f"{key} = {first['input']!r}", first["msg"][0].lower() + first["msg"][1:]
+
+
+def first_difference(before: object, now: object, key: str = "") -> tuple[str, object, object] | None:
+    """Return (key, before, now) of the first setting that differs, or None.
+
+    Tables stand within tables, and a key is `table.key`; None is the value of a setting that is not there.
+    """
+    if not (isinstance(before, dict) and isinstance(now, dict)):
+        return None if before == now else (key, before, now)
+    for name in (*now, *(name for name in before if name not in now)):
+        inner = f"{key}.{name}" if key else name
+        if difference := first_difference(before.get(name), now.get(name), inner):
+            return difference
+    return None

@@ -15,7 +15,7 @@ LOCK = "lock"  # held by the owner; the system frees it when the owner ends, how
 
 
 @contextmanager
-def workplace(out: Path) -> Iterator[Path]:
+def staging_directory(out: Path) -> Iterator[Path]:
     """Yield an empty folder in `out` for unfinished files; it is removed at the end.
 
     Those that killed processes have left in `out` are removed at the beginning. Raises OutputError where
@@ -60,7 +60,7 @@ def _lock(folder: Path, flags: int) -> tuple[int, bool]:
 
 
 def sweep(out: Path) -> None:
-    """Remove the workplaces in `out` whose owner has ended."""
+    """Remove the staging directories in `out` whose owner has ended."""
     for folder in out.glob(f"{PREFIX}*"):
         try:
             handle, locked = _lock(folder, 0)

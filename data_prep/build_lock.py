@@ -15,7 +15,7 @@ FILES = {DATA, "lock.mdb", MANIFEST}  # what an unfinished or replaced database 
 
 
 @contextmanager
-def sole_builder(out: Path) -> Iterator[None]:
+def build_lock(out: Path) -> Iterator[None]:
     """Keep other builders of `out` away during the block; clean up after those that were killed.
 
     Half-written databases (`.<name>.xxxxxxxx` beside `out`) go at once; whole ones, left by a kill in

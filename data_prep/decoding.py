@@ -4,7 +4,6 @@ OpenCV fills what is missing and at most lets the codec print a warning on stder
 structure is checked before decoding, and what the codec says while decoding counts.
 """
 
-import hashlib
 import os
 import re
 import struct
@@ -12,7 +11,6 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -118,8 +116,8 @@ def _check_jpeg(data: bytes, where: object) -> tuple[int, int]:
 
 def _next_marker(data: bytes, at: int) -> int:
     """Find the next marker from `at` on, skipping stuffed bytes, fill bytes and restart markers; or -1."""
-    found = MARKER.search(data, at)
-    return found.start() if found else -1
+    marker = MARKER.search(data, at)
+    return marker.start() if marker else -1
 
 
 def _check_png(data: bytes, where: object, plain: bool) -> tuple[int, int]:
@@ -175,19 +173,3 @@ def _codec_words() -> Iterator[list[str]]:
             os.close(saved)
         caught.seek(0)
         lines += caught.read().decode(errors="replace").splitlines()
-
-
-def read_bytes(path: Path) -> bytes:
-    """Read a file whole; raise DataError if it cannot be read."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(
-            path, f"cannot be read ({error.strerror})", "check the path and its rights"
-        ) from error
-
-
-def file_checksum(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -35,7 +35,7 @@ logging.getLogger("rasterio").addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True)
-class Place:
+class Georeference:
     """Where a raster lies: what its maps take over."""
 
     crs: object
@@ -50,7 +50,7 @@ class Place:
             return self.gcps[1], from_gcps(self.gcps[0])
         return None if self.transform.is_identity else (self.crs, self.transform)
 
-    def pixels_apart(self, other: "Place", shape: tuple[int, int]) -> float:
+    def pixels_apart(self, other: "Georeference", shape: tuple[int, int]) -> float:
         """Return how far, in pixels, the corners of a raster of `shape` (H, W) lie from those of `other`.
 
         0 where one of the two does not say where it lies. CRSs are compared by what PROJ makes of the
@@ -72,9 +72,9 @@ class Place:
         return max(distances) if all(map(math.isfinite, distances)) else math.inf
 
 
-def place_of(dataset: rasterio.DatasetReader) -> Place:
+def georeference_of(dataset: rasterio.DatasetReader) -> Georeference:
     """Return where a dataset lies; a plain TIFF has no CRS and the identity as transform."""
-    return Place(dataset.crs, dataset.transform, dataset.gcps, dataset.rpcs)
+    return Georeference(dataset.crs, dataset.transform, dataset.gcps, dataset.rpcs)
 
 
 @contextmanager

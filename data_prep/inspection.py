@@ -9,12 +9,11 @@ import lmdb
 import numpy as np
 from tqdm import tqdm
 
-from common.datasets import IGNORE, Dataset, shown_bands
+from common.datasets import IGNORE, Dataset, display_bands
 from common.errors import DataError, OutputError
-from common.files import refuse_existing, staged_file
+from common.files import file_checksum, refuse_existing, staged_file
 from common.numbers import check_number
 from data_prep.datums import from_datum
-from data_prep.decoding import file_checksum
 from data_prep.manifest import DATA, Database, read_manifest
 from data_prep.masks import check_labels, colours_from_labels
 
@@ -96,7 +95,7 @@ def contact_sheet(path: Path, count: int) -> np.ndarray:
     check_number("--crops", count, 1, MOST_CROPS)
     manifest = read_manifest(path)
     dataset, bands = manifest["dataset"], manifest["bands"]
-    shown = [bands.index(band) for band in shown_bands(tuple(bands))[::-1]]
+    shown = [bands.index(band) for band in display_bands(tuple(bands))[::-1]]
     with _records(path) as (total, records):
         chosen = {(2 * k + 1) * total // (2 * min(count, total)) for k in range(min(count, total))}
         cells = [

@@ -15,7 +15,8 @@ import rasterio
 
 from common.datasets import IGNORE, Dataset
 from common.errors import DataError
-from data_prep.decoding import JPEG_START, decode, decode_numbers, is_one_channel_png, read_bytes
+from common.files import read_bytes
+from data_prep.decoding import JPEG_START, decode, decode_numbers, is_one_channel_png
 from data_prep.geotiff import SETTINGS, open_geotiff, read_window, valid_window
 from data_prep.masks import class_list, labels_from_colours, labels_from_numbers
 

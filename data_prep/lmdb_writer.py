@@ -12,13 +12,13 @@ from tqdm import tqdm
 
 from common.errors import OutputError
 from common.files import refuse_existing, staged_folder
-from data_prep.build_lock import sole_builder
+from data_prep.build_lock import build_lock
 from data_prep.datums import OVERHEAD, largest_datum, to_datum
 from data_prep.growing_lmdb import GrowingLMDB, file_size
 from data_prep.manifest import DATA, MANIFEST, Database, read_manifest, write_manifest
 from data_prep.masks import check_labels
-from data_prep.reading import Reading
-from data_prep.records import Recipe, make_record
+from data_prep.read_options import ReadOptions
+from data_prep.records import RecordConfig, make_record
 from data_prep.scene_pixels import open_scene, refuse_one_class
 from data_prep.scenes import Scene
 from data_prep.workers import check_workers, ordered
@@ -33,7 +33,7 @@ SPARE = 1.05  # free disk space asked for, as a multiple of the estimate
 
 
 @dataclass(frozen=True)
-class _Made:
+class _RecordInfo:
     """What goes with a record's bytes: its key's end, pixels per label, and once per scene the inputs."""
 
     key: str
@@ -43,7 +43,7 @@ class _Made:
 
 def write_database(
     scenes: Sequence[Scene],
-    recipe: Recipe,
+    config: RecordConfig,
     out: Path,
     overwrite: bool = False,
     split: dict | None = None,
@@ -51,31 +51,31 @@ def write_database(
     workers: int = 1,
     numbers: tuple[int, ...] | None = None,
     stretch: tuple[float, float] | None = None,
-    tell: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None] = lambda line: None,
 ) -> Database:
-    """Write `recipe.variants` records of each scene to a new LMDB at `out`, whole or not at all.
+    """Write `config.variants` records of each scene to a new LMDB at `out`, whole or not at all.
 
     Keys are `00000017_<id>_<variant>`: Caffe reads in key order and never shuffles, so the numbers are
     a permutation drawn from the seed. The same scenes and recipe give the same bytes, with any number
     of `workers`. `split` is noted in the manifest, `numbers` and `stretch` say how images are read (see
-    `Reading`), `tell` gets the estimated size. Raises DataError for a bad scene,
+    `ReadOptions`), `log` gets the estimated size. Raises DataError for a bad scene,
     OutputError for an output that is in the way or a disk that is too full.
     """
     check_workers(workers)
-    refuse_existing(out, overwrite, known_by=(MANIFEST,))
-    refuse_one_class(scenes, recipe.dataset)
-    reading = Reading(recipe.bands, recipe.dataset.bands, numbers, stretch, recipe.mean)
+    refuse_existing(out, overwrite, markers=(MANIFEST,))
+    refuse_one_class(scenes, config.dataset)
+    read_options = ReadOptions(config.bands, config.dataset.bands, numbers, stretch, config.mean)
     caffe_pb2()  # say now, not after the first scene, that Caffe is missing
-    make = partial(_scene_records, recipe=recipe, reading=reading)
-    with sole_builder(out):
-        tell(_check_disk(scenes, recipe, make, out))
-        with staged_folder(out, overwrite, known_by=(MANIFEST,)) as staged:
+    make = partial(_scene_records, config=config, read_options=read_options)
+    with build_lock(out):
+        log(_check_disk(scenes, config, make, out))
+        with staged_folder(out, overwrite, markers=(MANIFEST,)) as staged:
             try:
-                inputs, counts = _write_records(make, scenes, recipe, staged, workers)
-                pixels = dict(zip(recipe.dataset.label_names, map(int, counts), strict=True))
-                database = Database(len(scenes) * recipe.variants, pixels, (staged / DATA).stat().st_size)
+                inputs, counts = _write_records(make, scenes, config, staged, workers)
+                pixels = dict(zip(config.dataset.label_names, map(int, counts), strict=True))
+                database = Database(len(scenes) * config.variants, pixels, (staged / DATA).stat().st_size)
                 notes = {"split": split, "band_numbers": numbers, "stretch": stretch}
-                write_manifest(staged, recipe, database, inputs, **notes)
+                write_manifest(staged, config, database, inputs, **notes)
             except (lmdb.Error, OSError) as error:
                 raise OutputError(
                     out, f"cannot be written ({error})", "check the disk's free space"
@@ -84,16 +84,16 @@ def write_database(
 
 
 def _scene_records(
-    job: tuple[Scene, range], recipe: Recipe, reading: Reading
-) -> Iterator[tuple[_Made, bytes]]:
+    job: tuple[Scene, range], config: RecordConfig, read_options: ReadOptions
+) -> Iterator[tuple[_RecordInfo, bytes]]:
     """Make some variants of one scene, which is decoded once; yield each with its serialised Datum."""
     scene, variants = job
-    with open_scene(scene, recipe.dataset, reading) as pixels:
+    with open_scene(scene, config.dataset, read_options) as pixels:
         for variant in variants:
-            record = make_record(pixels, scene.id, variant, recipe)
-            counts = check_labels(record[-1], recipe.dataset, f"{scene.id} variant {variant}")
+            record = make_record(pixels, scene.id, variant, config)
+            counts = check_labels(record[-1], config.dataset, f"{scene.id} variant {variant}")
             inputs = _inputs(scene, pixels) if variant == 0 else None
-            yield _Made(f"{scene.id}_{variant}", counts, inputs), to_datum(record, recipe.encode)
+            yield _RecordInfo(f"{scene.id}_{variant}", counts, inputs), to_datum(record, config.encode)
 
 
 def _inputs(scene: Scene, pixels) -> dict:
@@ -108,24 +108,24 @@ def _inputs(scene: Scene, pixels) -> dict:
 
 
 def _write_records(
-    make: Callable, scenes: Sequence[Scene], recipe: Recipe, folder: Path, workers: int
+    make: Callable, scenes: Sequence[Scene], config: RecordConfig, folder: Path, workers: int
 ) -> tuple[list[dict], np.ndarray]:
     """Fill the LMDB, scene by scene; return the inputs with their checksums, and pixels per label."""
-    records = len(scenes) * recipe.variants
-    numbers = iter(np.random.default_rng(recipe.seed).permutation(records).tolist())
-    counts = np.zeros(len(recipe.dataset.label_names), np.int64)
+    records = len(scenes) * config.variants
+    numbers = iter(np.random.default_rng(config.seed).permutation(records).tolist())
+    counts = np.zeros(len(config.dataset.label_names), np.int64)
     inputs = []
-    slot_bytes = largest_datum(recipe.channels, recipe.side)
+    slot_bytes = largest_datum(config.channels, config.side)
     slots = max(2, SLOT_BYTES // slot_bytes)
     per_job = min(JOB_RECORDS, slots)
     jobs = [
-        (scene, range(first, min(first + per_job, recipe.variants)))
+        (scene, range(first, min(first + per_job, config.variants)))
         for scene in scenes
-        for first in range(0, recipe.variants, per_job)
+        for first in range(0, config.variants, per_job)
     ]
     with (
         GrowingLMDB(folder) as database,
-        tqdm(total=records, unit="record", desc=recipe.dataset.name, disable=None) as progress,
+        tqdm(total=records, unit="record", desc=config.dataset.name, disable=None) as progress,
     ):
         for made, datum in ordered(make, jobs, workers, min(slots, 2 * per_job), slot_bytes):
             database.put(f"{next(numbers):08d}_{made.key}", datum)
@@ -136,13 +136,13 @@ def _write_records(
     return inputs, counts
 
 
-def _check_disk(scenes: Sequence[Scene], recipe: Recipe, make: Callable, out: Path) -> str:
+def _check_disk(scenes: Sequence[Scene], config: RecordConfig, make: Callable, out: Path) -> str:
     """Return a line that tells the size to expect; raise OutputError if the disk has no room for it."""
-    values = [recipe.channels * recipe.side**2 + OVERHEAD]
-    if recipe.encode != "raw":
+    values = [config.channels * config.side**2 + OVERHEAD]
+    if config.encode != "raw":
         some = scenes[:: -(-len(scenes) // SAMPLES)]
         values = [len(data) for scene in some for _, data in make((scene, range(1)))]
-    records = len(scenes) * recipe.variants
+    records = len(scenes) * config.variants
     size, most = file_size(records, np.mean(values)), file_size(records, max(values))
     free = shutil.disk_usage(Path(out).resolve().parent).free
     if most * SPARE > free:

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from common.datasets import Dataset, dataset_with_classes
 from common.errors import DataError
-from data_prep.decoding import file_checksum
-from data_prep.records import Recipe
+from common.files import file_checksum
+from data_prep.records import RecordConfig
 from prototxt_gen.input_comment import BGR
 
 MANIFEST = "manifest.json"  # inside the database's folder: LMDB looks only for data.mdb and lock.mdb
@@ -47,15 +47,15 @@ def class_shares(pixels: dict[str, int]) -> dict[str, float]:
 
 
 def write_manifest(
-    folder: Path, recipe: Recipe, database: Database, inputs: list[dict], **notes: object
+    folder: Path, config: RecordConfig, database: Database, inputs: list[dict], **notes: object
 ) -> None:
     """Write the manifest of a database whose records are all on the disk; `notes` are further entries."""
-    made = {field.name: getattr(recipe, field.name) for field in fields(recipe) if field.name != "dataset"}
+    made = {field.name: getattr(config, field.name) for field in fields(config) if field.name != "dataset"}
     manifest = {
         "format": 2,
-        "dataset": recipe.dataset.model_dump(mode="json"),
+        "dataset": config.dataset.model_dump(mode="json"),
         **made,
-        "side": recipe.side,
+        "side": config.side,
         **notes,
         "records": database.records,
         "pixels": database.pixels,

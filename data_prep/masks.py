@@ -142,8 +142,8 @@ def _nearest(pixels: np.ndarray, coloured: Coloured) -> tuple[np.ndarray, np.nda
     """Return for pixels (n, 3) the label of the nearest colour and its distance in the worst channel."""
     labels, least = np.full(len(pixels), IGNORE, np.uint8), np.full(len(pixels), 255, np.uint8)
     for colour, label in coloured:
-        its = np.array(colour, np.uint8)
-        distance = (np.maximum(pixels, its) - np.minimum(pixels, its)).max(axis=1)
+        values = np.array(colour, np.uint8)
+        distance = (np.maximum(pixels, values) - np.minimum(pixels, values)).max(axis=1)
         nearer = distance < least
         labels[nearer], least[nearer] = label, distance[nearer]
     return labels, least
@@ -157,16 +157,16 @@ def _ignore_mixtures(labels: np.ndarray, coloured: Coloured, tolerance: int) -> 
     near = {label: cv2.dilate((labels == label).view(np.uint8), patch) > 0 for label in present}
     for colour, label in coloured:
         others = [entry for entry in coloured if entry[1] != label]
-        for at, (one, its_label) in enumerate(others):
-            for other, other_label in others[at + 1 :]:
-                if its_label != other_label and _is_mixture(colour, one, other, tolerance):
-                    labels[(labels == label) & near[its_label] & near[other_label]] = IGNORE
+        for at, (first, first_label) in enumerate(others):
+            for second, second_label in others[at + 1 :]:
+                if first_label != second_label and _is_mixture(colour, first, second, tolerance):
+                    labels[(labels == label) & near[first_label] & near[second_label]] = IGNORE
 
 
-def _is_mixture(colour: Colour, one: Colour, other: Colour, tolerance: int) -> bool:
+def _is_mixture(colour: Colour, first: Colour, second: Colour, tolerance: int) -> bool:
     """Tell whether a mixture of two colours comes as near to a third as the tolerance."""
     share = np.linspace(0, 1, 256)[:, None]
-    mixtures = np.array(one) * share + np.array(other) * (1 - share)
+    mixtures = np.array(first) * share + np.array(second) * (1 - share)
     return bool((np.abs(mixtures - colour).max(axis=1) <= tolerance).any())
 
 

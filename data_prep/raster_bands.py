@@ -10,7 +10,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from common.datasets import RGB
 from common.errors import DataError
 from data_prep.geotiff import read_window, valid_window
-from data_prep.reading import WHOLE, Reading
+from data_prep.read_options import WHOLE, ReadOptions
 
 COLOURS = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 
@@ -24,15 +24,15 @@ class RasterBands:
     palette: np.ndarray | None
 
     @classmethod
-    def of(cls, dataset: rasterio.DatasetReader, reading: Reading) -> "RasterBands":
+    def of(cls, dataset: rasterio.DatasetReader, read_options: ReadOptions) -> "RasterBands":
         """Choose the bands; DataError for a raster that does not have them, or not of one type."""
-        numbers = _numbers(dataset, reading)
-        bands = tuple(numbers[band] for band in reading.bands)
+        numbers = _numbers(dataset, read_options)
+        bands = tuple(numbers[band] for band in read_options.bands)
         kinds = {dataset.dtypes[band - 1] for band in bands}
         if len(kinds) > 1 or np.dtype(min(kinds)).kind not in "iuf":
             fact = f"has bands of {', '.join(sorted(kinds))}"
             raise DataError(dataset.name, fact, "export the bands as one type of real numbers")
-        return cls(dataset, bands, _palette(dataset, bands[0], reading))
+        return cls(dataset, bands, _palette(dataset, bands[0], read_options))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -81,19 +81,19 @@ class RasterBands:
         return np.repeat(band[..., None], len(self.bands), axis=2)
 
 
-def _numbers(dataset: rasterio.DatasetReader, reading: Reading) -> dict[str, int]:
+def _numbers(dataset: rasterio.DatasetReader, read_options: ReadOptions) -> dict[str, int]:
     """Return the number of each of the data set's bands in the file."""
-    names, kinds = reading.file_bands, dataset.colorinterp
-    if reading.numbers is not None:
-        if max(reading.numbers) > dataset.count:
-            fact = f"band {max(reading.numbers)} of {dataset.count} in {dataset.name}"
+    names, kinds = read_options.file_bands, dataset.colorinterp
+    if read_options.numbers is not None:
+        if max(read_options.numbers) > dataset.count:
+            fact = f"band {max(read_options.numbers)} of {dataset.count} in {dataset.name}"
             raise DataError("--bands", fact, "give numbers of bands that are there")
-        return dict(zip(names, reading.numbers, strict=True))
+        return dict(zip(names, read_options.numbers, strict=True))
     by_kind = {name: kinds.index(kind) + 1 for name, kind in zip(RGB, COLOURS, strict=True) if kind in kinds}
-    if reading.is_colour and len(by_kind) == 3:
+    if read_options.is_colour and len(by_kind) == 3:
         return by_kind
     data = [number for number, kind in enumerate(kinds, 1) if kind != ColorInterp.alpha]
-    if len(data) == 1 and (reading.is_colour or len(names) == 1):
+    if len(data) == 1 and (read_options.is_colour or len(names) == 1):
         return dict.fromkeys(names, data[0])
     found = f"has {dataset.count} bands ({', '.join(kind.name for kind in kinds)})"
     if len(data) != len(names):
@@ -111,17 +111,17 @@ def _numbers(dataset: rasterio.DatasetReader, reading: Reading) -> dict[str, int
     return numbers
 
 
-def _palette(dataset: rasterio.DatasetReader, band: int, reading: Reading) -> np.ndarray | None:
+def _palette(dataset: rasterio.DatasetReader, band: int, read_options: ReadOptions) -> np.ndarray | None:
     """Return the palette of a band, (256, C) uint8, or None."""
     if dataset.colorinterp[band - 1] != ColorInterp.palette:
         return None
-    if not reading.is_colour:
-        fact = f"has a palette, whose colours are not {', '.join(reading.bands)}"
+    if not read_options.is_colour:
+        fact = f"has a palette, whose colours are not {', '.join(read_options.bands)}"
         raise DataError(dataset.name, fact, "export it without a palette")
     if dataset.dtypes[band - 1] != "uint8":
         fact = f"has a palette of {dataset.dtypes[band - 1]} values"
         raise DataError(dataset.name, fact, "export it as 8-bit RGB")
-    channels = [RGB.index(name) for name in reading.bands]
+    channels = [RGB.index(name) for name in read_options.bands]
     table = np.zeros((256, len(channels)), np.uint8)
     for value, colour in dataset.colormap(band).items():
         table[value] = [colour[channel] for channel in channels]

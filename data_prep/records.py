@@ -36,7 +36,7 @@ class Pixels(Protocol):
 
 
 @dataclass(frozen=True)
-class Recipe:
+class RecordConfig:
     """What, beside the scene, a record depends on. Raises DataError for values that make no record."""
 
     dataset: Dataset
@@ -51,10 +51,12 @@ class Recipe:
     class_aware: bool = False  # of some places, take the one with most pixels of a class drawn at random
 
     @classmethod
-    def of(cls, experiment: Experiment, task: str, margin: int, variants: int, seed: int, **more) -> "Recipe":
+    def of(
+        cls, experiment: Experiment, task: str, margin: int, variants: int, seed: int, **more
+    ) -> "RecordConfig":
         """Return the recipe of the records that a task of an experiment is trained on."""
-        fed, dataset = experiment.input, experiment.tasks[task].dataset
-        return cls(dataset, fed.bands, fed.mean, fed.crop, margin, variants, seed, **more)
+        net_input, dataset = experiment.input, experiment.tasks[task].dataset
+        return cls(dataset, net_input.bands, net_input.mean, net_input.crop, margin, variants, seed, **more)
 
     def __post_init__(self) -> None:
         """Check the values, as options of the command line."""
@@ -86,22 +88,22 @@ def record_rng(seed: int, scene_id: str, variant: int) -> np.random.Generator:
     return np.random.default_rng([seed, variant, *words])
 
 
-def make_record(pixels: Pixels, scene_id: str, variant: int, recipe: Recipe) -> np.ndarray:
+def make_record(pixels: Pixels, scene_id: str, variant: int, config: RecordConfig) -> np.ndarray:
     """Cut one record: uint8 (channels, side, side), the bands and the label.
 
     The scale is uniform in the data set's range (paper section 3.2), the place uniform over all that fit.
     A scene smaller than the window is padded: mean colour in the image, IGNORE in the label.
     """
-    rng = record_rng(recipe.seed, scene_id, variant)
+    rng = record_rng(config.seed, scene_id, variant)
     # Cutting before resizing touches only the pixels that are needed: a quarter of a large scene.
-    window = max(1, round(recipe.side / rng.uniform(*recipe.dataset.resize)))
-    rows, columns = _choose(rng, pixels, window, recipe)
-    record = np.empty((recipe.channels, recipe.side, recipe.side), np.uint8)
+    window = max(1, round(config.side / rng.uniform(*config.dataset.resize)))
+    rows, columns = _choose(rng, pixels, window, config)
+    record = np.empty((config.channels, config.side, config.side), np.uint8)
     size = (columns.target.stop - columns.target.start, rows.target.stop - rows.target.start)
-    if size != (recipe.side, recipe.side):
-        record[:-1] = np.rint(recipe.mean).astype(np.uint8)[:, None, None]
+    if size != (config.side, config.side):
+        record[:-1] = np.rint(config.mean).astype(np.uint8)[:, None, None]
         record[-1] = IGNORE
-    filter_ = cv2.INTER_AREA if window > recipe.side else cv2.INTER_LINEAR
+    filter_ = cv2.INTER_AREA if window > config.side else cv2.INTER_LINEAR
     image = pixels.read_image(rows.source, columns.source)
     for first in range(0, image.shape[2], CHANNELS_AT_ONCE):
         part = cv2.resize(image[..., first : first + CHANNELS_AT_ONCE], size, interpolation=filter_)
@@ -111,20 +113,22 @@ def make_record(pixels: Pixels, scene_id: str, variant: int, recipe: Recipe) -> 
     record[-1, rows.target, columns.target] = cv2.resize(
         pixels.read_labels(rows.source, columns.source), size, interpolation=cv2.INTER_NEAREST_EXACT
     )
-    if recipe.rotate:
+    if config.rotate:
         record = np.ascontiguousarray(np.rot90(record, rng.integers(4), axes=(1, 2)))
     return record
 
 
-def _choose(rng: np.random.Generator, pixels: Pixels, window: int, recipe: Recipe) -> tuple["_Span", "_Span"]:
+def _choose(
+    rng: np.random.Generator, pixels: Pixels, window: int, config: RecordConfig
+) -> tuple["_Span", "_Span"]:
     """Draw the place of a window of `window` pixels: spans of rows and of columns."""
     places = [
-        tuple(_place(rng, length, window, recipe.side) for length in pixels.shape)
-        for _ in range(CANDIDATES if recipe.class_aware else 1)
+        tuple(_place(rng, length, window, config.side) for length in pixels.shape)
+        for _ in range(CANDIDATES if config.class_aware else 1)
     ]
-    if not recipe.class_aware:
+    if not config.class_aware:
         return places[0]
-    wanted = rng.integers(len(recipe.dataset.classes))
+    wanted = rng.integers(len(config.dataset.classes))
     step = max(1, window // COARSE)
     coarse = [pixels.read_labels(rows.source, columns.source)[::step, ::step] for rows, columns in places]
     return places[int(np.argmax([np.count_nonzero(labels == wanted) for labels in coarse]))]

@@ -10,11 +10,11 @@ import rasterio
 
 from common.datasets import RGB
 from common.errors import DataError
-from data_prep.decoding import JPEG_START, PNG_START, decode_as_stored, decode_plain, read_bytes
-from data_prep.geotiff import MAGIC, SETTINGS, Place, open_geotiff, place_of
+from common.files import read_bytes
+from data_prep.decoding import JPEG_START, PNG_START, decode_as_stored, decode_plain
+from data_prep.geotiff import MAGIC, SETTINGS, Georeference, georeference_of, open_geotiff
 from data_prep.raster_bands import RasterBands
-from data_prep.reading import WHOLE, Pixels, Reading
-from data_prep.stretch import Stretch
+from data_prep.read_options import WHOLE, Pixels, ReadOptions, Stretch
 
 TIFF = "GTiff"
 DRIVERS = {**dict.fromkeys(MAGIC, TIFF), JPEG_START: "JPEG", PNG_START: "PNG"}
@@ -27,7 +27,7 @@ class SceneImage:
 
     source: Pixels
     fill: Sequence[float] = (0,)
-    place: Place | None = None  # None: a picture, not a raster
+    georeference: Georeference | None = None  # None: a picture, not a raster
     stretch: Stretch | None = None
     _fill: np.ndarray = field(init=False, repr=False)
 
@@ -38,9 +38,11 @@ class SceneImage:
             self._fill = np.rint(self._fill).astype(self.source.dtype)
 
     @classmethod
-    def of(cls, source: Pixels, reading: Reading, place: Place | None = None) -> "SceneImage":
-        """Return the image of `source` as `reading` says."""
-        return cls(source, reading.fill, place, reading.stretch_of(source))
+    def of(
+        cls, source: Pixels, read_options: ReadOptions, georeference: Georeference | None = None
+    ) -> "SceneImage":
+        """Return the image of `source` as `read_options` says."""
+        return cls(source, read_options.fill, georeference, read_options.stretch_of(source))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -73,15 +75,15 @@ class Picture:
     alpha: np.ndarray | None  # (H, W)
 
     @classmethod
-    def of(cls, stored: np.ndarray, reading: Reading, where: object) -> "Picture":
+    def of(cls, stored: np.ndarray, read_options: ReadOptions, where: object) -> "Picture":
         """Choose channels of what the decoder gives, (H, W), BGR or BGRA; DataError where it lacks them."""
-        if stored.ndim == 2 and (reading.is_colour or len(reading.file_bands) == 1):
-            return cls(np.repeat(stored[..., None], len(reading.bands), axis=2), None)
-        if stored.ndim == 2 or not reading.is_colour:
+        if stored.ndim == 2 and (read_options.is_colour or len(read_options.file_bands) == 1):
+            return cls(np.repeat(stored[..., None], len(read_options.bands), axis=2), None)
+        if stored.ndim == 2 or not read_options.is_colour:
             fact = f"is a {'grey' if stored.ndim == 2 else 'colour'} picture"
-            bands = ", ".join(reading.file_bands)
+            bands = ", ".join(read_options.file_bands)
             raise DataError(where, fact, f"give a TIFF of the data set's bands, {bands}")
-        channels = [STORED.index(name) for name in reading.bands]
+        channels = [STORED.index(name) for name in read_options.bands]
         alpha = stored[..., 3] if stored.shape[2] == 4 else None
         return cls(stored[..., :3] if channels == [0, 1, 2] else stored[..., channels], alpha)
 
@@ -112,7 +114,7 @@ class Picture:
 
 
 @contextmanager
-def open_image(path: Path, reading: Reading, plain: bool = False) -> Iterator[SceneImage]:
+def open_image(path: Path, read_options: ReadOptions, plain: bool = False) -> Iterator[SceneImage]:
     """Open a JPEG, PNG, TIFF or GeoTIFF, known by its first bytes; DataError for what cannot be used.
 
     A TIFF is read in windows when rows are asked for; a JPEG or PNG is decoded whole. With `plain` one of
@@ -120,11 +122,11 @@ def open_image(path: Path, reading: Reading, plain: bool = False) -> Iterator[Sc
     """
     if driver_of(path) == TIFF:
         with rasterio.Env(**SETTINGS), open_geotiff(path) as dataset:
-            yield SceneImage.of(RasterBands.of(dataset, reading), reading, place_of(dataset))
+            yield SceneImage.of(RasterBands.of(dataset, read_options), read_options, georeference_of(dataset))
     else:
-        reading.no_numbers_for(path)
+        read_options.no_numbers_for(path)
         stored = (decode_plain if plain else decode_as_stored)(read_bytes(path), path)
-        yield SceneImage.of(Picture.of(stored, reading, path), reading)
+        yield SceneImage.of(Picture.of(stored, read_options, path), read_options)
 
 
 def driver_of(path: Path) -> str | None:

@@ -10,14 +10,14 @@ import numpy as np
 
 from common.datasets import IGNORE, Dataset
 from common.errors import DataError
-from data_prep.decoding import file_checksum
-from data_prep.geotiff import Place, place_of
+from common.files import file_checksum
+from data_prep.geotiff import Georeference, georeference_of
 from data_prep.label_files import Labels, RasterLabels, open_truth
-from data_prep.reading import Reading
+from data_prep.read_options import ReadOptions
 from data_prep.scene_image import SceneImage, open_image
 from data_prep.scenes import Scene
 
-SAME_PLACE = 0.1  # pixels by which rounding may move a raster; half a pixel is another grid
+GEOREFERENCE_TOLERANCE = 0.1  # pixels by which rounding may move a raster; half a pixel is another grid
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class ScenePixels:
     scene: Scene
     image: SceneImage
     labels: Labels
-    reading: Reading
+    read_options: ReadOptions
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -47,10 +47,10 @@ class ScenePixels:
     @property
     def read_as(self) -> dict:
         """Of a raster, the number of each band and the values that became its 0 and 255 (None: 0 and 255)."""
-        if self.image.place is None:
+        if self.image.georeference is None:
             return {}
         stretch = self.image.stretch
-        bands = self.reading.bands
+        bands = self.read_options.bands
         spans = stretch and {b: list(span) for b, *span in zip(bands, stretch.low, stretch.high, strict=True)}
         return {"bands": dict(zip(bands, self.image.source.bands, strict=True)), "stretch": spans}
 
@@ -68,37 +68,42 @@ class ScenePixels:
 
 
 @contextmanager
-def open_scene(scene: Scene, dataset: Dataset, reading: Reading) -> Iterator[ScenePixels]:
+def open_scene(scene: Scene, dataset: Dataset, read_options: ReadOptions) -> Iterator[ScenePixels]:
     """Yield a scene's pixels: pictures are decoded whole, GeoTIFFs read window by window.
 
     Raises DataError, naming the file, for anything wrong with the scene: image and mask must have one size
     and, where both say where they lie, one place.
     """
-    with open_image(scene.image, reading, plain=True) as image, open_truth(scene.mask, dataset) as labels:
+    with (
+        open_image(scene.image, read_options, plain=True) as image,
+        open_truth(scene.mask, dataset) as labels,
+    ):
         if labels.shape != image.shape:
             sizes = "{1}x{0}, its image {3}x{2}".format(*labels.shape, *image.shape)
             raise DataError(scene.mask, f"is {sizes}", "use the mask that belongs to the image")
-        if isinstance(labels, RasterLabels) and image.place is not None:
-            check_place(image.place, image.shape, labels)
-        yield ScenePixels(scene, image, labels, reading)
+        if isinstance(labels, RasterLabels) and image.georeference is not None:
+            check_georeference(image.georeference, image.shape, labels)
+        yield ScenePixels(scene, image, labels, read_options)
 
 
-def check_place(place: Place, shape: tuple[int, int], mask: RasterLabels, what: str = "its image") -> None:
-    """Raise DataError if a mask says that it lies elsewhere than `what`, of `shape`, which says `place`."""
-    its = place_of(mask.raster)
-    away = place.pixels_apart(its, shape)
-    if away > SAME_PLACE:
-        crs = its.crs or its.gcps[1]
+def check_georeference(
+    georeference: Georeference, shape: tuple[int, int], mask: RasterLabels, what: str = "its image"
+) -> None:
+    """Raise DataError if a mask lies elsewhere than `what`, of `shape` and at `georeference`."""
+    mask_georeference = georeference_of(mask.raster)
+    away = georeference.pixels_apart(mask_georeference, shape)
+    if away > GEOREFERENCE_TOLERANCE:
+        crs = mask_georeference.crs or mask_georeference.gcps[1]
         where = [str(crs)] * (crs is not None)
-        where.append(f"{away:.1f} pixels away" if math.isfinite(away) else f"no way to {place.crs}")
+        where.append(f"{away:.1f} pixels away" if math.isfinite(away) else f"no way to {georeference.crs}")
         fact = f"lies elsewhere than {what} ({', '.join(where)})"
         raise DataError(mask.path, fact, f"warp it to the grid of {what}")
 
 
-def check_same_place(truth: Labels, predicted: Labels) -> None:
+def check_same_georeference(truth: Labels, predicted: Labels) -> None:
     """Raise DataError where both are rasters that say where they lie, and it is not one place."""
     if isinstance(truth, RasterLabels) and isinstance(predicted, RasterLabels):
-        check_place(place_of(truth.raster), truth.shape, predicted, "the truth")
+        check_georeference(georeference_of(truth.raster), truth.shape, predicted, "the truth")
 
 
 def refuse_one_class(scenes: Sequence[Scene], dataset: Dataset) -> None:
@@ -110,17 +115,17 @@ def refuse_one_class(scenes: Sequence[Scene], dataset: Dataset) -> None:
     """
     if any(scene.has_raster for scene in scenes):
         return
-    found, ignored, pixels = set(), 0, 0
+    present, ignored, pixels = set(), 0, 0
     for scene in scenes:
         with open_truth(scene.mask, dataset) as mask:
             counts = np.bincount(mask.read(slice(None), slice(None)).ravel(), minlength=256)
-        found |= {label for label in np.flatnonzero(counts).tolist() if label != IGNORE}
-        if len(found) > 1:
+        present |= {label for label in np.flatnonzero(counts).tolist() if label != IGNORE}
+        if len(present) > 1:
             return
         ignored += counts[IGNORE]
         pixels += counts.sum()
     if 2 * ignored > pixels:
-        only = ", ".join(dataset.class_names[label] for label in found) or "nothing"
+        only = ", ".join(dataset.class_names[label] for label in present) or "nothing"
         which = f" as all {len(scenes)} masks do" if len(scenes) > 1 else ""
         fact = f"{100 * ignored / pixels:.0f} % {dataset.ignore.name}, else {only}"
         remedy = f"check that these are masks of {dataset.title}"

@@ -32,14 +32,14 @@ def is_raster(path: Path) -> bool:
 
 
 @dataclass(frozen=True)
-class FileNames:
+class FilePatterns:
     """The names of images and masks of a data set, in folders of scenes."""
 
     images: tuple[str, ...]
     masks: tuple[str, ...]
 
     @classmethod
-    def of(cls, dataset: Dataset) -> "FileNames":
+    def of(cls, dataset: Dataset) -> "FilePatterns":
         """Return the names of a data set's files."""
         return cls(dataset.images, dataset.masks)
 
@@ -93,7 +93,7 @@ def find_scenes(folders: Iterable[Path], dataset: Dataset, leave_out: Collection
     file that is none or, by a symbolic link, lies outside its folder.
     """
     scenes: dict[str, Scene] = {}
-    for id, found in survey(folders, dataset, leave_out):
+    for id, found in scan_scenes(folders, dataset, leave_out):
         if isinstance(found, DataError):
             raise found
         scenes[id] = found
@@ -102,7 +102,7 @@ def find_scenes(folders: Iterable[Path], dataset: Dataset, leave_out: Collection
     return [scenes[id] for id in sorted(scenes)]
 
 
-def survey(
+def scan_scenes(
     folders: Iterable[Path], dataset: Dataset, leave_out: Collection[str] = ()
 ) -> Iterator[tuple[str, Scene | DataError]]:
     """Yield for each id in `folders` the Scene, or the error that keeps it from being one.
@@ -110,7 +110,7 @@ def survey(
     Raises DataError for a folder that is missing or holds no scene at all.
     """
     known: dict[str, Path] = {}
-    names = FileNames.of(dataset)
+    names = FilePatterns.of(dataset)
     for folder in map(Path, folders):
         images, masks = names.listing(folder)
         if not images:
@@ -127,12 +127,12 @@ def survey(
 
 def image_ids(folders: Iterable[Path], dataset: Dataset) -> set[str]:
     """Return the ids of all images in `folders`, usable or not."""
-    names = FileNames.of(dataset)
+    names = FilePatterns.of(dataset)
     return {id for folder in folders for id in names.listing(Path(folder))[0]}
 
 
 def _pair(
-    folder: Path, id: str, images: list[Path], masks: list[Path], known: dict[str, Path], names: FileNames
+    folder: Path, id: str, images: list[Path], masks: list[Path], known: dict[str, Path], names: FilePatterns
 ) -> Scene:
     """Return the one scene of an id; raise DataError for anything wrong with its names."""
     for path in images + masks:

@@ -8,12 +8,14 @@ import numpy as np
 
 from common.datasets import Dataset
 from common.errors import DataError
-from data_prep.reading import Reading
+from data_prep.read_options import ReadOptions
 from data_prep.scene_pixels import open_scene
 from data_prep.scenes import Scene
 
 
-def shuffle_masks(scenes: Sequence[Scene], dataset: Dataset, seed: int, reading: Reading) -> list[Scene]:
+def shuffle_masks(
+    scenes: Sequence[Scene], dataset: Dataset, seed: int, read_options: ReadOptions
+) -> list[Scene]:
     """Return the scenes in their order, each with the mask of another scene of the same size.
 
     All masks are kept, so the shares of the classes stay as they are; what is lost is where they belong.
@@ -21,7 +23,7 @@ def shuffle_masks(scenes: Sequence[Scene], dataset: Dataset, seed: int, reading:
     """
     by_size: dict[tuple[int, int], list[Scene]] = defaultdict(list)
     for scene in scenes:
-        with open_scene(scene, dataset, reading) as pixels:
+        with open_scene(scene, dataset, read_options) as pixels:
             by_size[pixels.shape].append(scene)
     rng = np.random.default_rng(seed)
     masks = {}

@@ -8,20 +8,19 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from common.errors import DataError
-from common.files import write_text
+from common.files import read_bytes, write_text
 from common.numbers import check_number
-from data_prep.decoding import read_bytes
 
 PARTS = ("train", "test")
 
 
-class HasId(Protocol):
+class HasSceneId(Protocol):
     """Anything that belongs to one scene."""
 
     id: str
 
 
-T = TypeVar("T", bound=HasId)
+T = TypeVar("T", bound=HasSceneId)
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Split:
         everything = {*self.train, *self.test, *ids}
         return _split(self.dataset, self.seed, self.threshold, everything)
 
-    def pick(self, scenes: Sequence[T], part: str, where: object) -> list[T]:
+    def select(self, scenes: Sequence[T], part: str, where: object) -> list[T]:
         """Return the scenes of one part; raise DataError for a scene in no part, and if none is left."""
         known = {*self.train, *self.test}
         for scene in scenes:

@@ -14,16 +14,16 @@ from common.datasets import Dataset
 from common.errors import DataError
 from data_prep.manifest import class_shares
 from data_prep.masks import check_labels
-from data_prep.reading import Reading
+from data_prep.read_options import ReadOptions
 from data_prep.scene_pixels import open_scene
-from data_prep.scenes import Scene, survey
+from data_prep.scenes import Scene, scan_scenes
 from data_prep.workers import check_workers, ordered
 
 WINDOW = 4096  # pixels a side that are read at once
 
 
 @dataclass(frozen=True)
-class Checked:
+class SoundScene:
     """A sound scene: its size, pixels per label, and the SHA-256 of its image's pixels."""
 
     scene: Scene
@@ -48,7 +48,7 @@ class Report:
     """What a check found."""
 
     dataset: Dataset
-    checked: list[Checked]
+    checked: list[SoundScene]
     problems: list[Problem]
 
     @property
@@ -60,13 +60,13 @@ class Report:
     def pixels(self) -> dict[str, int]:
         """Pixels of each class and of `ignored` in all sound scenes."""
         names = self.dataset.label_names
-        counts = sum((one.counts for one in self.checked), np.zeros(len(names), np.int64))
+        counts = sum((sound.counts for sound in self.checked), np.zeros(len(names), np.int64))
         return dict(zip(names, map(int, counts), strict=True))
 
     @property
     def sizes(self) -> dict[str, int]:
         """How many sound scenes have which size, commonest first."""
-        return dict(Counter(f"{one.width}x{one.height}" for one in self.checked).most_common())
+        return dict(Counter(f"{sound.width}x{sound.height}" for sound in self.checked).most_common())
 
     @property
     def bad_ids(self) -> list[tuple[str, str]]:
@@ -89,14 +89,14 @@ class Report:
             "problems": [vars(problem) for problem in self.problems],
             "scenes": [
                 {
-                    "id": one.scene.id,
-                    "image": str(one.scene.image),
-                    "mask": str(one.scene.mask),
-                    "width": one.width,
-                    "height": one.height,
-                    "content_sha256": one.content,
+                    "id": sound.scene.id,
+                    "image": str(sound.scene.image),
+                    "mask": str(sound.scene.mask),
+                    "width": sound.width,
+                    "height": sound.height,
+                    "content_sha256": sound.content,
                 }
-                for one in self.checked
+                for sound in self.checked
             ],
         }
 
@@ -117,7 +117,7 @@ class Report:
 def verify(
     folders: Sequence[Path],
     dataset: Dataset,
-    reading: Reading,
+    read_options: ReadOptions,
     *,
     workers: int = 1,
     leave_out: Collection[str] = (),
@@ -128,23 +128,25 @@ def verify(
     """
     check_workers(workers)
     scenes, problems, checked = [], [], []
-    for id, found in survey(folders, dataset, leave_out):
+    for id, found in scan_scenes(folders, dataset, leave_out):
         if isinstance(found, DataError):
             problems.append(_problem(id, found))
         else:
             scenes.append(found)
-    make = partial(_check, dataset=dataset, reading=reading)
+    make = partial(_check, dataset=dataset, read_options=read_options)
     results = ordered(make, scenes, workers)
     for result, _ in tqdm(results, total=len(scenes), unit="scene", desc="verify", disable=None):
-        (checked if isinstance(result, Checked) else problems).append(result)
-    sound, twins = _part_twins(checked)
-    return Report(dataset, sound, sorted(problems + twins, key=lambda problem: problem.id))
+        (checked if isinstance(result, SoundScene) else problems).append(result)
+    sound, duplicates = _part_duplicates(checked)
+    return Report(dataset, sound, sorted(problems + duplicates, key=lambda problem: problem.id))
 
 
-def _check(scene: Scene, dataset: Dataset, reading: Reading) -> Iterator[tuple[Checked | Problem, bytes]]:
+def _check(
+    scene: Scene, dataset: Dataset, read_options: ReadOptions
+) -> Iterator[tuple[SoundScene | Problem, bytes]]:
     """Read one scene whole; yield what was found, as a result without bytes."""
     try:
-        with open_scene(scene, dataset, reading) as pixels:
+        with open_scene(scene, dataset, read_options) as pixels:
             height, width = pixels.shape
             content = hashlib.sha256(f"{height} {width} ".encode())
             counts = np.zeros(len(dataset.label_names), np.int64)
@@ -153,7 +155,7 @@ def _check(scene: Scene, dataset: Dataset, reading: Reading) -> Iterator[tuple[C
                     window = slice(top, min(top + WINDOW, height)), slice(left, min(left + WINDOW, width))
                     content.update(np.ascontiguousarray(pixels.read_image(*window)))
                     counts += check_labels(pixels.read_labels(*window), dataset, scene.mask)
-        yield Checked(scene, height, width, counts, content.hexdigest()), b""
+        yield SoundScene(scene, height, width, counts, content.hexdigest()), b""
     except DataError as error:
         yield _problem(scene.id, error), b""
 
@@ -162,13 +164,15 @@ def _problem(id: str, error: DataError) -> Problem:
     return Problem(id, error.where, error.fact, error.remedy)
 
 
-def _part_twins(checked: list[Checked]) -> tuple[list[Checked], list[Problem]]:
+def _part_duplicates(checked: list[SoundScene]) -> tuple[list[SoundScene], list[Problem]]:
     """Set apart the scenes whose image has the pixels of an earlier one: a split could part the two."""
-    first: dict[str, Checked] = {}
-    twins = []
-    for one in sorted(checked, key=lambda one: one.scene.id):
-        other = first.setdefault(one.content, one)
-        if other is not one:
+    first: dict[str, SoundScene] = {}
+    duplicates = []
+    for sound in sorted(checked, key=lambda sound: sound.scene.id):
+        other = first.setdefault(sound.content, sound)
+        if other is not sound:
             fact = f"shows the same pixels as {other.scene.image}"
-            twins.append(Problem(one.scene.id, str(one.scene.image), fact, "leave one of the two out"))
-    return list(first.values()), twins
+            duplicates.append(
+                Problem(sound.scene.id, str(sound.scene.image), fact, "leave one of the two out")
+            )
+    return list(first.values()), duplicates

@@ -24,7 +24,7 @@ from common.numbers import check_number
 AHEAD = 3  # jobs a worker has or waits for, so that one slow job does not stop the others
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 MOST_WORKERS = 512  # each takes a pipe, a file and memory
-PATIENCE = 2  # seconds that a worker has to leave by itself
+JOIN_TIMEOUT = 2  # seconds that a worker has to leave by itself
 
 # What a job yields: a small object, pickled through a pipe, and bytes, copied through shared memory.
 Result = tuple[Any, bytes | memoryview]
@@ -55,7 +55,7 @@ def ordered(
 
 
 def check_workers(workers: int) -> int:
-    """Return `workers`; raise DataError if that is no number of processes."""
+    """Return `workers`; raise DataError if that is not a number of processes."""
     check_number("--workers", workers, 1, MOST_WORKERS)
     return workers
 
@@ -124,7 +124,7 @@ class _Worker:
             raise self._died() from None
 
     def _died(self) -> DataError:
-        self.process.join(PATIENCE)
+        self.process.join(JOIN_TIMEOUT)
         fact = f"a worker process died (exit code {self.process.exitcode})"
         return DataError("--workers", fact, "if memory ran out, give fewer")
 
@@ -133,7 +133,7 @@ class _Worker:
         if self.process is None or self.process.pid is None:
             return
         self.pipe.close()  # an idle worker leaves at the end of the pipe
-        self.process.join(PATIENCE)
+        self.process.join(JOIN_TIMEOUT)
         if self.process.is_alive():
             self.process.kill()
             self.process.join()

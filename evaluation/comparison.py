@@ -11,9 +11,9 @@ from common.datasets import Dataset
 from common.errors import DataError
 from common.numbers import check_number
 from data_prep.label_files import Labels, open_truth
-from evaluation.overview import read_overview
-from inference.finished import open_map_of
-from inference.folders import find_images, find_maps, find_truth, pick
+from evaluation.thumbnails import read_thumbnail
+from inference.prediction_manifest import open_map_of
+from inference.scene_files import evenly_spaced, find_images, find_maps, find_true_masks
 
 MOST_ROWS = 24  # of a figure
 LONGEST = 600  # pixels of a side kept: more than a cell of the figure shows
@@ -42,7 +42,7 @@ def scenes_to_show(
     Raises DataError for an id that a folder lacks, or where no scene is in all of them.
     """
     check_number("--rows", rows, 1, MOST_ROWS)
-    folders = {Path(truth): find_truth(truth, dataset)} | {
+    folders = {Path(truth): find_true_masks(truth, dataset)} | {
         Path(folder): find_maps(folder) for folder in predicted
     }
     for id in ids or []:
@@ -59,14 +59,14 @@ def scenes_to_show(
         )
     if among is not None and not common & set(among):
         raise DataError(predicted[0], "holds no map of a scored scene", "give the folder that was scored")
-    return list(pick(sorted(common if among is None else common & set(among)), rows))
+    return list(evenly_spaced(sorted(common if among is None else common & set(among)), rows))
 
 
 def choose_images(images: Path, dataset: Dataset, ids: Sequence[str] | None, rows: int) -> dict[str, Path]:
     """Return the images of scenes by id: `ids` if given, else `rows` spread over the folder's."""
     check_number("--rows", rows, 1, MOST_ROWS)
-    found = _images(images, dataset)
-    return {id: _image_of(images, found, id) for id in ids or pick(sorted(found), rows)}
+    available = _images(images, dataset)
+    return {id: _image_of(images, available, id) for id in ids or evenly_spaced(sorted(available), rows)}
 
 
 def read_rows(
@@ -78,9 +78,9 @@ def read_rows(
 ) -> Iterator[Row]:
     """Yield the scenes `ids`, shrunk to what a figure shows; DataError for a missing or broken file."""
     pictures = _images(images, dataset)
-    true_masks, folders = find_truth(truth, dataset), [find_maps(folder) for folder in predicted]
+    true_masks, folders = find_true_masks(truth, dataset), [find_maps(folder) for folder in predicted]
     for id in ids:
-        image, shape = read_overview(_image_of(images, pictures, id), LONGEST, dataset)
+        image, shape = read_thumbnail(_image_of(images, pictures, id), LONGEST, dataset)
         opened = [open_truth(true_masks[id], dataset)]
         opened += [open_map_of(masks[id], id, dataset) for masks in folders]
         yield Row(id, image, [_read_map(labels, shape) for labels in opened])

@@ -9,13 +9,13 @@ import numpy as np
 
 from common.datasets import Dataset, read_dataset
 from common.errors import DataError
-from data_prep.choice import Part
 from data_prep.label_files import Labels, open_truth
-from data_prep.scene_pixels import check_same_place
-from evaluation.intervals import Resampling
+from data_prep.scene_pixels import check_same_georeference
+from data_prep.subsets import Subset
+from evaluation.intervals import Bootstrap
 from evaluation.metrics import MAIN, Scores, confusion, constant_scores, scores
-from inference.finished import has_trained, map_dataset, open_map_of
-from inference.folders import SAME_PART, MaskPair, find_maps, pair_masks
+from inference.prediction_manifest import has_trained, map_dataset, open_map_of
+from inference.scene_files import SAME_PART, MaskPair, find_maps, pair_masks
 
 WINDOW = 2048  # pixels of a side compared at once
 
@@ -28,7 +28,7 @@ class Evaluation:
     matrices: dict[str, np.ndarray]
     measured: Scores
     constant: Scores
-    resampling: Resampling = field(default_factory=Resampling)
+    bootstrap: Bootstrap = field(default_factory=Bootstrap)
     trained: tuple[str, ...] = ()  # ids of scenes that trained the weights of the maps
 
     @property
@@ -44,7 +44,7 @@ class Evaluation:
     @cached_property
     def resampled(self) -> Scores | None:
         """The scores of the bootstrap's draws, or None for a single scene."""
-        return self.resampling.scores(np.stack(list(self.matrices.values())))
+        return self.bootstrap.scores(np.stack(list(self.matrices.values())))
 
     def interval(self, score: str, label: int | None = None) -> tuple[float, float] | None:
         """Return the bounds of a score by its key, of class `label` if it has classes.
@@ -54,7 +54,7 @@ class Evaluation:
         if self.resampled is None:
             return None
         values = self.resampled[score]
-        return self.resampling.interval(values if label is None else values[:, label])
+        return self.bootstrap.interval(values if label is None else values[:, label])
 
     def lead(self, other: "Evaluation") -> tuple[float, tuple[float, float] | None]:
         """Return by how much the main score exceeds that of `other` on the same scenes, and its bounds.
@@ -64,14 +64,14 @@ class Evaluation:
         lead = self.measured[MAIN.key] - other.measured[MAIN.key]
         if self.resampled is None or other.resampled is None:
             return lead, None
-        return lead, self.resampling.interval(self.resampled[MAIN.key] - other.resampled[MAIN.key])
+        return lead, self.bootstrap.interval(self.resampled[MAIN.key] - other.resampled[MAIN.key])
 
 
 def evaluate(
     pairs: Sequence[MaskPair],
     dataset: Dataset,
     progress: Callable[[Iterable[MaskPair]], Iterable[MaskPair]] = iter,
-    resampling: Resampling | None = None,
+    bootstrap: Bootstrap | None = None,
 ) -> Evaluation:
     """Compare the masks of `pairs`: one confusion matrix over all pixels of all scenes.
 
@@ -86,7 +86,7 @@ def evaluate(
         raise DataError(pairs[0].truth.parent, fact, "give truth with a class in it")
     trained = tuple(trained_scenes(pairs))
     constant = constant_scores(measured)
-    return Evaluation(dataset, matrices, measured, constant, resampling or Resampling(), trained)
+    return Evaluation(dataset, matrices, measured, constant, bootstrap or Bootstrap(), trained)
 
 
 def dataset_of_maps(folders: Sequence[Path], named: str | None) -> Dataset:
@@ -108,10 +108,10 @@ def pair_folders(
     folders: Sequence[Path],
     dataset: Dataset,
     only_predicted: bool = False,
-    part: Part | None = None,
+    subset: Subset | None = None,
 ) -> list[list[MaskPair]]:
     """Pair each folder of predictions with the truth; DataError where they are not of the same scenes."""
-    paired = [pair_masks(truth, folder, dataset, only_predicted, part) for folder in folders]
+    paired = [pair_masks(truth, folder, dataset, only_predicted, subset) for folder in folders]
     first = {pair.id for pair in paired[0]}
     for folder, pairs in zip(folders[1:], paired[1:], strict=True):
         different = sorted(first ^ {pair.id for pair in pairs})
@@ -122,14 +122,14 @@ def pair_folders(
     return paired
 
 
-def trained_scenes(pairs: Sequence[MaskPair], part: Part | None = None) -> list[str]:
+def trained_scenes(pairs: Sequence[MaskPair], subset: Subset | None = None) -> list[str]:
     """Return the ids of scenes that trained the weights of their maps, as far as the maps' records say it.
 
-    Raises DataError where `part` takes such a scene for testing.
+    Raises DataError where `subset` takes such a scene for testing.
     """
     seen = [pair for pair in pairs if has_trained(pair.predicted, pair.id)]
-    if seen and part is not None and part.option:
-        fact = f"is of a scene that trained the weights, and {part.option} takes it for testing"
+    if seen and subset is not None and subset.option:
+        fact = f"is of a scene that trained the weights, and {subset.option} takes it for testing"
         raise DataError(seen[0].predicted, fact, SAME_PART)
     return [pair.id for pair in seen]
 
@@ -143,7 +143,7 @@ def confusion_of(pair: MaskPair, dataset: Dataset) -> np.ndarray:
         if truth.shape != predicted.shape:
             sizes = "{1}x{0}, the truth {3}x{2}".format(*predicted.shape, *truth.shape)
             raise DataError(pair.predicted, f"is {sizes}", "predict the image that belongs to the truth")
-        check_same_place(truth, predicted)
+        check_same_georeference(truth, predicted)
         windows = _windows(truth)
         return sum(confusion(truth.read(*w), predicted.read(*w), len(dataset.classes)) for w in windows)
 

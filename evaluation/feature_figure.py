@@ -7,18 +7,18 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from common.datasets import Dataset, shown_bands
+from common.datasets import Dataset, display_bands
 from common.drawing import drawn_with
 from common.errors import DataError
 from common.files import staged_file
 from common.numbers import check_number
-from data_prep.reading import Reading
+from data_prep.read_options import ReadOptions
 from data_prep.scene_image import open_image
 from evaluation.features import Blob, FeatureNet, choose_blobs, strongest
 from evaluation.figures import CELL, DOTS, STYLE
-from evaluation.overview import as_bytes, read_middle
+from evaluation.thumbnails import as_bytes, read_centre_crop
 from inference.deploy import read_deploy
-from inference.loading import Learnt
+from inference.loading import TrainedTask
 
 MOST_CHANNELS = 16  # shown of a model
 COLOURS = "viridis"
@@ -84,32 +84,32 @@ def draw_models(
 ) -> list[Blob]:
     """Draw features of `models` (name -> deploy prototxt and weights) for the middle of `scenes`.
 
-    `task` and `dataset` as in `learnt_by`. `side` of the middle: pixels, 32k+1; by default the first
+    `task` and `dataset` as in `trained_task`. `side` of the middle: pixels, 32k+1; by default the first
     prototxt's. `blobs` as in `choose_blobs`. Returns the blob shown of each model.
     """
     check_number("--channels", channels, 0, MOST_CHANNELS)
     side = read_deploy(next(iter(models.values()))[0]).side if side is None else side
     nets = [FeatureNet(deploy, weights, task, dataset, side, warn) for deploy, weights in models.values()]
     chosen = choose_blobs(nets, blobs)
-    first = nets[0].learnt
+    first = nets[0].trained
     for (_, weights), net in zip(models.values(), nets, strict=True):
-        if net.learnt.bands != first.bands:
-            fact = f"learnt from {', '.join(net.learnt.bands)}, the first from {', '.join(first.bands)}"
+        if net.trained.bands != first.bands:
+            fact = f"learnt from {', '.join(net.trained.bands)}, the first from {', '.join(first.bands)}"
             raise DataError(weights, fact, "compare nets of the same bands")
     images = [_middle_of(path, side, first) for path in scenes.values()]
     shown = {
         name: columns([net.feature(blob, image) for image in images], channels)
         for name, net, blob in zip(models, nets, chosen, strict=True)
     }
-    channels_shown = [first.bands.index(band) for band in shown_bands(first.bands)]
+    channels_shown = [first.bands.index(band) for band in display_bands(first.bands)]
     pictures = [as_bytes(image[..., channels_shown]) for image in images]
     draw_features(pictures, shown, out, overwrite)
     return chosen
 
 
-def _middle_of(path: Path, side: int, learnt: Learnt) -> np.ndarray:
-    with open_image(path, Reading(learnt.bands, learnt.dataset.bands, fill=learnt.mean)) as image:
-        return read_middle(image, side)
+def _middle_of(path: Path, side: int, trained: TrainedTask) -> np.ndarray:
+    with open_image(path, ReadOptions(trained.bands, trained.dataset.bands, fill=trained.mean)) as image:
+        return read_centre_crop(image, side)
 
 
 def _draw_column(figure: Figure, column: Column, left: float) -> None:

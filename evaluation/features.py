@@ -9,8 +9,8 @@ import numpy as np
 from common.datasets import Dataset
 from common.errors import NetError
 from inference.caffe_net import CaffeNet
-from inference.deploy import ENDING, INPUT, read_deploy
-from inference.loading import learnt_by
+from inference.deploy import INPUT, OUTPUT_SUFFIX, read_deploy
+from inference.loading import trained_task
 from inference.predictor import preprocess
 from prototxt_gen.prototxt import read_net
 
@@ -35,8 +35,8 @@ def trunk(layers: Sequence, sizes: Mapping[str, int]) -> dict[str, Blob]:
     `sizes` gives each blob's height in pixels. A head's layers are named `<task>/...`, its answer
     `<task>_prob`.
     """
-    answers = [top for layer in layers for top in layer.top if top.endswith(ENDING)]
-    heads = tuple(f"{answer.removesuffix(ENDING)}/" for answer in answers)
+    answers = [top for layer in layers for top in layer.top if top.endswith(OUTPUT_SUFFIX)]
+    heads = tuple(f"{answer.removesuffix(OUTPUT_SUFFIX)}/" for answer in answers)
     depths = {INPUT: 0}
     blobs: dict[str, Blob] = {}
     for layer in layers:
@@ -56,8 +56,8 @@ def deepest(blobs: Mapping[str, Blob], rate: int | None = None) -> Blob:
 
     Of equals it is what goes on to the next block, and not its projection for dense fusion; else the first.
     """
-    found = (blob for blob in blobs.values() if rate in (None, blob.rate))
-    return max(found, key=lambda blob: (blob.depth, not blob.name.startswith("fusion")))
+    candidates = (blob for blob in blobs.values() if rate in (None, blob.rate))
+    return max(candidates, key=lambda blob: (blob.depth, not blob.name.startswith("fusion")))
 
 
 class FeatureNet(CaffeNet):
@@ -72,11 +72,11 @@ class FeatureNet(CaffeNet):
         side: int,
         warn: Callable[[str], None],
     ) -> None:
-        """Build the net; raises as CaffeNet and `learnt_by` do."""
+        """Build the net; raises as CaffeNet and `trained_task` do."""
         net = read_deploy(deploy)
         self.deploy = Path(deploy)
-        self.learnt = learnt_by(Path(weights), net, task, dataset, warn)
-        super().__init__(net, weights, self.learnt.task, side)
+        self.trained = trained_task(Path(weights), net, task, dataset, warn)
+        super().__init__(net, weights, self.trained.task, side)
         shapes = {name: tuple(blob.shape) for name, blob in self._net.blobs.items()}
         sizes = {name: shape[2] for name, shape in shapes.items() if len(shape) == 4}
         self.blobs = trunk(read_net(deploy).layer, sizes)
@@ -93,7 +93,7 @@ class FeatureNet(CaffeNet):
     def feature(self, blob: Blob, image: np.ndarray) -> np.ndarray:
         """Return a blob (C, h, w) float32 for an image (side, side, bands)."""
         self._reshape(1)
-        self._net.blobs[INPUT].data[0] = preprocess(image, self.learnt.mean, self.learnt.scale)
+        self._net.blobs[INPUT].data[0] = preprocess(image, self.trained.mean, self.trained.scale)
         self._net.forward(end=blob.layer)
         return self._net.blobs[blob.name].data[0].copy()
 

@@ -38,11 +38,11 @@ def different_names(
     folders: Sequence[Path], names: Sequence[str] | None, what: str = "--pred folders"
 ) -> list[str]:
     """Return a name per folder as `column_names`; DataError where two are the same."""
-    found = column_names(folders, names, what)
-    twice = next((name for name in found if found.count(name) > 1), None)
+    titles = column_names(folders, names, what)
+    twice = next((name for name in titles if titles.count(name) > 1), None)
     if twice is not None:
         raise DataError("--names", f"{twice} twice for the {what}", "give each its own name")
-    return found
+    return titles
 
 
 def check_output(path: Path, overwrite: bool) -> None:

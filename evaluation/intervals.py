@@ -18,7 +18,7 @@ LEAST_SCENES = 2  # one scene says nothing about others
 
 
 @dataclass(frozen=True)
-class Resampling:
+class Bootstrap:
     """`resamples` draws of as many scenes as there are; each interval holds `level` of their scores.
 
     The same seed and number of scenes give the same draws, so that two sets of maps of the same

@@ -11,7 +11,7 @@ from common.errors import DataError
 def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """Return counts of pixels, (classes, classes + 1) int64: row = true class, column = predicted one.
 
-    `truth` and `predicted` are integer labels of one shape. A pixel whose true label is no class
+    `truth` and `predicted` are integer labels of one shape. A pixel whose true label is not a class
     (unknown, 255) is not scored. A scored pixel whose predicted label is not a class is counted in the
     last column: no answer where one was due is a wrong answer.
     """

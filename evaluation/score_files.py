@@ -44,11 +44,11 @@ def _intervals(evaluation: Evaluation) -> dict | None:
     """Return each score's bounds and how they were drawn; None for a single scene."""
     if evaluation.resampled is None:
         return None
-    resampling, classes = evaluation.resampling, evaluation.dataset.class_names
+    bootstrap, classes = evaluation.bootstrap, evaluation.dataset.class_names
     bounds = {metric.key: _bounds(evaluation.interval(metric.key)) for metric in OVERALL}
     for key in (metric.key for metric in BY_CLASS):
         bounds[key] = {name: _bounds(evaluation.interval(key, label)) for label, name in enumerate(classes)}
-    drawn = {"level": resampling.level, "resamples": resampling.resamples, "seed": resampling.seed}
+    drawn = {"level": bootstrap.level, "resamples": bootstrap.resamples, "seed": bootstrap.seed}
     return {"method": "percentile bootstrap over scenes", **drawn, **bounds}
 
 

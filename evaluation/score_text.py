@@ -48,7 +48,7 @@ def _class_lines(evaluation: Evaluation) -> list[str]:
 
 def notes(evaluation: Evaluation) -> list[str]:
     """Return what must be said beside the numbers: absent classes, and what the intervals are."""
-    measured, resampling = evaluation.measured, evaluation.resampling
+    measured, bootstrap = evaluation.measured, evaluation.bootstrap
     gone = [
         name for name, absent in zip(evaluation.dataset.class_names, measured.absent, strict=True) if absent
     ]
@@ -56,12 +56,12 @@ def notes(evaluation: Evaluation) -> list[str]:
     if gone:
         lines.append(f"left out of the mean: {', '.join(gone)} (neither in truth nor predicted)")
     if evaluation.resampled is not None:
-        level = f"{100 * resampling.level:g} %"
+        level = f"{100 * bootstrap.level:g} %"
         lines.append(
-            f"in brackets: {level} interval over scenes, {resampling.resamples} bootstrap resamples, "
-            f"seed {resampling.seed}"
+            f"in brackets: {level} interval over scenes, {bootstrap.resamples} bootstrap resamples, "
+            f"seed {bootstrap.seed}"
         )
-    elif resampling.resamples:
+    elif bootstrap.resamples:
         lines.append("no intervals: one scene says nothing about others")
     return ["", *lines] if lines else []
 
@@ -125,5 +125,5 @@ def _scenes(count: int) -> str:
 
 
 def percent(share: float | None) -> str:
-    """Return a share in percent with two digits; `nan` where it is no number, a dash where there is none."""
+    """Return a share in percent with two digits; `nan` where it is not a number, a dash where there is none."""
     return "-" if share is None else f"{100 * share:.2f}"

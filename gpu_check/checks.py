@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from gpu_check import libraries, own_tests, parity, scenes, speed, training
+from gpu_check import caffe_tests, libraries, parity, scenes, speed, training
 from gpu_check.cases import CASES
 from gpu_check.deadline import Check, Deadline
 from gpu_check.devices import CPU, Device
-from gpu_check.isolation import Died, Worker, checked_command, isolated, run_command
+from gpu_check.isolation import ProcessDied, Worker, checked_command, run_command, run_isolated
 from gpu_check.nets import FORMS, ROOT, Case, experiment, write_net
 from gpu_check.rows import Row
 from training.gpus import out_of_memory
@@ -106,19 +106,21 @@ class Checks:
         """Say what is loaded from where; name what is not found."""
         missing = libraries.missing(deadline.left())
         yield Row("libraries found", not missing, ", ".join(missing) or "all")
-        versions = isolated(libraries.versions, timeout=deadline.left(), environment=self.device.environment)
+        versions = run_isolated(
+            libraries.versions, timeout=deadline.left(), environment=self.device.environment
+        )
         yield Row(
             "versions", None, ", ".join(f"{what} {which}" for what, which in versions.items()), versions
         )
-        paths = isolated(libraries.loaded, timeout=deadline.left(), environment=self.device.environment)
+        paths = run_isolated(libraries.loaded, timeout=deadline.left(), environment=self.device.environment)
         folders = sorted({str(Path(path).parent) for path in paths.values()})
         yield Row("libraries loaded", None, ", ".join(folders), {"paths": paths})
 
     def our_tests(self, deadline: Deadline) -> Iterator[Row]:
         """Run our layers' tests in C++, with strips as they come and with the smallest."""
-        pattern = own_tests.ours(self.gpus > 0)
+        pattern = caffe_tests.ours(self.gpus > 0)
         for words, environment in (("", {}), (", smallest strips", NO_CACHE)):
-            result = own_tests.run_own_tests(
+            result = caffe_tests.run_caffe_tests(
                 pattern, self.device.gpu, deadline, environment={**self.device.environment, **environment}
             )
             yield Row(f"our layers' own tests{words}", result.ok, str(result))
@@ -138,7 +140,7 @@ class Checks:
                 try:
                     ours = here.call(parity.run_layer, case, self.device, timeout=deadline.share())
                     theirs = reference.call(parity.run_layer, case, CPU, timeout=deadline.share())
-                except Died as error:
+                except ProcessDied as error:
                     yield Row(name, False, str(error))
                     continue
                 yield _compared(name, parity.compare(ours, theirs), parity.LAYER_TOLERANCE)
@@ -153,7 +155,7 @@ class Checks:
         name = f"{case.name}, fused, the same step twice"
         try:
             differing = self._here(parity.same_bits, case, "fused", self.device, timeout=deadline.left())
-        except Died as error:
+        except ProcessDied as error:
             yield Row(name, False, str(error))
             return
         words = (
@@ -192,7 +194,7 @@ class Checks:
                     timeout=deadline.share(),
                     environment=environment,
                 )
-            except Died as error:
+            except ProcessDied as error:
                 yield Row(name, False, str(error))
                 continue
             tf32 = environment is TF32 and self.gpus > 0
@@ -208,14 +210,14 @@ class Checks:
             yield _compared(f"{name}, gradients", whole, parity.ALL_GRADIENTS_TOLERANCE)
             yield _compared(f"{name}, a gradient", worst, parity.GRADIENT_TOLERANCE)
 
-    def reference(self, case: Case, deadline: Deadline) -> parity.Answer:
+    def reference(self, case: Case, deadline: Deadline) -> parity.NetOutput:
         """Return the CPU's answer to a case, of plain layers: the kept one, or a new one, which is kept."""
         folder = self.references or self.folder
         path, key = folder / f"{case.name}.npz", parity.key(case)
-        found = parity.Answer.load(path, key)
+        found = parity.NetOutput.load(path, key)
         if found is None:
             how = {"timeout": deadline.left(), "environment": CPU.environment}
-            found = isolated(parity.net_answer, case, "plain", CPU, **how)
+            found = run_isolated(parity.net_answer, case, "plain", CPU, **how)
             folder.mkdir(parents=True, exist_ok=True)
             found.save(path, key)
         return found
@@ -256,7 +258,7 @@ class Checks:
                 environment={**LOGGED, **environment},
                 log=log,
             )
-        except Died as error:
+        except ProcessDied as error:
             yield Row(name, None if out_of_memory(str(error)) else False, str(error))
             return
         np.savez(case.folder / f"answers_{form}_{words}.npz", **measured.answer)
@@ -284,7 +286,7 @@ class Checks:
             command = [self.peer, script, case.folder, kind, device, speed.ROUNDS, *modes]
             try:
                 out = checked_command(command, deadline.share(), PEER_ENVIRONMENT)
-            except Died as error:
+            except ProcessDied as error:
                 yield Row(name, None if out_of_memory(str(error)) else False, str(error))
                 continue
             for line in out.splitlines():
@@ -333,12 +335,12 @@ class Checks:
         for way, passes in training.REDUCED.items():
             try:
                 yield self.alone_over_nccl(way, passes, deadline)
-            except Died as error:
+            except ProcessDied as error:
                 yield Row(f"NCCL on one GPU, {way}", False, str(error))
         for way, passes in training.REDUCED.items():
             try:
                 yield self.all_gpus(way, passes, deadline)
-            except Died as error:
+            except ProcessDied as error:
                 yield Row(f"NCCL on {self.gpus} GPUs, {way}", False, str(error))
 
     def alone_over_nccl(self, way: str, passes: int, deadline: Deadline) -> Row:
@@ -366,7 +368,7 @@ class Checks:
         if not self.gpus or not program:
             yield Row(name, None, f"skipped: {'not on PATH' if self.gpus else 'needs a GPU'}")
             return
-        command = [program, own_tests.test_program(), f"--gtest_filter={SANITIZED}", self.device.gpu]
+        command = [program, caffe_tests.test_program(), f"--gtest_filter={SANITIZED}", self.device.gpu]
         out, err, code = run_command(command, deadline.left(), NO_CACHE)
         summary = re.search(r"ERROR SUMMARY: (\d+) error", out + err)
         ok = code == 0 and summary is not None and summary[1] == "0"
@@ -390,14 +392,14 @@ class Checks:
 
     def caffes_tests(self, deadline: Deadline) -> Iterator[Row]:
         """Run Caffe's tests of the layers that our nets are made of."""
-        pattern = own_tests.ON_GPU if self.gpus else own_tests.ON_CPU
+        pattern = caffe_tests.ON_GPU if self.gpus else caffe_tests.ON_CPU
         environment = self.device.environment
-        result = own_tests.run_own_tests(pattern, self.device.gpu, deadline, environment=environment)
+        result = caffe_tests.run_caffe_tests(pattern, self.device.gpu, deadline, environment=environment)
         yield Row("Caffe's own tests", result.ok, str(result))
 
     def _here(self, function, *arguments, environment: dict[str, str] | None = None, **how):
         both = {**self.device.environment, **(environment or {})}
-        return isolated(function, *arguments, environment=both, **how)
+        return run_isolated(function, *arguments, environment=both, **how)
 
     def _case(self, net: str, trains: bool, side: int) -> Case:
         return write_net(self.folder / "nets", net, trains, side, self.quick)

@@ -5,13 +5,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from gpu_check.isolation import Died
+from gpu_check.isolation import ProcessDied
 from gpu_check.rows import Row
 
-PATIENCE = 1800.0  # seconds that a check may take where there is no budget
+DEFAULT_LIMIT = 1800.0  # seconds that a check may take where there is no budget
 
 
-class Expired(Exception):
+class DeadlineExpired(Exception):
     """There is no time left to begin something."""
 
 
@@ -26,7 +26,7 @@ class Deadline:
         """Return the seconds until then; raise Expired where there is none."""
         left = self._end - time.monotonic()
         if left <= 0:
-            raise Expired
+            raise DeadlineExpired
         return left
 
     def share(self) -> float:
@@ -36,7 +36,7 @@ class Deadline:
 
 @dataclass(frozen=True)
 class Check:
-    """Rows that belong together: not begun with less than `least` seconds, ended after `most`."""
+    """Rows that belong together: not started with less than `least` seconds, ended after `most`."""
 
     name: str
     least: float
@@ -56,12 +56,12 @@ def run(checks: Iterable[Check], budget: float | None) -> Iterator[Row]:
             words = f"skipped: needs {check.least:.0f} s, {max(left, 0):.0f} are left"
             yield Row(check.name, None, words)
             continue
-        share = PATIENCE if budget is None else min(check.most, left)
+        share = DEFAULT_LIMIT if budget is None else min(check.most, left)
         try:
             yield from check.rows(Deadline(share))
-        except Expired:
+        except DeadlineExpired:
             yield Row(check.name, None, f"its other rows are skipped: its {share:.0f} s are over")
-        except Died as error:
+        except ProcessDied as error:
             yield Row(check.name, False, str(error))
         except Exception as error:  # a bug in a check must not cost the others
             yield Row(check.name, False, f"{type(error).__name__}: {error}")

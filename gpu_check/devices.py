@@ -27,7 +27,7 @@ class Device:
             caffe.set_mode_gpu()
 
     def synchronize(self) -> None:
-        """Wait for all that was begun here."""
+        """Wait for all that was started here."""
         if self.gpu is not None:
             cudart().cudaDeviceSynchronize()
 

@@ -16,7 +16,7 @@ NO_END = "there was no end"  # of a command that was killed
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
-class Died(Exception):
+class ProcessDied(Exception):
     """The process ended without an answer; the text says how, with Caffe's last words."""
 
 
@@ -36,23 +36,23 @@ class Worker:
         self._pipe: Connection | None = None
 
     def call(self, function: Callable, *arguments: object, timeout: float) -> object:
-        """Return function(*arguments); raise Died if it raises, aborts or takes over `timeout` seconds."""
+        """Return function(*arguments); ProcessDied if it raises, aborts or takes over `timeout` seconds."""
         if self._process is None:
             self._start()
         kind, answer = "died", ""
         try:
             self._pipe.send((function, arguments))
             if not self._pipe.poll(timeout):
-                raise Died(f"no answer after {timeout:.0f} s")
+                raise ProcessDied(f"no answer after {timeout:.0f} s")
             kind, answer = self._pipe.recv()
         except (EOFError, BrokenPipeError):
             self._process.join()
-            raise Died(f"{_how(self._process.exitcode)}: {last_words(self._log)}") from None
+            raise ProcessDied(f"{_how(self._process.exitcode)}: {last_words(self._log)}") from None
         finally:
             if kind == "died":
                 self.close()
         if kind == "error":
-            raise Died(answer)
+            raise ProcessDied(answer)
         return answer
 
     def close(self) -> None:
@@ -89,8 +89,8 @@ class Worker:
         theirs.close()
 
 
-def isolated(function: Callable, *arguments: object, timeout: float, **how: object) -> object:
-    """Return function(*arguments), run in a `Worker` made with `how`; raise Died as it does."""
+def run_isolated(function: Callable, *arguments: object, timeout: float, **how: object) -> object:
+    """Return function(*arguments), run in a `Worker` made with `how`; raise ProcessDied as it does."""
     with Worker(**how) as worker:
         return worker.call(function, *arguments, timeout=timeout)
 
@@ -127,11 +127,11 @@ def run_command(
 def checked_command(
     command: Sequence[object], timeout: float, environment: Mapping[str, str | None] | None = None
 ) -> str:
-    """Return what a command says on stdout; raise Died with its last line if it fails or does not end."""
+    """Return what a command prints; raise ProcessDied with its last line if it fails or does not end."""
     out, err, code = run_command(command, timeout, environment)
     if code:
         lines = (err.strip() or out.strip()).splitlines()
-        raise Died(lines[-1] if lines else f"exit code {code}, and it said nothing")
+        raise ProcessDied(lines[-1] if lines else f"exit code {code}, and it said nothing")
     return out
 
 

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from gpu_check.caffe_tests import test_program
 from gpu_check.isolation import run_command
-from gpu_check.own_tests import test_program
 from training.pycaffe import import_caffe
 
 # By the beginning of the file's name: how it tells its version.

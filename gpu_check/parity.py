@@ -64,7 +64,7 @@ def compare_whole(ours: Blobs, theirs: Blobs) -> Distance:
 
 
 @dataclass(frozen=True)
-class Answer:
+class NetOutput:
     """What a net computes: outputs, and a sample of each gradient's values by the plain layer's name."""
 
     outputs: Blobs
@@ -78,7 +78,7 @@ class Answer:
             np.savez_compressed(file, key=np.array(key), **arrays)
 
     @classmethod
-    def load(cls, path: Path, key: str) -> "Answer | None":
+    def load(cls, path: Path, key: str) -> "NetOutput | None":
         """Read what `save` has written; None where there is no such file, or one of another net."""
         if not path.is_file():
             return None
@@ -104,7 +104,7 @@ def key(case: Case) -> str:
     return whole.hexdigest()
 
 
-def net_answer(case: Case, form: str, device: Device) -> Answer:
+def net_answer(case: Case, form: str, device: Device) -> NetOutput:
     """Compute a case: a training net forward and backward, a tile as predict.py does."""
     return _train_answer(case, form, device) if case.trains else _tile_answer(case, form, device)
 
@@ -129,7 +129,7 @@ def open_net(path: Path, weights: Path, device: Device, phase: str = "TRAIN"):
     return caffe, net
 
 
-def _train_answer(case: Case, form: str, device: Device) -> Answer:
+def _train_answer(case: Case, form: str, device: Device) -> NetOutput:
     _, net = open_net(case.prototxt(form), case.weights, device)
     for name, blob in case.inputs().items():
         net.blobs[name].data[...] = blob
@@ -142,13 +142,13 @@ def _train_answer(case: Case, form: str, device: Device) -> Answer:
         for i, blob in enumerate(blobs)
         if not layer.endswith("/bn")
     }
-    return Answer(scores, gradients)
+    return NetOutput(scores, gradients)
 
 
-def _tile_answer(case: Case, form: str, device: Device) -> Answer:
+def _tile_answer(case: Case, form: str, device: Device) -> NetOutput:
     device.choose(import_caffe())
     net = CaffeNet(read_deploy(case.prototxt(form)), case.weights, TASK, gpu=device.gpu)
-    return Answer({"probabilities": net(case.inputs()["data"]).copy()}, {})
+    return NetOutput({"probabilities": net(case.inputs()["data"]).copy()}, {})
 
 
 def _sample(values: np.ndarray) -> np.ndarray:

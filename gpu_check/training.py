@@ -82,7 +82,7 @@ def train(
     *more: str,
     name: str = DEMO,
 ) -> Training:
-    """Run tools/train.py; `gpus` empty: on the CPU. Raises Died with its last line, or if it does not end."""
+    """Run tools/train.py; `gpus` empty: on the CPU. ProcessDied with its last line, or if it hangs."""
     device = ["--gpus", ",".join(map(str, gpus))] if gpus else ["--cpu"]
     command = [sys.executable, ROOT / "tools" / "train.py", name, "--run", folder, *device, *more]
     command += [word for option in options for word in ("--set", option)]

@@ -10,7 +10,7 @@ import numpy as np
 from common.errors import NetError
 from common.files import memory_file
 from common.numbers import INT_MAX
-from inference.deploy import INPUT, Deploy, check_side
+from inference.deploy import INPUT, Deploy, check_input_size
 from inference.memory import check_room, forward_bytes
 from prototxt_gen.prototxt import read_net, text_for
 
@@ -37,7 +37,7 @@ class CaffeNet:
     ) -> None:
         """Build the net and load the weights; nothing is computed yet."""
         self.output, self.channels = deploy.output_for(task), deploy.channels
-        self.side = deploy.side if side is None else check_side("tile", side)
+        self.side = deploy.side if side is None else check_input_size("tile", side)
 
         from training.gpus import check_gpus
         from training.pycaffe import import_caffe
@@ -80,7 +80,7 @@ class CaffeNet:
         self._parameters: dict[str, list[np.ndarray]] | None = None  # while there is no twin
         self._in_net = [self]  # whose parameters the net holds; one list for all twins
 
-    def twin(self, weights: Path) -> "CaffeNet":
+    def with_weights(self, weights: Path) -> "CaffeNet":
         """Return a net with other weights in the same memory, which the two use in turns."""
         from training.weights import load_weights
 

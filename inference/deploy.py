@@ -10,18 +10,18 @@ from pathlib import Path
 from common.errors import NetError
 from prototxt_gen.input_comment import read_input_comment
 from prototxt_gen.prototxt import net_inputs, net_outputs, read_net
-from prototxt_gen.sides import is_side, neighbours
+from prototxt_gen.shapes import is_input_size, nearest_input_sizes
 
 INPUT = "data"
-ENDING = "_prob"  # of the blob of a task's probabilities
+OUTPUT_SUFFIX = "_prob"  # of the blob of a task's probabilities
 
 
 @dataclass(frozen=True)
 class Deploy:
     """A deploy net: its file, the side of its square input in pixels, its output blobs and layer types.
 
-    `channels` are those of its input; `name` is the experiment's, empty where the file has none; `fed` is
-    (bands, mean, scale) of its input as its comments say, None where they do not.
+    `channels` are those of its input; `name` is the experiment's, empty where the file has none;
+    `preprocessing` is (bands, mean, scale) of its input as its comments say, None where they do not.
     """
 
     path: Path
@@ -30,16 +30,18 @@ class Deploy:
     layer_types: frozenset[str]
     channels: int = 3
     name: str = ""
-    fed: tuple[tuple[str, ...], tuple[float, ...], float] | None = None
+    preprocessing: tuple[tuple[str, ...], tuple[float, ...], float] | None = None
 
     @property
     def tasks(self) -> list[str]:
         """The tasks that it answers for."""
-        return [output.removesuffix(ENDING) for output in self.outputs if output.endswith(ENDING)]
+        return [
+            output.removesuffix(OUTPUT_SUFFIX) for output in self.outputs if output.endswith(OUTPUT_SUFFIX)
+        ]
 
     def output_for(self, task: str) -> str:
         """Return the blob of `task`'s probabilities, `<task>_prob`; NetError where the net has none."""
-        name = f"{task}{ENDING}"
+        name = f"{task}{OUTPUT_SUFFIX}"
         if name not in self.outputs:
             raise NetError(
                 self.path,
@@ -49,10 +51,10 @@ class Deploy:
         return name
 
 
-def check_side(where: object, side: int) -> int:
+def check_input_size(where: object, side: int) -> int:
     """Return `side` if it is 32k+1, the sizes at which the halved maps and Interp agree; else NetError."""
-    if not is_side(side):
-        raise NetError(where, f"tile side {side} is not 32k+1", f"take {neighbours(side)}")
+    if not is_input_size(side):
+        raise NetError(where, f"tile side {side} is not 32k+1", f"take {nearest_input_sizes(side)}")
     return side
 
 
@@ -61,9 +63,9 @@ def read_deploy(path: Path) -> Deploy:
     path = Path(path)
     net = read_net(path)
     types = frozenset(layer.type for layer in net.layer)
-    fed = read_input_comment(path.read_text(encoding="utf-8", errors="replace"))
+    preprocessing = read_input_comment(path.read_text(encoding="utf-8", errors="replace"))
     channels, side = _input_shape(path, net)
-    return Deploy(path, side, net_outputs(net), types, channels, net.name, fed)
+    return Deploy(path, side, net_outputs(net), types, channels, net.name, preprocessing)
 
 
 def _input_shape(path: Path, net) -> tuple[int, int]:
@@ -71,8 +73,8 @@ def _input_shape(path: Path, net) -> tuple[int, int]:
     shapes = net_inputs(net)
     shape = shapes.get(INPUT)
     if shape is None or len(shape) != 4 or shape[2] != shape[3]:
-        found = ", ".join(f"{name} {list(dim)}" for name, dim in shapes.items()) or "none"
+        inputs = ", ".join(f"{name} {list(dim)}" for name, dim in shapes.items()) or "none"
         raise NetError(
-            path, f"has no input {INPUT} of shape 1 x C x S x S (found: {found})", "give a deploy prototxt"
+            path, f"has no input {INPUT} of shape 1 x C x S x S (found: {inputs})", "give a deploy prototxt"
         )
-    return shape[1], check_side(path, shape[2])
+    return shape[1], check_input_size(path, shape[2])

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from common.datasets import Dataset
 from common.errors import NetError, WeightsError
+from inference.backend_names import CAFFE
+from inference.backends import open_nets
 from inference.deploy import Deploy, read_deploy
-from inference.engine_names import CAFFE
-from inference.engines import open_nets
-from inference.predictor import FedNet, Predictor
+from inference.predictor import NormalizedNet, Predictor
 from prototxt_gen.input_comment import BGR
 from prototxt_gen.model_card import ModelCard, card_path, read_card
 
@@ -18,7 +18,7 @@ DENSENET_SCALE = 0.017
 
 
 @dataclass(frozen=True)
-class Learnt:
+class TrainedTask:
     """What weights have learnt, a task and its data set, and how their net is fed: (bands - mean) * scale.
 
     `seen` are the images that trained them, see ModelCard.has_seen.
@@ -32,13 +32,13 @@ class Learnt:
     seen: frozenset[str] = frozenset()
 
 
-def learnt_by(
+def trained_task(
     weights: Path,
     deploy: Deploy,
     task: str | None = None,
     dataset: Dataset | None = None,
     warn: Callable[[str], None] = print,
-) -> Learnt:
+) -> TrainedTask:
     """Return what `weights` have learnt of `task` (None: the main one), by their card.
 
     `dataset` is one that a user names. Without a card it tells the classes, and the deploy net's comments
@@ -57,23 +57,23 @@ def learnt_by(
         remedy = "use weights trained on these classes in this order"
         raise WeightsError(card_path(weights), f"learnt {difference} of {dataset.name}", remedy)
     _check_net(weights, card, deploy)
-    return Learnt(name, card.tasks[name], card.bands, card.mean, card.scale, card.has_seen(name))
+    return TrainedTask(name, card.tasks[name], card.bands, card.mean, card.scale, card.has_seen(name))
 
 
 def _assumed(
     weights: Path, deploy: Deploy, task: str | None, dataset: Dataset | None, warn: Callable[[str], None]
-) -> Learnt:
+) -> TrainedTask:
     name = task or next(iter(deploy.tasks), None)
     if dataset is None or name is None:
         fact = f"has no model card {card_path(weights).name}, which tells the classes"
         raise WeightsError(weights, fact, "name the data set by --dataset")
-    bands, mean, scale = deploy.fed or (BGR, DENSENET_MEAN, DENSENET_SCALE)
-    whose = f" as {deploy.path.name} says" if deploy.fed else ""
+    bands, mean, scale = deploy.preprocessing or (BGR, DENSENET_MEAN, DENSENET_SCALE)
+    whose = f" as {deploy.path.name} says" if deploy.preprocessing else ""
     warn(
         f"{weights}: no model card {card_path(weights).name}; assuming {_text(bands, mean, scale)}{whose}, "
         f"{name} classes {', '.join(dataset.class_names)}"
     )
-    return Learnt(name, dataset, bands, mean, scale)
+    return TrainedTask(name, dataset, bands, mean, scale)
 
 
 def _text(bands: Sequence[str], mean: Sequence[float], scale: float) -> str:
@@ -86,9 +86,9 @@ def _check_net(weights: Path, card: ModelCard, deploy: Deploy) -> None:
         fact = f"trained as {card.experiment}, but {deploy.path} is the net of {deploy.name}"
         raise WeightsError(card_path(weights), fact, remedy)
     # The prototxt gives the scale with six digits.
-    fed = (card.bands, card.mean, float(f"{card.scale:g}"))
-    if deploy.fed and deploy.fed != fed:
-        fact = f"trained with {_text(*fed)}, but {deploy.path} has {_text(*deploy.fed)}"
+    preprocessing = (card.bands, card.mean, float(f"{card.scale:g}"))
+    if deploy.preprocessing and deploy.preprocessing != preprocessing:
+        fact = f"trained with {_text(*preprocessing)}, but {deploy.path} has {_text(*deploy.preprocessing)}"
         raise WeightsError(card_path(weights), fact, remedy)
 
 
@@ -103,20 +103,20 @@ def load_predictor(
     batch: int = 1,
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
-    engine: str = CAFFE,
+    backend: str = CAFFE,
     gpu: int | None = None,
     warn: Callable[[str], None] = print,
-) -> tuple[Predictor, Learnt]:
+) -> tuple[Predictor, TrainedTask]:
     """Return a predictor, and what it predicts; several `weights` are averaged.
 
-    `task` and `dataset` as in `learnt_by`. `overlap` and `side` are in pixels (None: a quarter of the tile;
-    the prototxt's own side), `engine` is one of `engine_names.ENGINES`, `gpu` the number of the GPU that
-    computes (None: the CPU); the others as in `Predictor`. `warn` gets one line where something is assumed.
+    `task` and `dataset` as in `trained_task`. `overlap` and `side` are in pixels (None: a quarter of the
+    tile; the prototxt's own side), `backend` is one of BACKENDS, `gpu` the number of the GPU that computes
+    (None: the CPU); the others as in `Predictor`. `warn` gets one line where something is assumed.
     Raises NetError or WeightsError for files that are missing, broken, or do not belong together.
     """
     paths = [Path(weights)] if isinstance(weights, str | Path) else [Path(path) for path in weights]
     net = read_deploy(deploy)
-    known = [learnt_by(path, net, task, dataset, warn) for path in paths]  # before Caffe is loaded
+    known = [trained_task(path, net, task, dataset, warn) for path in paths]  # before Caffe is loaded
     first = known[0]
     for path, other in zip(paths[1:], known[1:], strict=True):
         if difference := first.dataset.difference(other.dataset):
@@ -130,11 +130,13 @@ def load_predictor(
     if len(first.bands) != net.channels:
         fact = f"takes {net.channels} bands, the weights learnt from {', '.join(first.bands)}"
         raise NetError(deploy, fact, remedy)
-    nets = open_nets(engine, net, paths, first.task, side, batch, gpu)
+    nets = open_nets(backend, net, paths, first.task, side, batch, gpu)
     classes = len(first.dataset.classes)
     if nets[0].classes != classes:
         fact = f"{nets[0].output} has {nets[0].classes} channels, {first.task} {classes} classes"
         raise NetError(deploy, fact, remedy)
-    others = [FedNet(other, its.mean, its.scale) for other, its in zip(nets[1:], known[1:], strict=True)]
+    others = [
+        NormalizedNet(other, its.mean, its.scale) for other, its in zip(nets[1:], known[1:], strict=True)
+    ]
     predictor = Predictor(nets[0], first.mean, first.scale, overlap, batch, scales, flip, others)
     return predictor, replace(first, seen=first.seen.union(*(its.seen for its in known)))

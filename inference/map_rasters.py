@@ -16,7 +16,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
 from common.errors import OutputError
-from data_prep.geotiff import Place, one_line
+from data_prep.geotiff import Georeference, one_line
 
 BLOCK = 512  # pixels a side; a multiple of 16
 PROFILE = {
@@ -30,9 +30,9 @@ PROFILE = {
 }
 NODATA = 255
 FULL = 254  # of a probability of 1: value / 254, since 255 says that there is none
-NAMES_ENDING = ".aux.xml"  # where GDAL, and so QGIS, looks for the names of classes
+CATEGORY_NAMES_SUFFIX = ".aux.xml"  # where GDAL, and so QGIS, looks for the names of classes
 CATEGORIES = "PAMRasterBand/CategoryNames/Category"
-SIDECARS = (NAMES_ENDING, ".ovr", ".msk")  # what GDAL, and so QGIS, writes of a raster beside it
+SIDECARS = (CATEGORY_NAMES_SUFFIX, ".ovr", ".msk")  # what GDAL, and so QGIS, writes of a raster beside it
 
 
 def to_bytes(probabilities: np.ndarray) -> np.ndarray:
@@ -61,19 +61,23 @@ class MapRaster:
     where the disk is full.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, int], place: Place | None, layout: Layout) -> None:
+    def __init__(
+        self, path: Path, shape: tuple[int, int], georeference: Georeference | None, layout: Layout
+    ) -> None:
         """Create the file; `shape` is (H, W) in pixels."""
         self.path, self._layout, self._row = path, layout, 0
         self._rows = np.empty((len(layout.bands), min(BLOCK, shape[0]), shape[1]), np.uint8)
         self._held = 0
         profile = PROFILE | {"height": shape[0], "width": shape[1], "count": len(layout.bands)}
-        georeference = {} if place is None else {"crs": place.crs, "transform": place.transform}
+        located = (
+            {} if georeference is None else {"crs": georeference.crs, "transform": georeference.transform}
+        )
         with _named(path):
-            self._file = rasterio.open(path, "w", nodata=NODATA, **profile, **georeference)
-            if place is not None and place.gcps[0]:
-                self._file.gcps = place.gcps
-            if place is not None and place.rpcs is not None:
-                self._file.rpcs = place.rpcs
+            self._file = rasterio.open(path, "w", nodata=NODATA, **profile, **located)
+            if georeference is not None and georeference.gcps[0]:
+                self._file.gcps = georeference.gcps
+            if georeference is not None and georeference.rpcs is not None:
+                self._file.rpcs = georeference.rpcs
             if layout.palette:
                 self._file.write_colormap(1, dict(enumerate(layout.palette)))
             self._file.descriptions = tuple(layout.bands)
@@ -141,12 +145,12 @@ def _named(path: Path) -> Iterator[None]:
         ) from error
 
 
-def names_file(path: Path) -> Path:
+def category_names_path(path: Path) -> Path:
     """Return where the names of a class raster's classes stand for GDAL and QGIS."""
-    return path.with_name(path.name + NAMES_ENDING)
+    return path.with_name(path.name + CATEGORY_NAMES_SUFFIX)
 
 
-def names_text(names: Sequence[str]) -> str:
+def category_names_xml(names: Sequence[str]) -> str:
     """Return GDAL's XML with the names of classes 0, 1, ..."""
     categories = "".join(f"      <Category>{escape(name)}</Category>\n" for name in names)
     return (
@@ -156,7 +160,7 @@ def names_text(names: Sequence[str]) -> str:
 
 
 def names_in(path: Path) -> list[str] | None:
-    """Return the names of classes in a file of `names_text`, whatever GDAL has added; None for another."""
+    """Return the names of classes in a file of `category_names_xml`, whatever GDAL has added; None for another."""
     try:
         return [entry.text for entry in ElementTree.parse(path).iterfind(CATEGORIES)]
     except (OSError, ElementTree.ParseError):

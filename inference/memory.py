@@ -46,8 +46,8 @@ def _of_machine() -> int | None:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:
         return None
-    found = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
-    return found[0] * 1024 if found else None
+    values = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+    return values[0] * 1024 if values else None
 
 
 def _of_cgroup() -> int | None:

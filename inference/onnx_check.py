@@ -5,12 +5,12 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+from prototxt_gen.sides import MIN_INPUT_SIZE
 
-from common.optional import optional
+from common.optional import import_optional
 from inference.caffe_net import CaffeNet
-from inference.deploy import ENDING, INPUT, read_deploy
+from inference.deploy import INPUT, OUTPUT_SUFFIX, read_deploy
 from prototxt_gen.model_card import ModelCard
-from prototxt_gen.sides import SMALLEST
 
 TOLERANCE = 1e-4  # of probabilities
 LARGEST = 257  # pixels: Caffe's plain layers want gigabytes for more
@@ -26,10 +26,12 @@ def compare(
     side.
     """
     net = read_deploy(deploy)
-    session = optional("onnxruntime", "onnx").InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    tasks = [output.name.removesuffix(ENDING) for output in session.get_outputs()]
+    session = import_optional("onnxruntime", "onnx").InferenceSession(
+        str(path), providers=["CPUExecutionProvider"]
+    )
+    tasks = [output.name.removesuffix(OUTPUT_SUFFIX) for output in session.get_outputs()]
     mean, scale = (card.mean, card.scale) if card else ((128.0,) * net.channels, 1 / 64)
-    for length, task in product(dict.fromkeys((side or min(net.side, LARGEST), SMALLEST)), tasks):
+    for length, task in product(dict.fromkeys((side or min(net.side, LARGEST), MIN_INPUT_SIZE)), tasks):
         caffe = CaffeNet(net, weights, task, length)
         for name, tiles in _tiles(length, net.channels).items():
             scaled = ((tiles - np.float32(mean)) * np.float32(scale)).transpose(0, 3, 1, 2)
@@ -45,6 +47,6 @@ def _tiles(side: int, channels: int) -> dict[str, np.ndarray]:
     edge = np.zeros((1, side, side, channels), np.float32)
     edge[:, [0, -1]] = edge[:, :, [0, -1]] = 255
     tiles = {"random tile": random[:1]}
-    if side > SMALLEST:
+    if side > MIN_INPUT_SIZE:
         tiles |= {"black tile": 0 * edge, "white tile": 0 * edge + 255, "tile with a white border": edge}
     return tiles | {"two random tiles": random}

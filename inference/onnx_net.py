@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import NetError
-from common.optional import optional
-from inference.deploy import INPUT, Deploy, check_side
+from common.optional import import_optional
+from inference.deploy import INPUT, Deploy, check_input_size
 from prototxt_gen.caffemodel import read_caffemodel
 from prototxt_gen.onnx_export import to_onnx
 from prototxt_gen.prototxt import read_net
@@ -26,7 +26,7 @@ class OnnxNet:
     def __init__(self, deploy: Deploy, weights: Path, task: str, side: int | None = None) -> None:
         """Export the net, unless this process has done so, and hand it to the engine."""
         self.output, self.channels = deploy.output_for(task), deploy.channels
-        self.side = deploy.side if side is None else check_side("tile", side)
+        self.side = deploy.side if side is None else check_input_size("tile", side)
         self._path = deploy.path
         model, self.classes = exported(deploy.path, Path(weights), self.output)
         self._open(model, _threads())
@@ -53,13 +53,13 @@ class OnnxRuntimeNet(OnnxNet):
     """The net in onnxruntime."""
 
     def _open(self, model: bytes, threads: int) -> None:
-        engine = optional("onnxruntime", "onnx")
-        options = engine.SessionOptions()
+        communicator = import_optional("onnxruntime", "onnx")
+        options = communicator.SessionOptions()
         options.log_severity_level = 3  # errors
         options.intra_op_num_threads = threads  # 0: one a core
         for axis in ("H", "W"):  # known sizes let it plan its memory once
             options.add_free_dimension_override_by_name(axis, self.side)
-        self._session = engine.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._session = communicator.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     def _run(self, tiles: np.ndarray) -> np.ndarray:
         return self._session.run([self.output], {INPUT: tiles})[0]
@@ -69,8 +69,8 @@ class OpenVinoNet(OnnxNet):
     """The net in OpenVINO, in float32 also where the CPU has a faster bfloat16."""
 
     def _open(self, model: bytes, threads: int) -> None:
-        engine = optional("openvino", "openvino")
-        core = engine.Core()
+        communicator = import_optional("openvino", "openvino")
+        core = communicator.Core()
         net = core.read_model(model, b"")
         net.reshape([1, self.channels, self.side, self.side])
         options = {

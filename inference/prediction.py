@@ -12,15 +12,15 @@ from rasterio.errors import RasterioError
 from common.errors import DFCNetError, OutputError
 from data_prep.geotiff import SETTINGS
 from data_prep.scene_image import TIFF, driver_of
-from inference.finished import is_finished
-from inference.folders import ScenePath
-from inference.mapping import Mapper
-from inference.ranks import Ranks, share
-from inference.scene_maps import Wanted
+from inference.prediction_manifest import is_finished
+from inference.process_group import ProcessGroup, assign_scenes
+from inference.scene_files import ScenePath
+from inference.scene_maps import OutputOptions
+from inference.scene_predictor import ScenePredictor
 
 
 @dataclass(frozen=True)
-class Plan:
+class PredictionPlan:
     """The scenes to predict, with their sizes in pixels (0: not known), and how many are finished."""
 
     scenes: Sequence[ScenePath]
@@ -29,7 +29,7 @@ class Plan:
 
 
 @dataclass
-class Done:
+class PredictionSummary:
     """What was done for a task: scenes and pixels predicted, and errors, each in one line, of the others."""
 
     scenes: int = 0
@@ -52,13 +52,13 @@ class Done:
         return text
 
 
-def make_plan(
+def plan_predictions(
     scenes: Sequence[ScenePath],
     out: Path,
-    wanted: Wanted,
+    outputs: OutputOptions,
     settings: Mapping[str, object],
     overwrite: bool = False,
-) -> Plan:
+) -> PredictionPlan:
     """Tell what is to do: scenes whose maps are there, made with these settings, are finished.
 
     Raises OutputError, before time is spent, where `out` is a folder of scenes or a map is there that was
@@ -70,10 +70,10 @@ def make_plan(
             raise OutputError(out, fact, "choose another --out: a map could replace a true mask")
     todo = []
     for scene in scenes:
-        names = wanted.names(scene.id, driver_of(scene.path) == TIFF)
+        names = outputs.names(scene.id, driver_of(scene.path) == TIFF)
         if not is_finished(out, scene.id, scene.path, names, settings, overwrite):
             todo.append(scene)
-    return Plan(todo, [_pixels(scene.path) for scene in todo], len(scenes) - len(todo))
+    return PredictionPlan(todo, [_pixels(scene.path) for scene in todo], len(scenes) - len(todo))
 
 
 def _pixels(path: Path) -> int:
@@ -91,20 +91,20 @@ def _pixels(path: Path) -> int:
 
 
 def predict(
-    ranks: Ranks,
-    plan: Plan,
-    mapper: Mapper,
-    complain: Callable[[str], None],
+    group: ProcessGroup,
+    plan: PredictionPlan,
+    predict_scene: ScenePredictor,
+    log: Callable[[str], None],
     advance: Callable[[int], object] = lambda pixels: None,
-) -> Done:
+) -> PredictionSummary:
     """Predict this rank's share of the plan; a scene that fails is complained of, the others go on."""
-    done, begin = Done(finished=plan.finished, task=mapper.learnt.task), perf_counter()
-    for number in share(plan.pixels, ranks.count)[ranks.number]:
+    done, begin = PredictionSummary(finished=plan.finished, task=predict_scene.trained.task), perf_counter()
+    for number in assign_scenes(plan.pixels, group.size)[group.rank]:
         try:
-            mapper(plan.scenes[number], advance)
+            predict_scene(plan.scenes[number], advance)
         except DFCNetError as error:
             done.errors.append(str(error))
-            complain(str(error))
+            log(str(error))
         else:
             done.scenes += 1
             done.pixels += plan.pixels[number]
@@ -112,26 +112,28 @@ def predict(
     return done
 
 
-def in_all(ranks: Ranks, work: Callable[[], Done], complain: Callable[[str], None]) -> Done:
+def on_all_ranks(
+    group: ProcessGroup, work: Callable[[], PredictionSummary], log: Callable[[str], None]
+) -> PredictionSummary:
     """Return what all ranks did, after the last of them; the time is that of the longest.
 
     Where `work` cannot even begin, in any rank, its DFCNetError is raised in all.
     """
-    mine, error = Done(), None
+    mine, error = PredictionSummary(), None
     try:
         mine = work()
     except DFCNetError as caught:
         error = caught
-    outcomes = ranks.gather((mine, error))
+    outcomes = group.gather((mine, error))
     errors = {str(error): error for _, error in outcomes if error is not None}
     if errors:
         first, *others = errors.values()
-        if ranks.number == 0:
+        if group.rank == 0:
             for other in others:
-                complain(str(other))
+                log(str(other))
         raise first
     parts = [part for part, _ in outcomes]
-    return Done(
+    return PredictionSummary(
         sum(part.scenes for part in parts),
         sum(part.pixels for part in parts),
         mine.finished,

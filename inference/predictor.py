@@ -33,7 +33,7 @@ def preprocess(tile: np.ndarray, mean: Sequence[float], scale: float) -> np.ndar
 
 
 @dataclass(frozen=True)
-class FedNet:
+class NormalizedNet:
     """A net, and the mean (of each band, in grey levels) and scale of its input."""
 
     net: TileNet
@@ -75,7 +75,7 @@ class Predictor:
     batch: int = 1
     scales: Sequence[float] = (1.0,)
     flip: bool = False
-    others: Sequence[FedNet] = ()
+    others: Sequence[NormalizedNet] = ()
 
     def __post_init__(self) -> None:
         """Refuse, with DFCNetError, an overlap that leaves no step between tiles, and wrong numbers."""
@@ -117,7 +117,7 @@ class Predictor:
 
     def _average(self, tiles: list[np.ndarray]) -> np.ndarray:
         """Return the probabilities (N, C, S, S) of tiles (S, S, bands), averaged over nets and flips."""
-        nets = [FedNet(self.net, self.mean, self.scale), *self.others]
+        nets = [NormalizedNet(self.net, self.mean, self.scale), *self.others]
         if len(nets) == 1 and not self.flip:
             return nets[0](tiles)
         total = 0

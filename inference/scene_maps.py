@@ -4,23 +4,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from common.datasets import IGNORE, Dataset
-from common.files import write_text
-from data_prep.geotiff import Place
+from common.errors import OutputError
+from common.files import staged_file, write_text
+from data_prep.geotiff import Georeference
 from data_prep.label_files import CLASSES_TAG
-from data_prep.masks import class_list
-from inference.folders import MAP_ENDING, RASTER_ENDING
-from inference.map_rasters import FULL, NODATA, Layout, MapRaster, names_file, names_text, to_bytes
-from inference.masks import write_map
+from data_prep.masks import class_list, colours_from_labels
+from inference.map_rasters import (
+    FULL,
+    NODATA,
+    Layout,
+    MapRaster,
+    category_names_path,
+    category_names_xml,
+    to_bytes,
+)
+from inference.scene_files import MAP_SUFFIX, RASTER_SUFFIX
 
 CHUNK = 64  # rows of probabilities that are worked on at once
-PROBABILITIES_ENDING, CONFIDENCE_ENDING = "_probabilities.tif", "_confidence.tif"
+PROBABILITIES_SUFFIX, CONFIDENCE_SUFFIX = "_probabilities.tif", "_confidence.tif"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class OutputOptions:
     """What is written beside the map of classes, and how.
 
     `raster` gives pictures (JPEG, PNG) a class raster too; `cloud` makes all GeoTIFFs cloud-optimised.
@@ -33,14 +42,14 @@ class Wanted:
 
     def names(self, id: str, tiff: bool) -> list[str]:
         """Return the names of the files of scene `id`; `tiff` tells that the scene is a TIFF itself."""
-        names = [f"{id}{MAP_ENDING}"]
+        names = [f"{id}{MAP_SUFFIX}"]
         if tiff or self.raster:
-            raster = f"{id}{RASTER_ENDING}"
-            names = [names_file(Path(raster)).name, raster]
+            raster = f"{id}{RASTER_SUFFIX}"
+            names = [category_names_path(Path(raster)).name, raster]
         if self.probabilities:
-            names.append(f"{id}{PROBABILITIES_ENDING}")
+            names.append(f"{id}{PROBABILITIES_SUFFIX}")
         if self.confidence:
-            names.append(f"{id}{CONFIDENCE_ENDING}")
+            names.append(f"{id}{CONFIDENCE_SUFFIX}")
         return names
 
 
@@ -52,35 +61,35 @@ class SceneMaps:
         folder: Path,
         id: str,
         shape: tuple[int, int],
-        place: Place | None,
+        georeference: Georeference | None,
         task: str,
         dataset: Dataset,
-        wanted: Wanted,
+        outputs: OutputOptions,
         tags: Mapping[str, str],
     ) -> None:
-        """Create the rasters; `shape` is the scene's (H, W), `place` None for a picture."""
-        self._folder, self._id, self._dataset, self._wanted = folder, id, dataset, wanted
+        """Create the rasters; `shape` is the scene's (H, W), `georeference` None for a picture."""
+        self._folder, self._id, self._dataset, self._outputs = folder, id, dataset, outputs
         self.pixels = np.zeros(256, np.int64)  # by label
         tags = {"task": task, "dataset": dataset.name, CLASSES_TAG: class_list(dataset.class_names), **tags}
         self._rasters: dict[str, MapRaster] = {}
         self._labels = None
 
-        def raster(kind: str, ending: str, layout: Layout) -> None:
-            self._rasters[kind] = MapRaster(folder / f"{id}{ending}", shape, place, layout)
+        def raster(kind: str, suffix: str, layout: Layout) -> None:
+            self._rasters[kind] = MapRaster(folder / f"{id}{suffix}", shape, georeference, layout)
 
         try:
-            if place is not None or wanted.raster:
-                raster("classes", RASTER_ENDING, Layout([f"{task} class"], dataset.palette, 1.0, tags))
+            if georeference is not None or outputs.raster:
+                raster("classes", RASTER_SUFFIX, Layout([f"{task} class"], dataset.palette, 1.0, tags))
             else:
                 self._labels = np.empty(shape, np.uint8)
             scaled = tags | {"scaling": f"probability = value / {FULL}; {NODATA} = no data"}
-            if wanted.probabilities:
+            if outputs.probabilities:
                 raster(
-                    "probabilities", PROBABILITIES_ENDING, Layout(dataset.class_names, (), 1 / FULL, scaled)
+                    "probabilities", PROBABILITIES_SUFFIX, Layout(dataset.class_names, (), 1 / FULL, scaled)
                 )
-            if wanted.confidence:
+            if outputs.confidence:
                 layout = Layout(["probability of the likeliest class"], (), 1 / FULL, scaled)
-                raster("confidence", CONFIDENCE_ENDING, layout)
+                raster("confidence", CONFIDENCE_SUFFIX, layout)
         except BaseException:
             self.discard()
             raise
@@ -98,9 +107,9 @@ class SceneMaps:
             labels[~valid] = IGNORE
         self.pixels += np.bincount(labels.ravel(), minlength=256)
         values = {"classes": labels[None]}
-        if self._wanted.probabilities:
+        if self._outputs.probabilities:
             values["probabilities"] = to_bytes(part)
-        if self._wanted.confidence:
+        if self._outputs.confidence:
             values["confidence"] = to_bytes(part.max(axis=0, keepdims=True))
         for kind, raster in self._rasters.items():
             if valid is not None:
@@ -112,12 +121,12 @@ class SceneMaps:
     def close(self) -> None:
         """End all files; OutputError where one cannot be written."""
         for raster in self._rasters.values():
-            raster.close(self._wanted.cloud)
+            raster.close(self._outputs.cloud)
         if self._labels is not None:
-            write_map(self._folder / f"{self._id}{MAP_ENDING}", self._labels, self._dataset)
+            write_map(self._folder / f"{self._id}{MAP_SUFFIX}", self._labels, self._dataset)
         else:
-            names = names_file(self._folder / f"{self._id}{RASTER_ENDING}")
-            write_text(names, names_text(self._dataset.class_names))
+            names = category_names_path(self._folder / f"{self._id}{RASTER_SUFFIX}")
+            write_text(names, category_names_xml(self._dataset.class_names))
 
     def discard(self) -> None:
         """Close what is open, as it is."""
@@ -128,3 +137,13 @@ class SceneMaps:
         """Return the number of pixels of each class, and of those without data."""
         counts = {name: int(self.pixels[label]) for label, name in enumerate(self._dataset.class_names)}
         return counts | {"no data": int(self.pixels[IGNORE])}
+
+
+def write_map(path: Path, labels: np.ndarray, dataset: Dataset, overwrite: bool = False) -> None:
+    """Write labels (H, W) as a PNG in the data set's colours, in one step; OutputError where that fails."""
+    colours = cv2.cvtColor(colours_from_labels(labels, dataset), cv2.COLOR_RGB2BGR)
+    done, png = cv2.imencode(".png", colours)
+    if not done:
+        raise OutputError(path, f"{labels.shape} labels make no PNG", "predict a smaller scene")
+    with staged_file(path, overwrite) as staged:
+        staged.write_bytes(png)

@@ -12,18 +12,18 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from common.datasets import Dataset, read_dataset
 from common.errors import ExperimentError
 from common.settings import (
+    ConfigFile,
     Count,
-    Named,
     NotNegative,
     Number,
     Positive,
     Seed,
     Share,
-    Strict,
-    checked,
+    StrictModel,
     read_toml,
+    validated,
 )
-from prototxt_gen.sides import is_side, neighbours
+from prototxt_gen.shapes import is_input_size, nearest_input_sizes
 
 SOLVERS = Path(__file__).resolve().parent.parent / "solvers"
 FILE = "experiment.toml"  # of an experiment that has a folder of its own, whose name is the experiment's
@@ -38,7 +38,7 @@ DERIVED = {
 }
 
 
-class Input(Strict):
+class Input(StrictModel):
     """What the net sees: (bands - mean) * scale in crops of crop x crop pixels.
 
     `bands` are those of the data sets that are used, in the order of the net's input channels.
@@ -54,8 +54,8 @@ class Input(Strict):
 
     @model_validator(mode="after")
     def _crop_fits(self) -> Self:
-        if not is_side(self.crop):
-            raise ValueError(f"crop {self.crop} is not 32k+1; take {neighbours(self.crop)}")
+        if not is_input_size(self.crop):
+            raise ValueError(f"crop {self.crop} is not 32k+1; take {nearest_input_sizes(self.crop)}")
         return self
 
     @model_validator(mode="after")
@@ -69,7 +69,7 @@ class Input(Strict):
         return self
 
 
-class DenseNet(Strict):
+class DenseNet(StrictModel):
     """FC-DenseNet: encoder of DenseNet-121, decoder of DenseBlocks 6-9."""
 
     stem_channels: Count
@@ -85,13 +85,13 @@ class DenseNet(Strict):
     keep_bottlenecks: bool = False  # of fused DenseBlocks: more memory in training, less time
 
 
-class Fusion(Strict):
+class Fusion(StrictModel):
     """Dense fusion (2.3) of DenseBlocks 2-9."""
 
     channels: Count  # to which each block's output is projected
 
 
-class Task(Strict):
+class Task(StrictModel):
     """One task: its data set, its records and its weight in the loss.
 
     In a file, `dataset` is a name of datasets/, or the path of a .toml file from the experiment's folder.
@@ -127,7 +127,7 @@ class Task(Strict):
         return self
 
 
-class Multiplier(Strict):
+class Multiplier(StrictModel):
     """Multipliers on base_lr and weight_decay for the layers whose name fits a shell pattern."""
 
     layers: str
@@ -135,7 +135,7 @@ class Multiplier(Strict):
     decay: NotNegative = 1.0
 
 
-class Solver(Strict):
+class Solver(StrictModel):
     """Schedule and optimiser; names are Caffe's, but for the first five, which Caffe does not know."""
 
     batch_size: Count  # images per update: all tasks, all ranks
@@ -200,11 +200,11 @@ class Solver(Strict):
         return self
 
 
-class Experiment(Named):
+class Experiment(ConfigFile):
     """One experiment file."""
 
     EXAMPLE: ClassVar[str] = "solvers/dfcnet/experiment.toml"
-    NOT_KEYS: ClassVar[dict[str, str]] = {
+    REJECTED_KEYS: ClassVar[dict[str, str]] = {
         "model": "tasks, and a table [fusion] or none, say which net it is",
         "fusion_channels": "it is called channels, in a table [fusion]",
         **{f"solver.{key}": reason for key, reason in DERIVED.items()},
@@ -290,7 +290,7 @@ def read_experiment(path: Path, settings: Sequence[str] = ()) -> Experiment:
         _set(table, setting)
     where = f"{path} with --set {' '.join(settings)}" if settings else path
     name = path.absolute().parent.name if path.name == FILE else path.stem
-    return checked(Experiment, table, name, where, path.parent)
+    return validated(Experiment, table, name, where, path.parent)
 
 
 def _set(table: dict, setting: str) -> None:

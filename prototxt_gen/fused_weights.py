@@ -25,20 +25,20 @@ from prototxt_gen.layers import Net
 if TYPE_CHECKING:  # nets are emitted without NumPy, in less time
     import numpy as np
 
-Part = tuple[str, int]  # a plain layer, and how many blobs it has
+PlainLayer = tuple[str, int]  # a plain layer, and how many blobs it has
 Blob = TypeVar("Blob")
 
 STATISTICS, AFFINE, FILTERS = 3, 2, 1  # blobs of BatchNorm, of Scale, of a convolution without bias
 UNIT, PARTS = 2 * (STATISTICS + AFFINE + FILTERS), 6  # blobs and plain layers of a DenseBlock's layer unit
 
 
-def activation(name: str) -> list[Part]:
+def activation(name: str) -> list[PlainLayer]:
     """Return BatchNorm and Scale called after `name`."""
     return [(f"{name}/bn", STATISTICS), (f"{name}/scale", AFFINE)]
 
 
 @cache
-def block_parts(block: int, units: int) -> list[Part]:
+def block_parts(block: int, units: int) -> list[PlainLayer]:
     """Return the plain layers with weights of a DenseBlock."""
     net = Net("one block", "deploy")
     net.section("All")
@@ -47,7 +47,7 @@ def block_parts(block: int, units: int) -> list[Part]:
     return [(layer.name, len(layer.params)) for layer in net.layers if layer.params]
 
 
-def parts(name: str, blobs: int, before: str | None) -> list[Part]:
+def parts(name: str, blobs: int, before: str | None) -> list[PlainLayer]:
     """Return the plain layers of a layer, in the order of its blobs; a plain layer is its own only part.
 
     `before` is the convolution directly before it, if it has no bias.
@@ -95,7 +95,7 @@ def fuse_weights(weights: Mapping[str, Sequence["np.ndarray"]]) -> dict[str, lis
     return fused
 
 
-def _candidates(plain: Mapping, names: Sequence[str]) -> Iterator[tuple[str, list[Part]]]:
+def _candidates(plain: Mapping, names: Sequence[str]) -> Iterator[tuple[str, list[PlainLayer]]]:
     """Yield the layers that could stand first in `names`, with their parts; the last is the plain one."""
     counted = [(name, len(plain[name])) for name in names]
     for block in BLOCKS.values():

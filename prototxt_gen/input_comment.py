@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 BGR = ("blue", "green", "red")
-FED = re.compile(
+INPUT_COMMENT = re.compile(
     r"^#.*\bInput: \((?P<bands>BGR|\w+(?:, \w+)*) - \[(?P<mean>[^\]]*)\]\)(?: \* (?P<scale>[-+.0-9e]+))?,",
     re.MULTILINE,
 )
@@ -23,11 +23,11 @@ def bands_text(bands: Sequence[str]) -> str:
 
 def read_input_comment(text: str) -> tuple[tuple[str, ...], tuple[float, ...], float] | None:
     """Return (bands, mean, scale) as a prototxt's comments give them, None where they do not."""
-    found = FED.search(text)
-    if found is None:
+    match = INPUT_COMMENT.search(text)
+    if match is None:
         return None
-    bands = BGR if found["bands"] == "BGR" else tuple(found["bands"].split(", "))
+    bands = BGR if match["bands"] == "BGR" else tuple(match["bands"].split(", "))
     try:
-        return bands, tuple(map(float, found["mean"].split(","))), float(found["scale"] or 1)
+        return bands, tuple(map(float, match["mean"].split(","))), float(match["scale"] or 1)
     except ValueError:  # somebody's own words
         return None

@@ -18,19 +18,19 @@ from common.datasets import Dataset, dataset_with_classes
 from common.errors import WeightsError
 from common.files import write_text
 from prototxt_gen.input_comment import BGR
-from prototxt_gen.sides import is_side, neighbours
+from prototxt_gen.shapes import is_input_size, nearest_input_sizes
 
 IMAGE_DIGITS = 12  # hexadecimal, of an image's SHA-256: a chance of 1e-11 that two of thousands are alike
 
 
 def _tile_side(side: int) -> int:
-    if not is_side(side):
-        raise ValueError(f"must be 32k+1, as {neighbours(side)}")
+    if not is_input_size(side):
+        raise ValueError(f"must be 32k+1, as {nearest_input_sizes(side)}")
     return side
 
 
-class Origin(BaseModel):
-    """Weights that a training was begun with: the file as it was named, its SHA-256 in hexadecimal."""
+class WeightsSource(BaseModel):
+    """Weights that a training was started with: the file as it was named, its SHA-256 in hexadecimal."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,7 +39,7 @@ class Origin(BaseModel):
 
 
 class ModelCard(BaseModel):
-    """What weights need to be used as they were trained, and what their training was begun with.
+    """What weights need to be used as they were trained, and what their training was started with.
 
     A net's input is (bands - mean) * scale, with `bands` in the order of its channels and `mean` in grey
     levels (0-255). `crop` is the side of the training crop in pixels. `tasks` maps a task to its data set;
@@ -58,7 +58,7 @@ class ModelCard(BaseModel):
     scale: Annotated[float, Field(gt=0)]
     crop: Annotated[int, AfterValidator(_tile_side)]
     tasks: dict[str, Dataset]
-    started_from: tuple[Origin, ...] | None = None
+    started_from: tuple[WeightsSource, ...] | None = None
     trained_on: dict[str, str] | None = None
 
     def has_seen(self, task: str) -> frozenset[str]:

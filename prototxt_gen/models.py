@@ -25,7 +25,7 @@ from prototxt_gen.experiment import Experiment
 from prototxt_gen.fuse import fuse
 from prototxt_gen.input_comment import BGR, input_comment
 from prototxt_gen.layers import Blob, Net
-from prototxt_gen.sides import is_side, neighbours
+from prototxt_gen.shapes import is_input_size, nearest_input_sizes
 
 TRAIN, DEPLOY = "train", "deploy"
 
@@ -144,8 +144,8 @@ def _dense_blocks(net: Net, exp: Experiment, data: Blob) -> Iterator[tuple[int, 
 def _deploy_input(net: Net, exp: Experiment, crop: int | None) -> Blob:
     """One image of the experiment's crop, or of another."""
     size = exp.input.crop if crop is None else crop
-    if not is_side(size):
-        raise NetError(exp.name, f"input of side {size} is not 32k+1", f"take {neighbours(size)}")
+    if not is_input_size(size):
+        raise NetError(exp.name, f"input of side {size} is not 32k+1", f"take {nearest_input_sizes(size)}")
     net.section(input_comment(exp.input.bands, exp.input.mean, exp.input.scale))
     return net.input("data", (1, len(exp.input.bands), size, size))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from common.errors import NetError
 from common.files import staged_file
-from common.optional import optional
+from common.optional import import_optional
 from prototxt_gen.caffemodel import Weights
 from prototxt_gen.fused_weights import plain_view
 from prototxt_gen.input_comment import bands_text
@@ -18,7 +18,8 @@ from prototxt_gen.model_card import ModelCard
 from prototxt_gen.onnx_graph import Graph
 from prototxt_gen.onnx_layers import CONVERTERS, batch_norm
 from prototxt_gen.prototxt import layers_for, net_inputs, net_outputs
-from prototxt_gen.sides import STEP, is_side
+from prototxt_gen.shapes import is_input_size
+from prototxt_gen.sides import STEP
 from prototxt_gen.unfuse import unfuse
 
 SIDES = "sides must be 32k+1"  # what an engine says, as a node's name, of other tiles
@@ -47,10 +48,10 @@ def to_onnx(
     inputs = net_inputs(net)
     for blob, shape in inputs.items():
         graph.input(blob, shape[1])
-        if all(map(is_side, shape[2:])):
+        if all(map(is_input_size, shape[2:])):
             graph.require_sides(blob, STEP, f"{blob}: {SIDES}")
     _convert(graph, layers)
-    onnx, helper = optional("onnx", "onnx"), optional("onnx.helper", "onnx")
+    onnx, helper = import_optional("onnx", "onnx"), import_optional("onnx.helper", "onnx")
     ends = [
         [
             helper.make_tensor_value_info(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from common.errors import NetError, WeightsError
-from common.optional import optional
+from common.optional import import_optional
 from prototxt_gen.caffemodel import Weights
 from prototxt_gen.shapes import Shape, count
 
@@ -21,8 +21,8 @@ class Graph:
         self.weights, self.where = weights, where
         self.nodes, self.initializers = [], []
         self.channels: dict[str, int | None] = {}  # of each value; None where they are not followed
-        self._helper = optional("onnx.helper", "onnx")
-        self._numpy_helper = optional("onnx.numpy_helper", "onnx")
+        self._helper = import_optional("onnx.helper", "onnx")
+        self._numpy_helper = import_optional("onnx.numpy_helper", "onnx")
         self._current: dict[str, str] = {}  # blob -> the value that it holds now
         self._inputs: set[str] = set()
         self._last = {top: layer.name for layer in layers for top in layer.top}

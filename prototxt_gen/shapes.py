@@ -106,3 +106,17 @@ def _pair(param, single: str, stem: str, default: int) -> Pair:
     values = [value] if isinstance(value, int) else list(value)
     values = values or [default]
     return values[0] or default, values[-1] or default
+
+
+MIN_INPUT_SIZE, STEP = 33, 32
+
+
+def is_input_size(side: int) -> bool:
+    """Tell whether `side` is 33, 65, 97 ... 1025 ..."""
+    return side >= MIN_INPUT_SIZE and side % STEP == 1
+
+
+def nearest_input_sizes(side: int) -> str:
+    """Return the sides below and above a number that is none, as advice: "993 or 1025"."""
+    low = max(MIN_INPUT_SIZE, (side - 1) // STEP * STEP + 1)
+    return f"{low} or {low + STEP}"

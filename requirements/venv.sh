@@ -3,7 +3,7 @@
 #
 #   requirements/venv.sh
 #
-# It is kept while the list stays as it is; one whose making was cut short is made anew.
+# It is kept while the list stays as it is; one whose making was cut short is made again.
 #
 #   PYTHON3  the distribution's own Python (default /usr/bin/python3), for which Boost.Python is built
 set -euo pipefail

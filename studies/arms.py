@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from common.settings import checked
+from common.settings import validated
 from prototxt_gen.experiment import Experiment
 
 TRAIN, SHUFFLED = "train", "shuffled"  # kinds of a task's database: its own labels, or those of other images
@@ -79,7 +79,7 @@ def derive(
             del table["tasks"][task]
     batch = main_images(base) * len(table["tasks"])
     table["solver"] |= {"batch_size": (batches or {}).get(name, batch), "random_seed": seed}
-    return checked(Experiment, table, name, f"{base.name} as {name}")
+    return validated(Experiment, table, name, f"{base.name} as {name}")
 
 
 def main_images(exp: Experiment) -> int:

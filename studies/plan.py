@@ -6,16 +6,16 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field, model_validator
 
 from common.errors import DFCNetError, ExperimentError
-from common.settings import Count, Named, Positive, Seed, Strict, checked, read_toml
+from common.settings import ConfigFile, Count, Positive, Seed, StrictModel, read_toml, validated
 from data_prep.records import MOST_MARGIN
 from evaluation.intervals import MOST_RESAMPLES
 from inference.predictor import check_scales
 from prototxt_gen.experiment import Experiment, experiment_path, read_experiment
-from prototxt_gen.sides import is_side, neighbours
+from prototxt_gen.shapes import is_input_size, nearest_input_sizes
 from studies.arms import ARMS, ArmName, derive, main_crops
 
 
-class Scenes(Strict):
+class TaskScenes(StrictModel):
     """The scenes of a task. Paths are relative to the data folder that a user gives."""
 
     images: tuple[str, ...] = Field(strict=False, min_length=1)  # folders
@@ -25,14 +25,14 @@ class Scenes(Strict):
     leave_out: str | None = None  # list of ids to leave out, as verify_data.py --fix-list writes it
 
 
-class Records(Strict):
+class RecordOptions(StrictModel):
     """How records are cut from the scenes."""
 
     margin: Annotated[int, Field(ge=0, le=MOST_MARGIN)] = 32  # pixels of a record beyond the crop
     seed: Seed = 1
 
 
-class Test(Strict):
+class TestOptions(StrictModel):
     """How the held-out scenes are mapped the second time, after once at one scale."""
 
     scales: tuple[Positive, ...] = Field(strict=False)
@@ -42,8 +42,8 @@ class Test(Strict):
 
     @model_validator(mode="after")
     def _can_be_mapped(self) -> Self:
-        if self.tile is not None and not is_side(self.tile):
-            raise ValueError(f"tile {self.tile} is not 32k+1; take {neighbours(self.tile)}")
+        if self.tile is not None and not is_input_size(self.tile):
+            raise ValueError(f"tile {self.tile} is not 32k+1; take {nearest_input_sizes(self.tile)}")
         try:
             check_scales(self.scales)
         except DFCNetError as error:
@@ -51,11 +51,11 @@ class Test(Strict):
         return self
 
 
-class Study(Named):
+class Study(ConfigFile):
     """One study file."""
 
     EXAMPLE: ClassVar[str] = "studies/small.toml"
-    NOT_KEYS: ClassVar[dict[str, str]] = {
+    REJECTED_KEYS: ClassVar[dict[str, str]] = {
         "data": "write [scenes.TASK] for each task, and [records], as studies/small.toml does"
     }
     title: str
@@ -66,9 +66,9 @@ class Study(Named):
     equal_samples: bool = True  # refuse arms that see different numbers of the main task's crops
     batch_size: dict[ArmName, Count] = Field(default_factory=dict)  # of an arm that is to have another one
     start_from: dict[ArmName, ArmName] = Field(default_factory=dict)  # begin with the weights of another
-    scenes: dict[str, Scenes]  # of each task; those of the first test too
-    records: Records = Records()
-    test: Test
+    scenes: dict[str, TaskScenes]  # of each task; those of the first test too
+    records: RecordOptions = RecordOptions()
+    test: TestOptions
 
     @model_validator(mode="after")
     def _arms_are_known_and_in_order(self) -> Self:
@@ -77,7 +77,7 @@ class Study(Named):
                 raise ValueError(f"{key} {list(getattr(self, key))} names one twice")
         for arm in self.batch_size:
             if arm not in self.arms:
-                raise ValueError(f"batch_size is for {arm}, which is none of the arms")
+                raise ValueError(f"batch_size is for {arm}, which is not one of the arms")
         for arm, first in self.start_from.items():
             if arm not in self.arms or first not in self.arms[: self.arms.index(arm)]:
                 raise ValueError(f"start_from: {first} must stand before {arm} in arms")
@@ -92,7 +92,7 @@ def study_path(named: str) -> Path:
 def read_study(path: Path) -> tuple[Study, Experiment]:
     """Read a study file and the experiment of DFCNet that it names; ExperimentError with key and remedy."""
     path = Path(path)
-    study = checked(Study, read_toml(path, "a study file"), path.stem, path)
+    study = validated(Study, read_toml(path, "a study file"), path.stem, path)
     base = experiment_path(study.experiment, path.parent)
     experiment = read_experiment(base, study.set)
     if experiment.fusion is None or len(experiment.tasks) < 2:
@@ -119,7 +119,7 @@ def crops_seen(study: Study, base: Experiment) -> dict[str, int]:
 
 def _check_scenes(study: Study, base: Experiment, path: Path) -> None:
     for task in {*study.scenes} ^ {*base.tasks}:
-        what = "no scenes" if task in base.tasks else f"scenes of {task}, which is none of the tasks"
+        what = "no scenes" if task in base.tasks else f"scenes of {task}, which is not one of the tasks"
         remedy = f"write a table [scenes.TASK] for each of {', '.join(base.tasks)}"
         raise ExperimentError(path, f"scenes: has {what} of {base.name}", remedy)
     for task, scenes in study.scenes.items():

@@ -1,18 +1,18 @@
-"""What a study's folder was begun with: settings and scenes, so that a later call cannot mix two studies."""
+"""What a study's folder was started with: settings and scenes, so that a later call cannot mix two studies."""
 
 import json
 from pathlib import Path
 
-from common.differences import first_difference
 from common.errors import ExperimentError
 from common.files import write_text
+from common.settings import first_difference
 
 BEGUN = "study.json"
 REMEDY = "give another --out, or remove the folder"
 
 
 def remember(out: Path, settings: dict) -> None:
-    """Note the settings in the folder `out`; ExperimentError where it was begun with others.
+    """Note the settings in the folder `out`; ExperimentError where it was started with others.
 
     `settings` is a table of tables; arms may be added, all else must be as it was.
     """
@@ -21,10 +21,10 @@ def remember(out: Path, settings: dict) -> None:
         before = _read(path)
         arms = before["arms"] | arms
         known = {arm: before["arms"].get(arm, table) for arm, table in settings["arms"].items()}
-        found = first_difference({**before, "arms": known}, settings)
-        if found:
-            key, old, new = found
-            raise ExperimentError(out, f"was begun with {key} = {old}, now it is {new}", REMEDY)
+        difference = first_difference({**before, "arms": known}, settings)
+        if difference:
+            key, old, new = difference
+            raise ExperimentError(out, f"was started with {key} = {old}, now it is {new}", REMEDY)
     write_text(path, json.dumps({**settings, "arms": arms}, indent=1) + "\n")
 
 

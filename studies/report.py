@@ -15,8 +15,8 @@ from evaluation.feature_figure import draw_models
 from evaluation.figures import compare
 from evaluation.page.build import style, templates
 from studies.arms import ARMS
-from studies.conduct import LOG, ONE_SCALE, Conduct
 from studies.results import Results
+from studies.runner import LOG, ONE_SCALE, StudyRunner
 from studies.tables import tables
 from training.curves import Curve, draw, read_log
 
@@ -26,7 +26,7 @@ FIGURE_3, FIGURE_4 = ("baseline", "dfcnet"), ("baseline", "classmate", "dfcnet")
 
 
 @dataclass(frozen=True)
-class Drawn:
+class StudyFigure:
     """A figure of the page: its name, what it shows, and the picture's file."""
 
     name: str
@@ -39,36 +39,36 @@ class Drawn:
         return "data:image/png;base64," + base64.b64encode(self.path.read_bytes()).decode()
 
 
-def write_tables(conduct: Conduct, results: Results) -> list[Path]:
+def write_tables(runner: StudyRunner, results: Results) -> list[Path]:
     """Write the scores as numbers and as Markdown into the study's folder; return the files."""
     texts = {
         SCORES: json.dumps(_numbers(results), indent=1) + "\n",
-        TABLES: "\n\n".join(table.markdown() for table in tables(conduct.study, results)) + "\n",
+        TABLES: "\n\n".join(table.markdown() for table in tables(runner.study, results)) + "\n",
     }
     for name, text in texts.items():
-        write_text(conduct.out / name, text)
-    return [conduct.out / name for name in texts]
+        write_text(runner.out / name, text)
+    return [runner.out / name for name in texts]
 
 
-def draw_figures(conduct: Conduct) -> list[Drawn]:
+def draw_figures(runner: StudyRunner) -> list[StudyFigure]:
     """Draw the paper's Figures 3 and 4 and the curves into the study's folder."""
-    return [_figure_3(conduct), _figure_4(conduct), _curves(conduct)]
+    return [_figure_3(runner), _figure_4(runner), _curves(runner)]
 
 
-def write_page(conduct: Conduct, results: Results, figures: Sequence[Drawn]) -> Path:
+def write_page(runner: StudyRunner, results: Results, figures: Sequence[StudyFigure]) -> Path:
     """Write the page of all into the study's folder; return the file."""
     page = templates().get_template("study.html.j2")
     text = page.render(
-        name=conduct.study.name,
-        title=conduct.study.title,
+        name=runner.study.name,
+        title=runner.study.title,
         style=style(),
-        facts=_facts(conduct, results),
-        arms=[ARMS[arm] for arm in conduct.study.arms],
-        tables=tables(conduct.study, results),
+        facts=_facts(runner, results),
+        arms=[ARMS[arm] for arm in runner.study.arms],
+        tables=tables(runner.study, results),
         figures=figures,
     )
-    write_text(conduct.out / PAGE, text)
-    return conduct.out / PAGE
+    write_text(runner.out / PAGE, text)
+    return runner.out / PAGE
 
 
 def _numbers(results: Results) -> dict:
@@ -79,22 +79,22 @@ def _numbers(results: Results) -> dict:
     return table
 
 
-def _facts(conduct: Conduct, results: Results) -> list[tuple[str, str]]:
-    study, exp = conduct.study, conduct.base
+def _facts(runner: StudyRunner, results: Results) -> list[tuple[str, str]]:
+    study, exp = runner.study, runner.base
     equal = len(set(results.crops.values())) == 1
     scenes = []
-    for task, its in study.scenes.items():
-        test = f", {results.scenes} test" if task == conduct.main else ""
-        train = f"{len(conduct.scenes.train[task])} train{test}"
-        line = f"{', '.join(its.images)}: {train}; {its.variants} records a scene"
+    for task, task_scenes in study.scenes.items():
+        test = f", {results.scenes} test" if task == runner.main else ""
+        train = f"{len(runner.scenes.train[task])} train{test}"
+        line = f"{', '.join(task_scenes.images)}: {train}; {task_scenes.variants} records a scene"
         scenes.append((f"Scenes of {task}", line))
     return [
         *scenes,
         ("Crop", f"{exp.input.crop} x {exp.input.crop} pixels"),
         ("Training", f"{exp.solver.max_iter:,} iterations, {exp.solver.type}, lr {exp.solver.base_lr:g}"),
         ("Seeds", ", ".join(map(str, study.seeds))),
-        (f"Crops of {conduct.main} seen", "equal in all arms" if equal else "not equal: see Table 1"),
-        *time_spent(conduct.out / LOG),
+        (f"Crops of {runner.main} seen", "equal in all arms" if equal else "not equal: see Table 1"),
+        *time_spent(runner.out / LOG),
     ]
 
 
@@ -111,56 +111,56 @@ def time_spent(log: Path) -> list[tuple[str, str]]:
     return [*trained, ("Time of the steps", f"{hours:.1f} hours")]
 
 
-def _shown(conduct: Conduct, arms: Sequence[str]) -> list[str]:
+def _shown(runner: StudyRunner, arms: Sequence[str]) -> list[str]:
     """Return the arms of a figure, as far as the study has them, or its first."""
-    return [arm for arm in conduct.study.arms if arm in arms] or [conduct.study.arms[0]]
+    return [arm for arm in runner.study.arms if arm in arms] or [runner.study.arms[0]]
 
 
-def _scenes(conduct: Conduct, arms: Sequence[str], count: int) -> tuple[list[Path], list[str]]:
+def _scenes(runner: StudyRunner, arms: Sequence[str], count: int) -> tuple[list[Path], list[str]]:
     """Return the folders of the arms' maps of the first seed, and `count` of their scenes."""
-    folders = [conduct.maps(arm, ONE_SCALE, conduct.study.seeds[0]) for arm in arms]
-    return folders, scenes_to_show(conduct.tested, conduct.tested, folders, conduct.dataset, None, count)
+    folders = [runner.maps(arm, ONE_SCALE, runner.study.seeds[0]) for arm in arms]
+    return folders, scenes_to_show(runner.tested, runner.tested, folders, runner.dataset, None, count)
 
 
-def _figure_3(conduct: Conduct) -> Drawn:
-    seed, out = conduct.study.seeds[0], conduct.out / "figure3.png"
-    arms = _shown(conduct, FIGURE_3)
-    _, ids = _scenes(conduct, arms, FEATURE_ROWS)
-    runs = {ARMS[arm].title: conduct.training(arm, seed) for arm in arms}
+def _figure_3(runner: StudyRunner) -> StudyFigure:
+    seed, out = runner.study.seeds[0], runner.out / "figure3.png"
+    arms = _shown(runner, FIGURE_3)
+    _, ids = _scenes(runner, arms, FEATURE_ROWS)
+    runs = {ARMS[arm].title: runner.training(arm, seed) for arm in arms}
     draw_models(
         {title: (run.deploy, run.weights) for title, run in runs.items()},
-        choose_images(conduct.tested, conduct.dataset, ids, FEATURE_ROWS),
+        choose_images(runner.tested, runner.dataset, ids, FEATURE_ROWS),
         out,
-        task=conduct.main,
-        side=conduct.study.test.tile,
+        task=runner.main,
+        side=runner.study.test.tile,
         overwrite=True,
-        warn=conduct.tell,
+        warn=runner.log,
     )
     what = "mean magnitude and the two channels that vary most"
     caption = f"Deepest features of equal resolution, seed {seed}: {what}."
-    return Drawn("Figure 3", caption, out)
+    return StudyFigure("Figure 3", caption, out)
 
 
-def _figure_4(conduct: Conduct) -> Drawn:
-    seed, out = conduct.study.seeds[0], conduct.out / "figure4.png"
-    arms = _shown(conduct, FIGURE_4)
-    folders, ids = _scenes(conduct, arms, MAP_ROWS)
-    rows = list(read_rows(conduct.tested, conduct.tested, folders, ids, conduct.dataset))
-    compare(rows, [ARMS[arm].title for arm in arms], conduct.dataset, out, overwrite=True)
+def _figure_4(runner: StudyRunner) -> StudyFigure:
+    seed, out = runner.study.seeds[0], runner.out / "figure4.png"
+    arms = _shown(runner, FIGURE_4)
+    folders, ids = _scenes(runner, arms, MAP_ROWS)
+    rows = list(read_rows(runner.tested, runner.tested, folders, ids, runner.dataset))
+    compare(rows, [ARMS[arm].title for arm in arms], runner.dataset, out, overwrite=True)
     caption = f"Held-out scenes, spread evenly over their ids, with truth and maps at one scale, seed {seed}."
-    return Drawn("Figure 4", caption, out)
+    return StudyFigure("Figure 4", caption, out)
 
 
-def _curves(conduct: Conduct) -> Drawn:
-    out = conduct.out / "curves.png"
-    runs = {ARMS[arm].title: _mean_losses(conduct, arm) for arm in conduct.study.arms}
+def _curves(runner: StudyRunner) -> StudyFigure:
+    out = runner.out / "curves.png"
+    runs = {ARMS[arm].title: _mean_losses(runner, arm) for arm in runner.study.arms}
     draw(runs, out, overwrite=True)
-    return Drawn("Curves", "Training losses, mean over seeds.", out)
+    return StudyFigure("Curves", "Training losses, mean over seeds.", out)
 
 
-def _mean_losses(conduct: Conduct, arm: str) -> dict[str, Curve]:
+def _mean_losses(runner: StudyRunner, arm: str) -> dict[str, Curve]:
     """Return the mean over seeds of each loss, where all seeds have a value."""
-    logs = [read_log(conduct.training(arm, seed).log) for seed in conduct.study.seeds]
+    logs = [read_log(runner.training(arm, seed).log) for seed in runner.study.seeds]
     mean = {}
     for name in (name for name in logs[0] if name.endswith("loss")):
         common = set.intersection(*(set(log[name]) for log in logs))

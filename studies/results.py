@@ -11,12 +11,12 @@ import numpy as np
 
 from common.errors import DataError
 from evaluation.evaluation import Evaluation, evaluate
-from evaluation.intervals import Resampling
-from inference.folders import MaskPair, find_maps
+from evaluation.intervals import Bootstrap
+from inference.scene_files import MaskPair, find_maps
 from prototxt_gen.models import TRAIN, build
 from studies.arms import CONTRASTS
-from studies.conduct import ENSEMBLE, ONE_SCALE, Conduct
 from studies.plan import crops_seen
+from studies.runner import ENSEMBLE, ONE_SCALE, StudyRunner
 
 Bounds = tuple[float, float] | None
 
@@ -78,13 +78,13 @@ class Results:
         return [row for row in self.rows if row.how == how]
 
 
-def measure(conduct: Conduct, progress: Callable[[Iterable], Iterable] = iter) -> Results:
+def measure(runner: StudyRunner, progress: Callable[[Iterable], Iterable] = iter) -> Results:
     """Score all maps of a study that has been carried out; DataError where a scene or a map is missing."""
-    study = conduct.study
-    ways = [(arm, how) for how in (*conduct.hows, ENSEMBLE) for arm in study.arms]
+    study = runner.study
+    ways = [(arm, how) for how in (*runner.test_modes, ENSEMBLE) for arm in study.arms]
     if len(study.seeds) == 1:
         ways = [(arm, how) for arm, how in ways if how != ENSEMBLE]
-    scored = {way: _evaluations(conduct, *way) for way in progress(ways)}
+    scored = {way: _evaluations(runner, *way) for way in progress(ways)}
     plain = {arm: scored[arm, ONE_SCALE] for arm in study.arms}
     first = plain[study.arms[0]][0]
     return Results(
@@ -94,27 +94,27 @@ def measure(conduct: Conduct, progress: Callable[[Iterable], Iterable] = iter) -
             for arm, other, tells in CONTRASTS
             if arm in plain and other in plain
         ],
-        {arm: build(conduct.training(arm, 0).experiment, TRAIN).parameters() for arm in study.arms},
-        crops_seen(study, conduct.base),
+        {arm: build(runner.training(arm, 0).experiment, TRAIN).parameters() for arm in study.arms},
+        crops_seen(study, runner.base),
         len(first.matrices),
         first.commonest,
         float(first.constant["miou"]),
     )
 
 
-def _evaluations(conduct: Conduct, arm: str, how: str) -> list[Evaluation]:
+def _evaluations(runner: StudyRunner, arm: str, how: str) -> list[Evaluation]:
     """Return the scores of one arm's maps, one per seed; of an ensemble, one."""
-    resampling = Resampling(conduct.study.test.resamples)
-    seeds = (None,) if how == ENSEMBLE else conduct.study.seeds
-    truth = {scene.id: scene.mask for scene in conduct.scenes.test}
-    folders = [conduct.maps(arm, how, seed) for seed in seeds]
+    bootstrap = Bootstrap(runner.study.test.resamples)
+    seeds = (None,) if how == ENSEMBLE else runner.study.seeds
+    truth = {scene.id: scene.mask for scene in runner.scenes.test}
+    folders = [runner.maps(arm, how, seed) for seed in seeds]
     masks = [find_maps(folder) for folder in folders]
     for folder, found in zip(folders, masks, strict=True):
         if found.keys() != truth.keys():
             id = min(found.keys() ^ truth.keys())
             raise DataError(folder, f"has other scenes than those held out, as {id}", "remove the folder")
     pairs = [[MaskPair(id, truth[id], path) for id, path in found.items()] for found in masks]
-    return [evaluate(each, conduct.dataset, resampling=resampling) for each in pairs]
+    return [evaluate(each, runner.dataset, bootstrap=bootstrap) for each in pairs]
 
 
 def row_of(arm: str, how: str, scored: Sequence[Evaluation]) -> Row:
@@ -126,7 +126,7 @@ def row_of(arm: str, how: str, scored: Sequence[Evaluation]) -> Row:
         arm,
         how,
         _mious(scored),
-        None if draws is None else scored[0].resampling.interval(draws.mean(axis=0)),
+        None if draws is None else scored[0].bootstrap.interval(draws.mean(axis=0)),
         dict(zip(scored[0].dataset.class_names, iou, strict=True)),
     )
 
@@ -139,10 +139,10 @@ def difference(
     draws, other_draws = _draws(scored), _draws(others)
     if draws is None or other_draws is None:
         return Difference(arm, other, tells, mean, None)
-    resampling = scored[0].resampling
-    rng = np.random.default_rng([resampling.seed, 1])  # not the stream that has drawn the scenes
+    bootstrap = scored[0].bootstrap
+    rng = np.random.default_rng([bootstrap.seed, 1])  # not the stream that has drawn the scenes
     means = _mean_of_drawn_seeds(rng, draws) - _mean_of_drawn_seeds(rng, other_draws)
-    return Difference(arm, other, tells, mean, resampling.interval(means))
+    return Difference(arm, other, tells, mean, bootstrap.interval(means))
 
 
 def _mious(scored: Sequence[Evaluation]) -> tuple[float, ...]:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from common.datasets import Dataset
 from common.errors import DataError
-from data_prep.decoding import read_bytes
-from data_prep.leave_out import read_leave_out
+from common.files import read_bytes
 from data_prep.scenes import Scene, find_scenes, image_ids
 from data_prep.splits import hold_out, make_split
+from data_prep.subsets import read_leave_out
 from prototxt_gen.experiment import Experiment
-from studies.plan import Scenes, Study
+from studies.plan import Study, TaskScenes
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def choose_study_scenes(study: Study, base: Experiment, root: Path) -> StudyScen
     return StudyScenes({task: train for task, (train, _) in parts.items()}, test)
 
 
-def _parts(scenes: Scenes, dataset: Dataset, root: Path, seed: int) -> tuple[list[Scene], list[Scene]]:
+def _parts(scenes: TaskScenes, dataset: Dataset, root: Path, seed: int) -> tuple[list[Scene], list[Scene]]:
     """Return the scenes that train and that test, as build_lmdb.py and split_data.py would choose them."""
     folders = [root / folder for folder in scenes.images]
     left_out = read_leave_out(scenes.leave_out and root / scenes.leave_out)
@@ -55,7 +55,7 @@ def _parts(scenes: Scenes, dataset: Dataset, root: Path, seed: int) -> tuple[lis
     if scenes.train is None:
         return found, []
     split = make_split(dataset.name, (scene.id for scene in found), scenes.train, seed)
-    return tuple(split.pick(found, part, folders[0]) for part in ("train", "test"))
+    return tuple(split.select(found, part, folders[0]) for part in ("train", "test"))
 
 
 def _checksum(scene: Scene) -> str:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from evaluation.score_text import between, percent
 from studies.arms import ARMS
-from studies.conduct import ENSEMBLE, ONE_SCALE, SCALES
 from studies.plan import Study
 from studies.results import Results, Row
+from studies.runner import ENSEMBLE, ONE_SCALE, SCALES
 
 PAPER = {"baseline": 43.57, "classmate": 51.87, "dfcnet": 52.24}  # Table 1: mIoU on the validation set
 
@@ -68,9 +68,9 @@ def _differences(study: Study, results: Results) -> Table:
         "looked at, and nothing is corrected for that."
     )
     rows = []
-    for found in results.differences:
-        what = f"{found.tells}: {ARMS[found.arm].title} less {ARMS[found.other].title}"
-        rows.append([what, f"{100 * found.mean:+.2f}", between(found.interval, "+")])
+    for difference in results.differences:
+        what = f"{difference.tells}: {ARMS[difference.arm].title} less {ARMS[difference.other].title}"
+        rows.append([what, f"{100 * difference.mean:+.2f}", between(difference.interval, "+")])
     return Table("Differences", caption, ["", "points", "interval"], rows)
 
 

@@ -7,16 +7,16 @@ import numpy as np
 
 from common.datasets import Dataset, read_dataset
 from data_prep.label_files import open_map, open_truth
-from data_prep.records import Recipe
+from data_prep.records import RecordConfig
 
 LAND, ROAD = read_dataset("deepglobe_land"), read_dataset("deepglobe_road")
 DATASETS = {"land": LAND, "road": ROAD}
 BGR, MEAN = ("blue", "green", "red"), (103.94, 116.78, 123.68)
 
 
-def recipe(task: str, crop: int, margin: int = 0, variants: int = 1, seed: int = 0, **more) -> Recipe:
+def config(task: str, crop: int, margin: int = 0, variants: int = 1, seed: int = 0, **more) -> RecordConfig:
     """Return a recipe of records of blue, green and red."""
-    return Recipe(DATASETS[task], BGR, MEAN, crop, margin, variants, seed, **more)
+    return RecordConfig(DATASETS[task], BGR, MEAN, crop, margin, variants, seed, **more)
 
 
 @dataclass(frozen=True)

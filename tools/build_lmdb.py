@@ -69,15 +69,15 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Find, split, cut, write, and print a short summary."""
     args = parse_arguments()
-    from data_prep.choice import Part, choose_scenes
     from data_prep.lmdb_writer import write_database
-    from data_prep.reading import Reading
-    from data_prep.records import Recipe
+    from data_prep.read_options import ReadOptions
+    from data_prep.records import RecordConfig
     from data_prep.shuffling import shuffle_masks
+    from data_prep.subsets import Subset, select_scenes
 
     experiment = cli.read_experiment(args)
     task = experiment.task(args.task)
-    recipe = Recipe.of(
+    config = RecordConfig.of(
         experiment,
         args.task,
         args.margin,
@@ -88,24 +88,24 @@ def main() -> None:
         class_aware=args.class_aware,
     )
     out = args.out or _place(task, args)
-    part = Part(task.dataset, args.part, args.hold_out, args.split, args.leave_out)
-    scenes, noted = choose_scenes(args.images, part), part.note()
+    subset = Subset(task.dataset, args.part, args.hold_out, args.split, args.leave_out)
+    scenes, noted = select_scenes(args.images, subset), subset.manifest_entry()
     if args.shuffle_labels:
-        reading = Reading(recipe.bands, task.dataset.bands, args.bands, args.stretch)
-        scenes = shuffle_masks(scenes, task.dataset, args.seed, reading)
+        read_options = ReadOptions(config.bands, task.dataset.bands, args.bands, args.stretch)
+        scenes = shuffle_masks(scenes, task.dataset, args.seed, read_options)
         noted = {**(noted or {}), "labels": "of another image"}
     database = write_database(
         scenes,
-        recipe,
+        config,
         out,
         args.overwrite,
         noted,
         workers=args.workers,
         numbers=args.bands and tuple(args.bands),
         stretch=args.stretch and tuple(args.stretch),
-        tell=lambda line: print(line, flush=True),
+        log=lambda line: print(line, flush=True),
     )
-    print(f"{out}: {database.records} records of {len(scenes)} scenes, {recipe.side}x{recipe.side} pixels")
+    print(f"{out}: {database.records} records of {len(scenes)} scenes, {config.side}x{config.side} pixels")
     print(f"{out}: {database.size / 1e6:.1f} MB; {database.share_line}")
 
 

@@ -47,11 +47,11 @@ def main() -> None:
     arguments = parse()
     from common.files import refuse_existing, write_text
     from common.numbers import check_number
-    from data_prep.choice import Part
+    from data_prep.subsets import Subset
     from evaluation import score_files, score_text
     from evaluation.evaluation import dataset_of_maps, evaluate, pair_folders, trained_scenes
     from evaluation.figures import check_output, different_names
-    from evaluation.intervals import Resampling
+    from evaluation.intervals import Bootstrap
     from evaluation.matrix_figure import draw_matrices
 
     if arguments.at_least is not None:
@@ -61,18 +61,17 @@ def main() -> None:
     if arguments.figure:
         check_output(arguments.figure, arguments.overwrite)
     names = different_names(arguments.pred, arguments.names)
-    resampling = Resampling(arguments.resamples, seed=arguments.seed)
+    bootstrap = Bootstrap(arguments.resamples, seed=arguments.seed)
     dataset = dataset_of_maps(arguments.pred, arguments.dataset)
     progress = partial(tqdm, unit="scene", disable=None, leave=False)
-    part = Part(dataset, "test", arguments.hold_out, arguments.split, arguments.leave_out)
-    paired = pair_folders(arguments.truth, arguments.pred, dataset, arguments.only_predicted, part)
+    subset = Subset(dataset, "test", arguments.hold_out, arguments.split, arguments.leave_out)
+    paired = pair_folders(arguments.truth, arguments.pred, dataset, arguments.only_predicted, subset)
     for name, pairs in zip(names, paired, strict=True):
-        if trained := trained_scenes(pairs, part):
+        if trained := trained_scenes(pairs, subset):
             found = f"{len(trained)} of {len(pairs)} scenes trained the weights, as {trained[0]}"
             print(f"evaluate.py: warning: {name}: {found}: the scores will mislead", file=sys.stderr)
     evaluations = {
-        name: evaluate(pairs, dataset, progress, resampling)
-        for name, pairs in zip(names, paired, strict=True)
+        name: evaluate(pairs, dataset, progress, bootstrap) for name, pairs in zip(names, paired, strict=True)
     }
     several = len(evaluations) > 1
     only = next(iter(evaluations.values()))

@@ -30,8 +30,8 @@ def main() -> None:
     """Write the model; with --check, print the differences from Caffe and judge the largest."""
     args = parse()
     from common.files import refuse_existing
-    from common.optional import optional
-    from inference.deploy import check_side, read_deploy
+    from common.optional import import_optional
+    from inference.deploy import check_input_size, read_deploy
     from prototxt_gen.caffemodel import read_caffemodel
     from prototxt_gen.model_card import read_card
     from prototxt_gen.onnx_export import to_onnx, write_onnx
@@ -40,10 +40,10 @@ def main() -> None:
     deploy, card = read_deploy(args.deploy), read_card(args.weights)
     outputs = [deploy.output_for(args.task)] if args.task else None
     if args.tile is not None:
-        check_side("--tile", args.tile)
+        check_input_size("--tile", args.tile)
     refuse_existing(args.out, args.overwrite)
     if args.check:
-        optional("onnxruntime", "onnx")  # say now, not after the export, that it is missing
+        import_optional("onnxruntime", "onnx")  # say now, not after the export, that it is missing
     model = to_onnx(read_net(args.deploy), read_caffemodel(args.weights), args.weights, card, outputs)
     write_onnx(args.out, model, args.overwrite)
     print(f"{args.out}: {len(model.graph.node)} nodes, {args.out.stat().st_size / 1e6:.1f} MB")

@@ -66,14 +66,14 @@ def draw_feature_maps(arguments: argparse.Namespace) -> list[str]:
     from evaluation import comparison, figures
     from evaluation.feature_figure import draw_models
     from inference.deploy import read_deploy
-    from inference.loading import learnt_by
+    from inference.loading import trained_task
 
     folders = [weights.parent for weights in arguments.weights]
     names = figures.different_names(folders, arguments.names, "--weights")
     figures.column_names(arguments.weights, [str(path) for path in arguments.deploy], "--weights", "--deploy")
     named = arguments.dataset and read_dataset(arguments.dataset)
     first = (arguments.weights[0], read_deploy(arguments.deploy[0]), arguments.task, named, lambda line: None)
-    dataset = learnt_by(*first).dataset
+    dataset = trained_task(*first).dataset
     scenes = comparison.choose_images(arguments.images, dataset, arguments.scenes, arguments.rows)
     blobs = draw_models(
         dict(zip(names, zip(arguments.deploy, arguments.weights, strict=True), strict=True)),

@@ -27,7 +27,7 @@ def main() -> None:
     net, card = read_net(args.deploy), read_card(args.weights)
     scale = card.scale if card else 1.0
     folded, weights = fold(net, read_caffemodel(args.weights), args.weights, scale)
-    with staged_folder(args.out, args.overwrite, known_by=("weights.caffemodel",)) as staged:
+    with staged_folder(args.out, args.overwrite, markers=("weights.caffemodel",)) as staged:
         header = f"# {args.deploy.name} without BatchNorm, by tools/fold_bn.py."
         if card:
             header += f"\n# {input_comment(card.bands, card.mean)}"

@@ -68,7 +68,7 @@ def main() -> None:
         if seconds is not None:
             check_number(option, seconds, 1)
     from gpu_check.checks import Checks
-    from gpu_check.deadline import PATIENCE, Deadline, run
+    from gpu_check.deadline import DEFAULT_LIMIT, Deadline, run
     from gpu_check.rows import show
 
     names = [] if args.prepare else device_names(args.cpu)
@@ -84,7 +84,7 @@ def main() -> None:
         )
         if args.prepare:
             for case in checks.reference_cases():
-                checks.reference(case, Deadline(PATIENCE))
+                checks.reference(case, Deadline(DEFAULT_LIMIT))
                 print(f"{args.references / case.name}.npz", flush=True)
             return
         selected = chosen(checks.all(), args.only)
@@ -104,12 +104,12 @@ def chosen(checks: list, names: list[str]) -> list:
 
 def device_names(cpu: bool) -> list[str]:
     """Return the GPUs' names, or the CPU's; DFCNetError where Caffe shows none."""
-    from gpu_check.isolation import Died, isolated
+    from gpu_check.isolation import ProcessDied, run_isolated
     from training.gpus import gpu_names
 
     try:
-        names = ["CPU"] if cpu else isolated(gpu_names, timeout=120)
-    except Died as error:
+        names = ["CPU"] if cpu else run_isolated(gpu_names, timeout=120)
+    except ProcessDied as error:
         raise DFCNetError(
             "Caffe", f"does not start ({error})", "`ldd` of libcaffe.so names what it lacks"
         ) from None

@@ -7,7 +7,7 @@ from pathlib import Path
 import cli
 from data_options import add_dataset_option, add_part, add_reading
 
-from inference.engine_names import CAFFE, ENGINES
+from inference.backend_names import BACKENDS, CAFFE
 
 
 def parse() -> argparse.Namespace:
@@ -45,7 +45,7 @@ def parse() -> argparse.Namespace:
     tiles.add_argument("--threads", type=int, help="threads of BLAS (default: an equal share of the cores)")
     tiles.add_argument(
         "--engine",
-        choices=ENGINES,
+        choices=BACKENDS,
         default=CAFFE,
         help="what computes: Caffe (fused nets also in bfloat16: not quite the same maps), or one that "
         "needs the extra `onnx` or `openvino` (default: caffe)",
@@ -86,13 +86,13 @@ def gpu_number(text: str) -> int:
 def main() -> None:
     """Predict the maps and print one line of summary; exit code 2 where a scene failed."""
     arguments = parse()
-    from inference.ranks import Ranks, set_threads
+    from inference.process_group import ProcessGroup, set_threads
 
     set_threads(arguments.threads)
     from common.errors import DFCNetError
-    from inference.prediction import in_all
+    from inference.prediction import on_all_ranks
     from inference.request import Request
-    from inference.scene_maps import Wanted
+    from inference.scene_maps import OutputOptions
     from training.run import DEPLOY_FILE, WEIGHTS_FILE
 
     options = vars(arguments)
@@ -101,22 +101,22 @@ def main() -> None:
         options["weights"] = options["weights"] or [run / WEIGHTS_FILE]
     del options["threads"]
     kinds = ("probabilities", "confidence", "raster", "cloud")
-    wanted = Wanted(**{name: options.pop(name) for name in kinds})
-    request = Request(**options, wanted=wanted)
-    ranks = Ranks()
+    outputs = OutputOptions(**{name: options.pop(name) for name in kinds})
+    request = Request(**options, outputs=outputs)
+    group = ProcessGroup()
     try:
-        with ranks:
-            done = in_all(ranks, lambda: request.run(ranks, complain), complain)
+        with group:
+            done = on_all_ranks(group, lambda: request.run(group, log), log)
     except DFCNetError:
-        if ranks.number:  # rank 0 says it
+        if group.rank:  # rank 0 says it
             sys.exit(2)
         raise
-    if ranks.number == 0:
+    if group.rank == 0:
         print(done.line(request.out))
     sys.exit(2 if done.errors else 0)
 
 
-def complain(line: str) -> None:
+def log(line: str) -> None:
     """Print a warning or an error beside the progress bar."""
     from tqdm import tqdm
 

@@ -31,14 +31,14 @@ def main() -> None:
     from common.datasets import read_dataset
     from common.errors import DataError
     from common.files import refuse_existing
-    from evaluation.page.build import Folders, write_report
+    from evaluation.page.build import SceneFolders, write_report
 
     folders = (arguments.images, arguments.truth, arguments.pred)
     if any(folders) and not all(folders):
         raise DataError("--images, --truth, --pred", "one is missing", "give all three, or none")
     out = arguments.out or arguments.run / "report.html"
     refuse_existing(out, arguments.overwrite)
-    scenes = Folders(*folders) if all(folders) else None
+    scenes = SceneFolders(*folders) if all(folders) else None
     dataset = arguments.dataset and read_dataset(arguments.dataset)
     write_report(arguments.run, out, arguments.scores, scenes, arguments.scenes, arguments.overwrite, dataset)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")

@@ -34,9 +34,9 @@ def main() -> None:
     args = parse_arguments()
     from common.datasets import read_dataset
     from common.errors import DataError
-    from data_prep.leave_out import read_leave_out
     from data_prep.scenes import find_scenes
     from data_prep.splits import make_split, read_split, write_split
+    from data_prep.subsets import read_leave_out
 
     dataset = read_dataset(args.dataset)
     ids = [scene.id for scene in find_scenes(args.folders, dataset, read_leave_out(args.leave_out))]

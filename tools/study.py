@@ -1,6 +1,6 @@
 """Carry out a study: train its arms, map held-out scenes, write tables, figures and a report.
 
-What is done is not done again: the same command goes on where an earlier one was stopped.
+What is done is not done again: the same command continues where an earlier one was stopped.
 """
 
 import argparse
@@ -31,24 +31,24 @@ def main() -> None:
 
     from tqdm import tqdm
 
-    from studies.conduct import Conduct
     from studies.plan import read_study, study_path
     from studies.report import TABLES, draw_figures, write_page, write_tables
     from studies.results import measure
+    from studies.runner import StudyRunner
     from training.run import gpu_numbers
 
     path = study_path(args.study)
     study, base = read_study(path)
     gpus = [] if args.cpu else gpu_numbers(args.gpus)
     command = cli.command(args.study, path)
-    conduct = Conduct(study, base, args.data, args.out or Path("runs", study.name), gpus, command)
-    if code := conduct.run():
+    runner = StudyRunner(study, base, args.data, args.out or Path("runs", study.name), gpus, command)
+    if code := runner.run():
         sys.exit(code)
-    results = measure(conduct, lambda ways: tqdm(ways, desc="scores", disable=None, leave=False))
-    files = write_tables(conduct, results)
-    print((conduct.out / TABLES).read_text(encoding="utf-8"))
-    figures = draw_figures(conduct)
-    for path in (*files, *(figure.path for figure in figures), write_page(conduct, results, figures)):
+    results = measure(runner, lambda ways: tqdm(ways, desc="scores", disable=None, leave=False))
+    files = write_tables(runner, results)
+    print((runner.out / TABLES).read_text(encoding="utf-8"))
+    figures = draw_figures(runner)
+    for path in (*files, *(figure.path for figure in figures), write_page(runner, results, figures)):
         print(path)
 
 

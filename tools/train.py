@@ -11,7 +11,7 @@ from prototxt_gen.experiment import experiment_path
 from training import driver
 from training.rank import Task
 from training.run import gpu_numbers
-from training.weights import Fit
+from training.weights import Coverage
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="go on from the run's newest snapshot; begin where there is none",
+        help="continue from the run's newest snapshot; begin where there is none",
     )
     cli.add_overwrite(parser)
     args = parser.parse_args()
@@ -43,7 +43,7 @@ def main() -> None:
     gpus = [] if args.cpu else gpu_numbers(args.gpus)
     task = Task(
         weights=tuple(args.weights),
-        fit=Fit.MISMATCH if args.allow_mismatch else Fit.PART,
+        coverage=Coverage.ALLOW_MISMATCH if args.allow_mismatch else Coverage.PARTIAL,
         validate=Validation.of(experiment),
     )
     folder = args.run or Path("runs", experiment.name)

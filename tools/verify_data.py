@@ -31,17 +31,17 @@ def main() -> None:
     args = parse_arguments()
     from common.datasets import read_dataset
     from common.files import refuse_existing, write_text
-    from data_prep.leave_out import read_leave_out, write_leave_out
-    from data_prep.reading import Reading
+    from data_prep.read_options import ReadOptions
+    from data_prep.subsets import read_leave_out, write_leave_out
     from data_prep.verification import verify
 
     for path in (args.json, args.fix_list):
         if path is not None:
             refuse_existing(path, args.overwrite)
     dataset = read_dataset(args.dataset)
-    reading = Reading(dataset.bands, dataset.bands, args.bands, args.stretch)
+    read_options = ReadOptions(dataset.bands, dataset.bands, args.bands, args.stretch)
     left_out = read_leave_out(args.leave_out)
-    report = verify(args.folders, dataset, reading, workers=args.workers, leave_out=left_out)
+    report = verify(args.folders, dataset, read_options, workers=args.workers, leave_out=left_out)
     if args.json is not None:
         write_text(args.json, json.dumps(report.as_json(), indent=1) + "\n", args.overwrite)
     if args.fix_list is not None:

@@ -1,6 +1,6 @@
 """How ranks work together: alone, over NCCL on one machine's GPUs, or over MPI.
 
-An engine gives a rank its number, makes all ranks begin with rank 0's weights, averages the gradients of
+A communicator gives a rank its number, makes all ranks begin with rank 0's weights, averages the gradients of
 each update, and lets the ranks agree to stop at the same iteration.
 """
 
@@ -23,7 +23,7 @@ SLURM_SIZE = "SLURM_STEP_NUM_TASKS"
 RANK = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "SLURM_PROCID")
 SIZE = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", SLURM_SIZE)
 LOCAL_SIZE = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "MV2_COMM_WORLD_LOCAL_SIZE")
-ON_THIS_MACHINE = (
+LOCAL_RANK = (
     "OMPI_COMM_WORLD_LOCAL_RANK",
     "MPI_LOCALRANKID",
     "MV2_COMM_WORLD_LOCAL_RANK",
@@ -31,8 +31,8 @@ ON_THIS_MACHINE = (
 )
 
 
-def mpi_place() -> tuple[int, int] | None:
-    """Return (number, count) of a process that mpirun or srun has started, else None; MPI is not begun."""
+def mpi_rank_and_size() -> tuple[int, int] | None:
+    """Return (rank, size) of a process that mpirun or srun has started, else None; MPI is not begun."""
     names = _launcher()
     return names and (_number(names[0]), _number(names[1]))
 
@@ -50,8 +50,8 @@ def mpi_world() -> ModuleType:
     except (ImportError, RuntimeError) as error:
         raise RunError("mpi4py", f"cannot load MPI ({' '.join(str(error).split())})", remedy) from error
     names, seen = _launcher(), (MPI.COMM_WORLD.rank, MPI.COMM_WORLD.size)
-    if names and mpi_place() != seen:
-        number, count = mpi_place()
+    if names and mpi_rank_and_size() != seen:
+        number, count = mpi_rank_and_size()
         if number:  # the first says it; a launcher ends all with the first that fails
             time.sleep(PATIENCE)
             sys.exit(2)
@@ -72,12 +72,12 @@ def _launcher() -> tuple[str, str] | None:
     return None
 
 
-def number_on_this_machine() -> int:
+def local_rank() -> int:
     """Return which of mpirun's processes on this machine this one is."""
-    return _variable(ON_THIS_MACHINE) or 0
+    return _variable(LOCAL_RANK) or 0
 
 
-def share_of_cores() -> int | None:
+def cores_per_rank() -> int | None:
     """Return how many cores this process may use if mpirun's on this machine get equal shares, else None."""
     local = _variable(LOCAL_SIZE) or 1
     return max(1, len(os.sched_getaffinity(0)) // local) if local > 1 else None
@@ -107,11 +107,11 @@ def _number(name: str) -> int:
     return int(os.environ[name])
 
 
-class Engine(Protocol):
+class Communicator(Protocol):
     """What the training loop needs of its ranks."""
 
-    number: int
-    count: int
+    rank: int
+    size: int
 
     def begin(self) -> None:
         """Wait until the run's folder is there."""
@@ -122,24 +122,24 @@ class Engine(Protocol):
     def agree(self, stop: bool) -> bool:
         """Return True in all ranks if `stop` is True in any; each waits for the others."""
 
-    def share(self, what: object) -> object:
+    def broadcast(self, what: object) -> object:
         """Return in all ranks what rank 0 has given."""
 
 
-class Local:
+class LocalCommunicator:
     """Ranks of one machine that a parent has spawned: one alone, or one per GPU over NCCL."""
 
-    def __init__(self, number: int, count: int, parent: Connection) -> None:
-        self.number, self.count, self._parent = number, count, parent
+    def __init__(self, rank: int, size: int, parent: Connection) -> None:
+        self.rank, self.size, self._parent = rank, size, parent
 
     def begin(self) -> None:
         """Begin: the parent has made the run's folder."""
 
     def join(self, caffe, solver) -> object:
         """Sum gradients over NCCL. Rank 0 makes the id, as bytes; the parent hands it to the others."""
-        if self.count == 1:
+        if self.size == 1:
             return None
-        if self.number == 0:
+        if self.rank == 0:
             uid = caffe.NCCL.new_uid()
             self._parent.send(("uid", uid))
         else:
@@ -150,18 +150,18 @@ class Local:
         """Return `stop`: the parent has told all its ranks the same."""
         return stop
 
-    def share(self, what: object) -> object:
+    def broadcast(self, what: object) -> object:
         """Return `what`: the parent has told all its ranks the same."""
         return what
 
 
-class Mpi:
+class MPICommunicator:
     """Ranks that mpirun has started, on one machine or several; NCCL on GPUs, else sums over MPI."""
 
     def __init__(self, gpu: bool) -> None:
         self._mpi, self._gpu = mpi_world(), gpu
         self._comm = self._mpi.COMM_WORLD
-        self.number, self.count = self._comm.rank, self._comm.size
+        self.rank, self.size = self._comm.rank, self._comm.size
 
     def begin(self) -> None:
         """Wait for rank 0, which begins once the run's folder is there."""
@@ -170,7 +170,7 @@ class Mpi:
     def join(self, caffe, solver) -> object:
         """Pass the NCCL id over MPI, or average gradients over MPI itself."""
         if self._gpu:
-            uid = caffe.NCCL.new_uid() if self.number == 0 else None
+            uid = caffe.NCCL.new_uid() if self.rank == 0 else None
             return join_nccl(caffe, solver, self._comm.bcast(uid))
         for blobs in solver.net.params.values():
             for blob in blobs:
@@ -182,7 +182,7 @@ class Mpi:
             for blobs in learnt:
                 for blob in blobs:
                     self._comm.Allreduce(self._mpi.IN_PLACE, blob.diff)
-                    blob.diff[...] /= self.count
+                    blob.diff[...] /= self.size
 
         solver.add_callback(lambda: None, average)
         return average
@@ -191,7 +191,7 @@ class Mpi:
         """Return True in all ranks if any wants to stop."""
         return self._comm.allreduce(stop, op=self._mpi.LOR)
 
-    def share(self, what: object) -> object:
+    def broadcast(self, what: object) -> object:
         """Return in all ranks what rank 0 has given."""
         return self._comm.bcast(what)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from common.errors import DataError
 from common.files import refuse_existing, staged_file
 
-ENDINGS = (".png", ".svg", ".pdf")
+FORMATS = (".png", ".svg", ".pdf")
 Curve = dict[int, float]  # iteration -> value
 
 
@@ -53,8 +53,8 @@ def draw(runs: dict[str, dict[str, Curve]], out: Path, overwrite: bool) -> None:
 
     out = Path(out)
     refuse_existing(out, overwrite)
-    if out.suffix not in ENDINGS:
-        raise DataError(out, f"ends in {out.suffix!r}", f"take {', '.join(ENDINGS)}")
+    if out.suffix not in FORMATS:
+        raise DataError(out, f"ends in {out.suffix!r}", f"take {', '.join(FORMATS)}")
     with drawn_with({}), staged_file(out, overwrite) as staged:
         _figure(runs).savefig(staged, dpi=150)
 

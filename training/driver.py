@@ -18,13 +18,13 @@ from common.locks import lock
 from prototxt_gen.emit import Command
 from prototxt_gen.experiment import Experiment
 from training import snapshots
-from training.communicators import mpi_place, number_on_this_machine
+from training.communicators import local_rank, mpi_rank_and_size
 from training.gpus import check_gpus, out_of_memory
-from training.provenance import weights_begun_with
+from training.progress import ProgressLog
+from training.provenance import initial_weights
 from training.pycaffe import LOG_START
 from training.rank import Task, train_rank
-from training.report import Report
-from training.run import Run, open_run, scenes_in_both
+from training.run import Run, open_run, overlapping_scenes
 
 Processes = dict[Connection, BaseProcess]  # by the pipe to each
 
@@ -43,7 +43,7 @@ def start(
     `command` is what the headers of its prototxts name.
     """
     check_gpus("--gpus", gpus, "use --cpu")
-    place = mpi_place()
+    place = mpi_rank_and_size()
     if place is None:
         return _start(exp, folder, gpus, task, overwrite, resume, command)
     if resume and overwrite:
@@ -68,14 +68,14 @@ def _start(
     command: Command | None,
     ranks: Processes | None = None,
 ) -> int:
-    number, count = mpi_place() or (0, len(gpus) or 1)
+    number, count = mpi_rank_and_size() or (0, len(gpus) or 1)
     if number:  # the first of mpirun's processes makes the folder and chooses the snapshot
         run = Run(exp, folder)
         return _dismiss(ranks) if resume and run.is_done() else train(run, gpus, task, ranks=ranks)
-    with alone(folder):
-        begin = (task.weights, task.fit, overwrite, resume, command)
+    with run_lock(folder):
+        begin = (task.weights, task.coverage, overwrite, resume, command)
         run = open_run(exp, folder, count, bool(gpus), *begin)
-    with alone(folder):  # it may be a new one
+    with run_lock(folder):  # it may be a new one
         if resume and run.is_done():
             print(f"{run.weights}: trained already")
             return _dismiss(ranks)
@@ -99,30 +99,30 @@ def train(
 ) -> int:
     """Train `run` on the given GPUs, or on the CPU if there are none; return 0 once the weights are written.
 
-    With `resume`, go on from the newest whole snapshot, if there is one. SIGTERM and Ctrl-C end the
+    With `resume`, continue from the newest whole snapshot, if there is one. SIGTERM and Ctrl-C end the
     current iteration, write a snapshot and return 128 + the signal's number; a Ctrl-C after that ends at
     once. Raises the error that a rank met, or RunError if a rank died; the other ranks are ended. Where the
     log cannot be written, ends with a snapshot and raises OutputError. `ranks` have been started already.
     """
-    task, place = task or Task(), mpi_place()
-    with Report(run, quiet=bool(place and place[0])) as report, _stop_signals() as stop:
-        report.say(run.summary())
-        for line in scenes_in_both(run.experiment):
-            report.say(f"warning: {line}")
+    task, place = task or Task(), mpi_rank_and_size()
+    with ProgressLog(run, quiet=bool(place and place[0])) as progress, _stop_signals() as stop:
+        progress.say(run.summary())
+        for line in overlapping_scenes(run.experiment):
+            progress.say(f"warning: {line}")
         if resume:
-            task = replace(task, resume=snapshots.newest(run.snapshots, report.say))
+            task = replace(task, resume=snapshots.newest(run.snapshots, progress.say))
             if task.resume is None and not task.weights:  # stopped before its first snapshot
-                task = replace(task, weights=weights_begun_with(run.folder))
+                task = replace(task, weights=initial_weights(run.folder))
         with nullcontext(ranks) if ranks else _ranks(gpus) as processes:
             _send((run, task), processes)
-            _watch(run, processes, report, stop)
-        if report.failure:
-            raise report.failure
+            _watch(run, processes, progress, stop)
+        if progress.failure:
+            raise progress.failure
     return 128 + stop[0] if stop else 0
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def run_lock(folder: Path) -> Iterator[None]:
     """Hold a run's folder, if it is there, for this process; RunError if another one trains in it."""
     if not folder.is_dir():
         yield
@@ -165,8 +165,8 @@ def _stop_signals() -> Iterator[list[int]]:
 def _ranks(gpus: Sequence[int]) -> Iterator[Processes]:
     """Spawn this machine's ranks (not fork: CUDA does not survive it); whatever happens, end them."""
     context = multiprocessing.get_context("spawn")
-    if mpi_place():
-        devices = [gpus[number_on_this_machine() % len(gpus)]] if gpus else [None]
+    if mpi_rank_and_size():
+        devices = [gpus[local_rank() % len(gpus)]] if gpus else [None]
         places = [None]
     else:
         devices = list(gpus) or [None]
@@ -201,7 +201,7 @@ def _number_of(pipe: Connection, process: BaseProcess) -> int:
     return content
 
 
-def _watch(run: Run, ranks: Processes, report: Report, stop: list[int]) -> None:
+def _watch(run: Run, ranks: Processes, progress: ProgressLog, stop: list[int]) -> None:
     """Pass on what the ranks send, and keep them in step, until all have ended well."""
     open_pipes = dict(ranks)
     waiting: list[Connection] = []  # ranks that have finished an iteration and ask whether to go on
@@ -223,9 +223,9 @@ def _watch(run: Run, ranks: Processes, report: Report, stop: list[int]) -> None:
                 case "sync":
                     waiting.append(pipe)
                 case _:
-                    report.take(kind, *content)
+                    progress.take(kind, *content)
         if len(waiting) == len(ranks):
-            _send(bool(stop or report.failure), waiting)
+            _send(bool(stop or progress.failure), waiting)
             waiting.clear()
 
 
@@ -257,5 +257,5 @@ def _cause(process, fatal: list[str]) -> str:
     if "mdb_status" in words:
         return "look whether the databases are where the experiment says"
     if -process.exitcode == signal.SIGKILL:
-        return "killed from outside, perhaps for want of memory: --resume goes on from the last snapshot"
-    return "see its log; --resume goes on from the last snapshot"
+        return "killed from outside, perhaps for lack of memory: --resume continues from the last snapshot"
+    return "see its log; --resume continues from the last snapshot"

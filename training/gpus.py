@@ -32,9 +32,9 @@ def check_gpus(option: str, gpus: Sequence[int], otherwise: str) -> None:
     if gpus and not import_caffe().has_nccl():
         fact = "this Caffe was built for the CPU alone"
         raise ExperimentError(option, fact, f"{otherwise}, or `make caffe-cuda`")
-    there = len(gpu_names()) if gpus else 0
-    if gpus and max(gpus) >= there:
-        fact = f"asks for GPU {max(gpus)}, this machine shows {there or 'none'}"
+    available = len(gpu_names()) if gpus else 0
+    if gpus and max(gpus) >= available:
+        fact = f"asks for GPU {max(gpus)}, this machine shows {available or 'none'}"
         remedy = f"choose from those that nvidia-smi lists, from 0, or {otherwise}"
         raise ExperimentError(option, fact, remedy)
 

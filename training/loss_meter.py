@@ -14,8 +14,8 @@ class Reading:
     data_wait: float
 
 
-class Meter:
-    """Listens to a caffe.Net's forward passes; `take` reads what has come together and begins anew.
+class LossMeter:
+    """Listens to a caffe.Net's forward passes; `take` reads what has come together and starts over.
 
     A Data layer hands over a batch that was read ahead: the time it takes is time spent waiting.
     """

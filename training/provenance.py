@@ -1,4 +1,4 @@
-"""What a run was begun with beside its settings: the first weights and the databases, by SHA-256.
+"""What a run was started with beside its settings: the first weights and the databases, by SHA-256.
 
 They are noted once, when the folder is made. A folder that an older version made has no note: nothing is
 known of its beginning then, and nothing is refused.
@@ -10,17 +10,17 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from common.errors import ExperimentError, RunError
-from data_prep.decoding import file_checksum
+from common.files import file_checksum
 from data_prep.manifest import read_manifest
 from prototxt_gen.experiment import Experiment
 from prototxt_gen.model_card import IMAGE_DIGITS, Origin, read_card
 
-ORIGINS = "origins.json"
+PROVENANCE_FILE = "origins.json"
 SHORT = 16  # hexadecimal digits of a SHA-256 that messages show
 ANEW = "or choose another --run"
 
 
-class Origins(BaseModel):
+class Provenance(BaseModel):
     """Weights in the order they are loaded, none from scratch; databases' checksums by their paths.
 
     A database's is that of its manifest: it is not read for it. None where the manifest holds none.
@@ -34,67 +34,68 @@ class Origins(BaseModel):
     trained_on: dict[str, str] | None = None
 
     @classmethod
-    def of(cls, exp: Experiment, weights: Sequence[Path]) -> "Origins":
+    def of(cls, exp: Experiment, weights: Sequence[Path]) -> "Provenance":
         """Return the origins of a run that begins now; DataError where a manifest cannot be read."""
         tasks = exp.tasks.values()
         sources = [path for task in tasks for path in (task.source, task.validation) if path]
         manifests = {path: read_manifest(Path(path)) for path in sources}
         sums = {path: manifest.get("data_mdb_sha256") for path, manifest in manifests.items()}
-        origins = [Origin(name=str(path), sha256=file_checksum(path)) for path in weights]
+        provenance = [Origin(name=str(path), sha256=file_checksum(path)) for path in weights]
         cards = [card for path in weights if (card := read_card(path))]
         seen = {}
         for name, task in exp.tasks.items():
             inputs = manifests[task.source].get("inputs", [])
             images = {entry["image_sha256"][:IMAGE_DIGITS] for entry in inputs}
             seen[name] = " ".join(sorted(images.union(*(card.has_seen(name) for card in cards))))
-        return cls(weights=tuple(origins), databases=sums, trained_on=seen)
+        return cls(weights=tuple(provenance), databases=sums, trained_on=seen)
 
     def text(self) -> str:
         """Return what a folder's file holds."""
         return self.model_dump_json(indent=1) + "\n"
 
 
-def read_origins(folder: Path) -> Origins | None:
-    """Return what the run in `folder` was begun with, None where that is not noted; RunError if broken."""
-    path = Path(folder) / ORIGINS
+def read_provenance(folder: Path) -> Provenance | None:
+    """Return what the run in `folder` was started with, None where that is not noted; RunError if broken."""
+    path = Path(folder) / PROVENANCE_FILE
     try:
-        return Origins.model_validate_json(path.read_bytes())
+        return Provenance.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:
         fact = error.strerror if isinstance(error, OSError) else error.errors()[0]["msg"]
-        remedy = "start anew with --overwrite, or remove it: what the run was begun with is unknown then"
+        remedy = "start over with --overwrite, or remove it: what the run was started with is unknown then"
         raise RunError(path, f"cannot be read ({fact})", remedy) from error
 
 
-def refuse_others(folder: Path, now: Origins) -> None:
-    """Raise ExperimentError if the run in `folder` was begun with other weights or databases than `now`.
+def check_provenance(folder: Path, now: Provenance) -> None:
+    """Raise ExperimentError if the run in `folder` was started with other weights or databases than `now`.
 
-    No weights now mean those that it was begun with.
+    No weights now mean those that it was started with.
     """
-    begun = read_origins(folder)
+    begun = read_provenance(folder)
     if begun is None:
         return
     if now.weights and [each.sha256 for each in now.weights] != [each.sha256 for each in begun.weights]:
-        fact = f"was begun from {in_words(begun.weights)}, now --weights names {in_words(now.weights)}"
+        before, after = describe_weights(begun.weights), describe_weights(now.weights)
+        fact = f"was started from {before}, now --weights names {after}"
         raise ExperimentError(folder, fact, f"resume without --weights, {ANEW}")
     for path, checksum in now.databases.items():
         before = begun.databases.get(path)
         if before and checksum and before != checksum:
-            fact = f"was begun with {path} of SHA-256 {before[:SHORT]}, now it is {checksum[:SHORT]}"
+            fact = f"was started with {path} of SHA-256 {before[:SHORT]}, now it is {checksum[:SHORT]}"
             raise ExperimentError(folder, fact, f"build the database again as it was, {ANEW}")
 
 
-def in_words(weights: Sequence[Origin]) -> str:
+def describe_weights(weights: Sequence[Origin]) -> str:
     """Return names and short checksums of weights to start from; "scratch" for none."""
     return ", ".join(f"{each.name} (SHA-256 {each.sha256[:SHORT]})" for each in weights) or "scratch"
 
 
-def weights_begun_with(folder: Path) -> tuple[Path, ...]:
-    """Return the weights that the run in `folder` was begun with; ExperimentError where they have changed."""
-    begun = read_origins(folder)
+def initial_weights(folder: Path) -> tuple[Path, ...]:
+    """Return the weights that the run in `folder` was started with; ExperimentError where they have changed."""
+    begun = read_provenance(folder)
     for each in begun.weights if begun else ():
         if not Path(each.name).is_file() or file_checksum(Path(each.name)) != each.sha256:
-            fact = f"was begun from {in_words([each])}, which is not there any more"
-            raise ExperimentError(folder, fact, "name them by --weights, or begin anew with --overwrite")
+            fact = f"was started from {describe_weights([each])}, which is not there any more"
+            raise ExperimentError(folder, fact, "name them by --weights, or start over with --overwrite")
     return tuple(Path(each.name) for each in begun.weights) if begun else ()

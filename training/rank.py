@@ -18,12 +18,12 @@ from common.errors import DFCNetError, OutputError, RunError
 from common.files import staged_file
 from prototxt_gen.model_card import write_card
 from training import snapshots
-from training.communicators import Engine, Local, Mpi
-from training.loss_meter import Meter
+from training.communicators import Communicator, LocalCommunicator, MPICommunicator
+from training.loss_meter import LossMeter
 from training.pycaffe import divert_native_log, import_caffe
 from training.run import Run
 from training.snapshots import Snapshot
-from training.weights import Fit, load_weights
+from training.weights import Coverage, load_weights
 
 PR_SET_PDEATHSIG = 1  # of prctl(2)
 
@@ -39,7 +39,7 @@ class Task:
 
     gpu: int | None = None
     weights: tuple[Path, ...] = ()
-    fit: Fit = Fit.PART
+    coverage: Coverage = Coverage.PARTIAL
     resume: Snapshot | None = None
     validate: Validate | None = None
 
@@ -55,25 +55,27 @@ def train_rank(gpu: int | None, place: tuple[int, int] | None, parent: Connectio
         signal.signal(number, signal.SIG_IGN)  # the parent decides
     _end_with_parent()
     try:
-        engine = Mpi(gpu is not None) if place is None else Local(*place, parent)
+        communicator = (
+            MPICommunicator(gpu is not None) if place is None else LocalCommunicator(*place, parent)
+        )
     except DFCNetError as error:
         parent.send(("error", error))
         os._exit(2)
-    parent.send(("place", engine.number))
+    parent.send(("place", communicator.rank))
     if (order := parent.recv()) is None:
         return
     run, task = order
-    engine.begin()
-    log = run.caffe_log(engine.number)
+    communicator.begin()
+    log = run.caffe_log(communicator.rank)
     try:
         stderr = divert_native_log(log)
     except OSError as error:
-        remedy = "make room or give the rights, then go on with --resume"
+        remedy = "make room or give the rights, then continue with --resume"
         parent.send(("error", OutputError(log, f"cannot be written ({error.strerror})", remedy)))
         os._exit(2)
     code = 0
     try:
-        _train(run, replace(task, gpu=gpu), engine, parent)
+        _train(run, replace(task, gpu=gpu), communicator, parent)
     except DFCNetError as error:
         parent.send(("error", error))
         code = 2
@@ -92,24 +94,24 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _train(run: Run, task: Task, engine: Engine, parent: Connection) -> None:
+def _train(run: Run, task: Task, communicator: Communicator, parent: Connection) -> None:
     settings = run.experiment.solver
-    first = engine.number == 0
+    first = communicator.rank == 0
 
     def tell(*message: object) -> None:
         if first:
             parent.send(message)
 
     caffe = import_caffe(verbose=True)
-    _choose_device(caffe, task.gpu, engine)
+    _choose_device(caffe, task.gpu, communicator)
     solver = caffe.get_solver(str(run.solver))
-    resume, weights = engine.share((task.resume, task.weights))
+    resume, weights = communicator.broadcast((task.resume, task.weights))
     task = replace(task, resume=resume, weights=weights)
-    _begin(run, task, solver, engine.count, tell)
+    _begin(run, task, solver, communicator.size, tell)
     if first and task.resume:
         snapshots.drop_after(run.snapshots, solver.iter)
-    joined = engine.join(caffe, solver)  # kept: Caffe holds a bare pointer to it
-    meter = Meter(solver.net)
+    joined = communicator.join(caffe, solver)  # kept: Caffe holds a bare pointer to it
+    meter = LossMeter(solver.net)
     tell("ready", solver.iter)
     while solver.iter < settings.max_iter:
         rate = solver.lr
@@ -120,11 +122,11 @@ def _train(run: Run, task: Task, engine: Engine, parent: Connection) -> None:
             memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
             tell("step", solver.iter, loss.task, rate, loss.data_wait, memory)
         parent.send(("sync", solver.iter))
-        stop = engine.agree(parent.recv())
+        stop = communicator.agree(parent.recv())
         ended = stop or solver.iter == settings.max_iter
         saved = None
         if first and (settings.due(settings.snapshot, solver.iter) or ended):
-            saved = _snapshot(run, solver, engine.count)
+            saved = _snapshot(run, solver, communicator.size)
             tell("snapshot", solver.iter)
         due = settings.due(settings.validate_every, solver.iter) or ended
         if first and task.validate and due and not stop:
@@ -136,7 +138,7 @@ def _train(run: Run, task: Task, engine: Engine, parent: Connection) -> None:
             snapshots.prune(run.snapshots, settings.keep_snapshots)
         if stop:
             tell("stopped", solver.iter)
-            engine.agree(True)  # a launcher ends all ranks with the first: wait for the snapshot
+            communicator.agree(True)  # a launcher ends all ranks with the first: wait for the snapshot
             break
     if first and solver.iter == settings.max_iter:
         with staged_file(run.weights) as staged:
@@ -147,23 +149,23 @@ def _train(run: Run, task: Task, engine: Engine, parent: Connection) -> None:
     del joined
 
 
-def _choose_device(caffe, gpu: int | None, engine: Engine) -> None:
+def _choose_device(caffe, gpu: int | None, communicator: Communicator) -> None:
     if gpu is None:
         caffe.set_mode_cpu()
     else:
         caffe.set_device(gpu)
         caffe.set_mode_gpu()
     # Before the solver is made: it draws from random_seed + rank, Data layers take every count-th record.
-    caffe.set_solver_count(engine.count)
-    caffe.set_solver_rank(engine.number)
-    caffe.set_multiprocess(engine.count > 1)
+    caffe.set_solver_count(communicator.size)
+    caffe.set_solver_rank(communicator.rank)
+    caffe.set_multiprocess(communicator.size > 1)
 
 
 def _begin(run: Run, task: Task, solver, ranks: int, tell: Callable) -> None:
-    """Load the snapshot to go on from, or the weights to start from, in every rank."""
+    """Load the snapshot to continue from, or the weights to start from, in every rank."""
     if task.resume is None:
         for path in task.weights:
-            tell("loaded", path, load_weights(solver.net, path, task.fit, run.experiment))
+            tell("loaded", path, load_weights(solver.net, path, task.coverage, run.experiment))
         return
     load_weights(solver.net, task.resume.weights)
     solver.restore(str(task.resume.state))

@@ -7,21 +7,20 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from common.differences import first_difference
 from common.errors import DataError, DFCNetError, ExperimentError, OutputError
 from common.files import staged_folder
-from common.settings import explain
+from common.settings import explain_error, first_difference
 from data_prep.manifest import read_manifest
 from prototxt_gen.emit import Command, class_weights, header, net_texts, solver_text, write_files
 from prototxt_gen.experiment import Experiment, Input, Task
 from prototxt_gen.model_card import ModelCard, read_card
 from prototxt_gen.models import TRAIN, build
-from training.provenance import ORIGINS, Origins, read_origins, refuse_others
+from training.provenance import PROVENANCE_FILE, Provenance, check_provenance, read_provenance
 from training.snapshots import STAGED
-from training.weights import Fit, match
+from training.weights import Coverage, match_weights
 
 DEPLOY_FILE, WEIGHTS_FILE = "deploy.prototxt", "weights.caffemodel"
-EXPERIMENT = "experiment.json"  # the settings that a run was begun with
+EXPERIMENT = "experiment.json"  # the settings that a run was started with
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ class Run:
 
     def card(self, iteration: int) -> ModelCard:
         """Return the card of weights after `iteration` updates."""
-        exp, begun = self.experiment, read_origins(self.folder)
+        exp, begun = self.experiment, read_provenance(self.folder)
         return ModelCard(
             experiment=exp.name,
             model=exp.model,
@@ -110,7 +109,7 @@ def check_data(exp: Experiment) -> None:
 OF_RECORDS = ("classes", "ignore", "tolerance", "bands", "resize")
 
 
-def _check_database(source: Path, task: str, settings: Task, fed: Input) -> None:
+def _check_database(source: Path, task: str, settings: Task, net_input: Input) -> None:
     again = f"build it with tools/build_lmdb.py EXPERIMENT {task}"
     if not (source / "data.mdb").is_file():
         raise DataError(source, "is not an LMDB", again)
@@ -118,32 +117,34 @@ def _check_database(source: Path, task: str, settings: Task, fed: Input) -> None
     if difference := dataset.difference(manifest["dataset"]):
         remedy = f"give a database of {dataset.name} as source of {task}"
         raise DataError(source, f"has {difference} as {dataset.name} has", remedy)
-    if tuple(manifest["bands"]) != fed.bands:
-        fact = f"holds the bands {', '.join(manifest['bands'])}, the experiment has {', '.join(fed.bands)}"
+    if tuple(manifest["bands"]) != net_input.bands:
+        fact = (
+            f"holds the bands {', '.join(manifest['bands'])}, the experiment has {', '.join(net_input.bands)}"
+        )
         raise DataError(source, fact, again)
-    if "mean" in manifest and tuple(manifest["mean"]) != fed.mean:
+    if "mean" in manifest and tuple(manifest["mean"]) != net_input.mean:
         filled = " ".join(map(str, manifest["mean"]))
-        fact = f"is filled with {filled} where a scene ends, the experiment has mean {list(fed.mean)}"
+        fact = f"is filled with {filled} where a scene ends, the experiment has mean {list(net_input.mean)}"
         raise DataError(source, fact, again)
-    if manifest["side"] < fed.crop:
-        fact = f"holds records of {manifest['side']} pixels, the crop is {fed.crop}"
+    if manifest["side"] < net_input.crop:
+        fact = f"holds records of {manifest['side']} pixels, the crop is {net_input.crop}"
         raise DataError(source, fact, again)
     before, now = (each.model_dump(include=set(OF_RECORDS)) for each in (manifest["dataset"], dataset))
-    if found := first_difference(before, now):
-        key, old, new = found
+    if difference := first_difference(before, now):
+        key, old, new = difference
         fact = f"was built when {dataset.name} had {key} = {old}, now it is {new}"
         raise DataError(source, fact, again)
 
 
-def scenes_in_both(exp: Experiment) -> Iterator[str]:
+def overlapping_scenes(exp: Experiment) -> Iterator[str]:
     """Yield a line for each task whose validation database has scenes that train, known by their images."""
     for settings in exp.tasks.values():
         if settings.validation:
             trained, tested = (_images(Path(db)) for db in (settings.source, settings.validation))
             both = sorted(id for image, id in tested.items() if image in trained)
             if both:
-                found = f"{len(both)} scenes that train, as {both[0]}"
-                yield f"{settings.validation} has {found}: its scores will mislead"
+                overlap = f"{len(both)} scenes that train, as {both[0]}"
+                yield f"{settings.validation} has {overlap}: its scores will mislead"
 
 
 def _images(source: Path) -> dict[str, str]:
@@ -157,20 +158,20 @@ def open_run(
     ranks: int,
     gpu: bool,
     weights: Sequence[Path] = (),
-    fit: Fit = Fit.PART,
+    coverage: Coverage = Coverage.PARTIAL,
     overwrite: bool = False,
     resume: bool = False,
     command: Command | None = None,
 ) -> Run:
     """Check databases and weights, then make the run's folder with its prototxts for `ranks` processes.
 
-    With `resume` a folder that is there is kept: it must have been begun with this experiment and database,
+    With `resume` a folder that is there is kept: it must have been started with this experiment and database,
     and with these weights, if any are given (ExperimentError); or, with `overwrite` too, it is replaced.
     """
     check_data(exp)
     shapes = build(exp, TRAIN).parameter_shapes()
     for path in weights:
-        match(shapes, path, fit, exp)
+        match_weights(shapes, path, coverage, exp)
     run = Run(exp, Path(folder))
     texts = net_texts(exp, run.folder, command=command)
     texts["solver.prototxt"] = solver_text(
@@ -183,19 +184,21 @@ def open_run(
         snapshots=False,
     )
     texts[EXPERIMENT] = json.dumps(_as_json(exp), indent=1) + "\n"
-    origins = Origins.of(exp, weights)
+    provenance = Provenance.of(exp, weights)
     if run.solver.exists() and not (resume or overwrite):
-        remedy = "give --resume to go on with it, or --overwrite to begin anew"
+        remedy = "give --resume to continue it, or --overwrite to start over"
         raise OutputError(run.folder, "exists already", remedy)
-    other = _other_run(run, origins) if resume and run.solver.exists() else None
+    other = _other_run(run, provenance) if resume and run.solver.exists() else None
     if other and not overwrite:
         raise other
     if resume and run.solver.exists() and not other:
         write_files(run.folder, texts, class_weights(exp), overwrite=True)
     else:
-        with staged_folder(run.folder, overwrite, known_by=(run.solver.name,)) as staged:
+        with staged_folder(run.folder, overwrite, markers=(run.solver.name,)) as staged:
             (staged / run.snapshots.name).mkdir()
-            write_files(staged, {**texts, ORIGINS: origins.text()}, class_weights(exp), overwrite=True)
+            write_files(
+                staged, {**texts, PROVENANCE_FILE: provenance.text()}, class_weights(exp), overwrite=True
+            )
     return run
 
 
@@ -203,12 +206,12 @@ def _as_json(exp: Experiment) -> dict:
     return exp.model_dump(mode="json", exclude_none=True)
 
 
-def _other_run(run: Run, origins: Origins) -> DFCNetError | None:
+def _other_run(run: Run, provenance: Provenance) -> DFCNetError | None:
     """Return an error that names the difference, if the folder's run is another one."""
     if other := _other_experiment(run):
         return other
     try:
-        refuse_others(run.folder, origins)
+        check_provenance(run.folder, provenance)
     except DFCNetError as error:
         return error
     return None
@@ -218,19 +221,19 @@ def _other_experiment(run: Run) -> ExperimentError | None:
     """Return an error that names a setting, if the folder belongs to another experiment."""
     path = run.folder / EXPERIMENT
     try:
-        there = dict(json.loads(path.read_text(encoding="utf-8")))
+        begun_with = dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        return ExperimentError(path, f"cannot be read ({error})", "start anew with --overwrite")
+        return ExperimentError(path, f"cannot be read ({error})", "start over with --overwrite")
     try:
-        Experiment.model_validate(there)
+        Experiment.model_validate(begun_with)
     except ValidationError as error:  # of an older version
-        return ExperimentError(path, *explain(error, Experiment))
-    found = first_difference(there, _as_json(run.experiment))
-    if not found:
+        return ExperimentError(path, *explain_error(error, Experiment))
+    difference = first_difference(begun_with, _as_json(run.experiment))
+    if not difference:
         return None
-    key, old, new = found
+    key, old, new = difference
     remedy = "resume with the same experiment, or choose another --run"
-    return ExperimentError(run.folder, f"was begun with {key} = {old}, now it is {new}", remedy)
+    return ExperimentError(run.folder, f"was started with {key} = {old}, now it is {new}", remedy)
 
 
 def gpu_numbers(text: str) -> list[int]:

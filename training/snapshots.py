@@ -17,8 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import RunError, WeightsError
-from common.files import write_text
-from data_prep.decoding import file_checksum
+from common.files import file_checksum, write_text
 from prototxt_gen.caffe_proto import caffe_pb2
 from prototxt_gen.caffemodel import read_caffemodel
 from prototxt_gen.model_card import ModelCard, card_path, card_text
@@ -82,7 +81,7 @@ def write(solver, folder: Path, ranks: int, card: ModelCard, score: float | None
         raise RunError(
             folder,
             f"the snapshot at iteration {iteration} cannot be written ({error.strerror})",
-            "make room on the disk, then go on with --resume",
+            "make room on the disk, then continue with --resume",
         ) from error
     return Snapshot(final, iteration, ranks, score)
 
@@ -92,7 +91,7 @@ def _check_room(solver, folder: Path) -> None:
     needed, free = ROOM * 4 * values, shutil.disk_usage(folder).free
     if free < needed:
         wanted = f"a snapshot needs {needed / 1e6:,.1f} MB (iteration {solver.iter})"
-        remedy = "make room on the disk, then go on with --resume"
+        remedy = "make room on the disk, then continue with --resume"
         raise RunError(folder, f"{free / 1e6:,.1f} MB are free, {wanted}", remedy)
 
 
@@ -135,13 +134,13 @@ def _iteration(path: Path) -> int:
     return int(path.name.removeprefix("iter_"))
 
 
-def newest(folder: Path, say: Callable[[str], None]) -> Snapshot | None:
-    """Return the newest whole snapshot; `say` names each broken one that is passed over."""
+def newest(folder: Path, log: Callable[[str], None]) -> Snapshot | None:
+    """Return the newest whole snapshot; `log` names each broken one that is passed over."""
     for path in reversed(listed(folder)):
         try:
             return read(path)
         except RunError as error:
-            say(f"passed over: {error}")
+            log(f"passed over: {error}")
     return None
 
 
@@ -162,7 +161,7 @@ def read(path: Path) -> Snapshot:
 
 
 def drop_after(folder: Path, iteration: int) -> None:
-    """Remove snapshots later than the one that a run goes on from: they are broken."""
+    """Remove snapshots later than the one that a run continues from: they are broken."""
     for path in listed(folder):
         if _iteration(path) > iteration:
             _remove(path)

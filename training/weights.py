@@ -21,16 +21,16 @@ Shapes = Sequence[tuple[int, ...]]
 FIRST = "conv1"  # the convolution that reads the bands
 
 
-class Fit(Enum):
+class Coverage(Enum):
     """How much of a net its weights must cover: all; a part; a part, with layers of other shapes left out."""
 
-    WHOLE = "whole"
-    PART = "part"
-    MISMATCH = "mismatch"
+    FULL = "whole"
+    PARTIAL = "part"
+    ALLOW_MISMATCH = "mismatch"
 
 
 @dataclass(frozen=True)
-class Match:
+class WeightsMatch:
     """Plain layers with parameters, by name: in both, in the net or the file alone, of another shape."""
 
     loaded: list[str]
@@ -49,20 +49,22 @@ class Match:
         return [f"{len(names)} layer(s) {what}: {_by_block(names)}" for what, names in parts.items() if names]
 
 
-def match(own: Mapping[str, Shapes], path: Path, fit: Fit, exp: Experiment | None = None) -> Match:
+def match_weights(
+    own: Mapping[str, Shapes], path: Path, coverage: Coverage, exp: Experiment | None = None
+) -> WeightsMatch:
     """Compare the shapes of a net's parameters with those of a .caffemodel, by layer name.
 
     Where the file's card says that it has learnt from other bands than the experiment has, its first
     convolution is of no use, whatever its shape, and so is a task's head where it has learnt other classes.
-    Raises WeightsError if the file is not a .caffemodel, if nothing matches, or for what `fit` forbids.
+    Raises WeightsError if the file is not a .caffemodel, if nothing matches, or for what `coverage` forbids.
     """
     own = plain_view(own)
     file = {name: [blob.shape for blob in blobs] for name, blobs in plain_view(read_caffemodel(path)).items()}
     shared = [name for name in own if name in file]
-    foreign = _learnt_otherwise(path, fit, exp, {_part(name) for name in shared}) if exp else set()
+    foreign = _trained_differently(path, coverage, exp, {_part(name) for name in shared}) if exp else set()
     differing = [name for name in shared if not _equal(own[name], file[name]) or _part(name) in foreign]
     left = [name for name in own if name not in file]
-    if differing and fit is not Fit.MISMATCH:
+    if differing and coverage is not Coverage.ALLOW_MISMATCH:
         name = differing[0]
         raise WeightsError(
             path,
@@ -71,11 +73,11 @@ def match(own: Mapping[str, Shapes], path: Path, fit: Fit, exp: Experiment | Non
             "use the weights of this net; for training, --allow-mismatch leaves such layers at their filler",
         )
     loaded = [name for name in shared if name not in differing]
-    if not loaded or (left and fit is Fit.WHOLE):
+    if not loaded or (left and coverage is Coverage.FULL):
         missing = [*left, *differing]
         fact = f"has no layer {missing[0]} ({len(missing)} of the net's {len(own)} layers are missing)"
         raise WeightsError(path, fact, "use the weights of this net")
-    return Match(loaded, left, [name for name in file if name not in own], differing)
+    return WeightsMatch(loaded, left, [name for name in file if name not in own], differing)
 
 
 def _part(name: str) -> str:
@@ -83,7 +85,7 @@ def _part(name: str) -> str:
     return name if name == FIRST else name.partition("/")[0] + "/"
 
 
-def _learnt_otherwise(path: Path, fit: Fit, exp: Experiment, shared: set[str]) -> set[str]:
+def _trained_differently(path: Path, coverage: Coverage, exp: Experiment, shared: set[str]) -> set[str]:
     """Return the parts of a net that a file, by its card, has learnt for other bands or classes.
 
     Such a part is an error unless it may differ.
@@ -95,30 +97,32 @@ def _learnt_otherwise(path: Path, fit: Fit, exp: Experiment, shared: set[str]) -
     if card.bands != exp.input.bands:
         bands = ", ".join(exp.input.bands)
         facts[FIRST] = f"has learnt from the bands {', '.join(card.bands)}, the experiment has {bands}"
-    for task, its in exp.tasks.items():
-        if task in card.tasks and (difference := its.dataset.difference(card.tasks[task])):
+    for task, settings in exp.tasks.items():
+        if task in card.tasks and (difference := settings.dataset.difference(card.tasks[task])):
             facts[f"{task}/"] = f"has learnt for {task} {difference} as the experiment has"
     facts = {part: fact for part, fact in facts.items() if part in shared}
-    if facts and fit is not Fit.MISMATCH:
+    if facts and coverage is not Coverage.ALLOW_MISMATCH:
         part, fact = next(iter(facts.items()))
         remedy = f"use weights of these {'bands' if part == FIRST else 'classes'}"
         raise WeightsError(path, fact, f"{remedy}; --allow-mismatch leaves {part} at its filler")
     return set(facts)
 
 
-def load_weights(net, path: Path, fit: Fit = Fit.WHOLE, exp: Experiment | None = None) -> Match:
-    """Load a .caffemodel into a caffe.Net after `match`; return what was loaded."""
+def load_weights(
+    net, path: Path, coverage: Coverage = Coverage.FULL, exp: Experiment | None = None
+) -> WeightsMatch:
+    """Load a .caffemodel into a caffe.Net after `match_weights`; return what was loaded."""
     own = plain_view(net.params)
-    found = match(
-        {name: [tuple(blob.shape) for blob in blobs] for name, blobs in own.items()}, path, fit, exp
+    matched = match_weights(
+        {name: [tuple(blob.shape) for blob in blobs] for name, blobs in own.items()}, path, coverage, exp
     )
     weights = plain_view(read_caffemodel(path))
-    for name in found.loaded:
+    for name in matched.loaded:
         for blob, values in zip(own[name], weights[name], strict=True):
             blob.data[...] = values.reshape(blob.data.shape)
     del weights
     _give_memory_back()
-    return found
+    return matched
 
 
 def _give_memory_back() -> None:

@@ -29,7 +29,7 @@ def write_scenes(out: Path, counts: dict[str, int], size: int, seed: int, overwr
     if not any(counts.values()):
         raise DataError(" and ".join(f"--{task}" for task in counts), "are 0", "ask for at least one scene")
     jobs = [(task, number) for task, count in counts.items() for number in range(count)]
-    with staged_folder(out, overwrite, known_by=tuple(counts)) as staged:
+    with staged_folder(out, overwrite, markers=tuple(counts)) as staged:
         for task, number in tqdm(jobs, unit="scene", desc="scenes", disable=None):
             (staged / task).mkdir(exist_ok=True)
             image, mask = make_scene(task, size, seed, number)

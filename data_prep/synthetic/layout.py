@@ -12,7 +12,7 @@ URBAN, AGRICULTURE, RANGELAND, FOREST, WATER, BARREN = range(6)
 
 # Beside fields, a scene holds two of the other classes. Four scenes in a row hold all of them, and a
 # period of 7 keeps it so for every K-th scene, as a hold-out takes them.
-GUESTS = (
+MINORITY_CLASSES = (
     (URBAN, WATER),
     (FOREST, BARREN),
     (RANGELAND, URBAN),
@@ -21,7 +21,7 @@ GUESTS = (
     (URBAN, FOREST),
     (WATER, RANGELAND),
 )
-GUEST_SHARE = 0.22  # of the patches, for each guest
+MINORITY_SHARE = 0.22  # of the patches, for each minority class
 SHORTEST_ROAD = 60  # pixels of area; less is a scrap at the edge of a town
 
 
@@ -47,10 +47,10 @@ class Layout:
         return np.where(self.cloud > 0.35, IGNORE, self.cover).astype(np.uint8)
 
 
-def make_layout(rng: np.random.Generator, size: int, guests: tuple[int, int]) -> Layout:
-    """Draw a scene of `size` x `size` pixels with fields and the two `guests`."""
-    cover = _patches(rng, size, guests)
-    _lay_river(rng, size, cover, guests)
+def make_layout(rng: np.random.Generator, size: int, minority: tuple[int, int]) -> Layout:
+    """Draw a scene of `size` x `size` pixels with fields and the two `minority`."""
+    cover = _patches(rng, size, minority)
+    _lay_river(rng, size, cover, minority)
     main_line = crossing_line(rng, size, wiggle=size / 40, cell=size / 2)
     main_road = np.abs(main_line)
     u, v = _grid(rng, size, main_line > 0)
@@ -67,7 +67,7 @@ def make_layout(rng: np.random.Generator, size: int, guests: tuple[int, int]) ->
     return Layout(size, cover, u, v, fields, track, street, town, main_road, road, cloud)
 
 
-def _patches(rng: np.random.Generator, size: int, guests: tuple[int, int]) -> np.ndarray:
+def _patches(rng: np.random.Generator, size: int, minority: tuple[int, int]) -> np.ndarray:
     """Cut the scene into patches with uneven outlines and give each a class: uint8 (size, size)."""
     spacing = float(np.clip(size / 4, 32, 150))
     count = int(np.ceil(size / spacing)) + 2
@@ -82,26 +82,26 @@ def _patches(rng: np.random.Generator, size: int, guests: tuple[int, int]) -> np
         distance = (x - cx) ** 2 + (y - cy) ** 2
         nearest[distance < best] = number
         np.minimum(best, distance, out=best)
-    return _patch_classes(rng, size, centres, guests)[nearest]
+    return _patch_classes(rng, size, centres, minority)[nearest]
 
 
-def _patch_classes(rng: np.random.Generator, size: int, centres: np.ndarray, guests: tuple) -> np.ndarray:
-    """Give the patches around two opposite points to the guests, a few to any class, the rest to fields."""
+def _patch_classes(rng: np.random.Generator, size: int, centres: np.ndarray, minority: tuple) -> np.ndarray:
+    """Give the patches around two opposite points to the minority, a few to any class, the rest to fields."""
     classes = np.full(len(centres), AGRICULTURE, np.uint8)
     strays = rng.random(len(centres)) < 0.04
     classes[strays] = rng.choice([URBAN, RANGELAND, FOREST, BARREN], strays.sum())
     angle = rng.uniform(0, 2 * np.pi)
     inside = np.flatnonzero(((centres > 0) & (centres < size)).all(axis=1))
-    for guest, side in zip(guests, (1, -1), strict=True):
+    for label, side in zip(minority, (1, -1), strict=True):
         towards = np.array([np.cos(angle), np.sin(angle)]) * side * size * 0.3
         order = np.argsort(((centres[inside] - size / 2 - towards) ** 2).sum(axis=1))
-        classes[inside[order[: max(1, round(len(inside) * GUEST_SHARE))]]] = guest
+        classes[inside[order[: max(1, round(len(inside) * MINORITY_SHARE))]]] = label
     return classes
 
 
-def _lay_river(rng: np.random.Generator, size: int, cover: np.ndarray, guests: tuple) -> None:
+def _lay_river(rng: np.random.Generator, size: int, cover: np.ndarray, minority: tuple) -> None:
     """Lay a river with grassy banks into some scenes' `cover`."""
-    wide = WATER in guests
+    wide = WATER in minority
     if rng.random() > (0.6 if wide else 0.15):
         return
     distance = np.abs(crossing_line(rng, size, wiggle=size / 14, cell=size / 3))

@@ -7,7 +7,7 @@ from common.datasets import read_dataset
 from data_prep.masks import colours_from_labels
 from data_prep.synthetic.layout import (
     AGRICULTURE,
-    GUESTS,
+    MINORITY_CLASSES,
     RANGELAND,
     URBAN,
     WATER,
@@ -27,7 +27,7 @@ def make_scene(kind: str, size: int, seed: int, number: int) -> tuple[np.ndarray
     `kind` is of DATASETS; the mask has the data set's colours.
     """
     rng = np.random.default_rng([seed, list(DATASETS).index(kind), number])
-    layout = make_layout(rng, size, GUESTS[number % len(GUESTS)])
+    layout = make_layout(rng, size, MINORITY_CLASSES[number % len(MINORITY_CLASSES)])
     image = _camera(rng, _paint(rng, layout), layout.cloud)
     labels = layout.land_labels if kind == "land" else layout.road.astype(np.uint8)
     return image, colours_from_labels(labels, read_dataset(DATASETS[kind]))

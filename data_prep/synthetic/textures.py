@@ -22,10 +22,10 @@ def colour(rgb: tuple[float, float, float], *shades: np.ndarray) -> np.ndarray:
     return cv2.merge([shade + np.float32(channel) for channel in rgb])
 
 
-def blend(one: np.ndarray, other: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Mix two colour maps; `share` (size, size), 0..1, is that of `other`."""
+def blend(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Mix two colour maps; `share` (size, size), 0..1, is that of `second`."""
     share = share.astype(np.float32)
-    return cv2.blendLinear(one, other, 1 - share, share)
+    return cv2.blendLinear(first, second, 1 - share, share)
 
 
 def agriculture(rng: np.random.Generator, at: Layout) -> np.ndarray:

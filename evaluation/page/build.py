@@ -11,8 +11,9 @@ from common.errors import DataError
 from common.files import write_text
 from evaluation.figures import legend
 from evaluation.metrics import OVERALL
-from evaluation.page.curves import charts
+from evaluation.page.charts import charts
 from evaluation.page.deviations import read_deviations
+from evaluation.page.run_facts import facts, read_run
 from evaluation.page.scenes import Picture, pictures
 from evaluation.page.scores import (
     ScoreFile,
@@ -23,9 +24,8 @@ from evaluation.page.scores import (
     matrix_rows,
     read_scores,
 )
-from evaluation.page.trained import facts, read_run
 from evaluation.score_text import percent
-from inference.folders import MaskPair, find_maps, find_truth
+from inference.scene_files import MaskPair, find_maps, find_true_masks
 from training.curves import read_log
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates" / "report"
@@ -33,7 +33,7 @@ STYLES, SCRIPT = ("report.css", "report_parts.css"), "report.js"
 
 
 @dataclass(frozen=True)
-class Folders:
+class SceneFolders:
     """Where the scenes of a page stand: images, true masks and predicted masks."""
 
     images: Path
@@ -57,7 +57,7 @@ def write_report(
     folder: Path,
     out: Path,
     scores: Path | None = None,
-    scenes: Folders | None = None,
+    scenes: SceneFolders | None = None,
     count: int = 6,
     overwrite: bool = False,
     dataset: Dataset | None = None,
@@ -72,13 +72,15 @@ def write_report(
 
 
 def page(
-    folder: Path, scores: Path | None, scenes: Folders | None, count: int, dataset: Dataset | None = None
+    folder: Path, scores: Path | None, scenes: SceneFolders | None, count: int, dataset: Dataset | None = None
 ) -> str:
     """Return the page as HTML, see `write_report`."""
     run = read_run(folder)
     measured = read_scores(scores) if scores else None
     learnt = [task.dataset for task in run.experiment.tasks.values()]
-    dataset = dataset or next((its for its in learnt if measured and measured.dataset == its.name), learnt[0])
+    dataset = dataset or next(
+        (each for each in learnt if measured and measured.dataset == each.name), learnt[0]
+    )
     if measured and list(measured.iou) != list(dataset.class_names):
         fact = (
             f"has the classes {', '.join(measured.iou)}, {dataset.name} has {', '.join(dataset.class_names)}"
@@ -107,13 +109,13 @@ def page(
 
 
 def _pictures(
-    scenes: Folders, dataset: Dataset, count: int, measured: ScoreFile | None, path: Path | None
+    scenes: SceneFolders, dataset: Dataset, count: int, measured: ScoreFile | None, path: Path | None
 ) -> list[Picture]:
     """Return the scenes to show: of those scored, if there are scores, which must be these maps'."""
     folders = (scenes.images, scenes.truth, scenes.predicted)
     shown = pictures(*folders, dataset, count, measured and measured.by_scene)
     if measured:
-        true, mapped = find_truth(scenes.truth, dataset), find_maps(scenes.predicted)
+        true, mapped = find_true_masks(scenes.truth, dataset), find_maps(scenes.predicted)
         pairs = (MaskPair(each.id, true[each.id], mapped[each.id]) for each in shown)
         check_maps(measured, path, pairs, dataset)
     return shown

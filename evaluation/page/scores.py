@@ -12,7 +12,7 @@ from evaluation.evaluation import confusion_of
 from evaluation.metrics import BY_CLASS, MAIN, METRICS, OVERALL, Metric
 from evaluation.score_files import scene_numbers
 from evaluation.score_text import between, percent
-from inference.folders import MaskPair
+from inference.scene_files import MaskPair
 
 WHITE_FROM = 0.745  # the cell's colour (--cell in report.css) is so dark there that white reads better
 Bounds = tuple[float, float] | None

@@ -61,7 +61,7 @@ def test_rows_agree(tmp_path, cases, what, rounds):
 
 def test_losses_agree_after_updates_too(tmp_path, cases):
     """Let Caffe and PyTorch take four steps on one input: gradients and updates must be alike."""
-    from speed_measuring import Process
+    from speed_measuring import RowProcess
 
     if not has("torch"):
         pytest.skip("PyTorch is not installed")
@@ -70,7 +70,7 @@ def test_losses_agree_after_updates_too(tmp_path, cases):
     rows = {row.name: row for row in speed_cases.training_rows(tmp_path, forms, 65, 1)}
     losses = {}
     for name in ("caffe plain", "pytorch"):
-        process = Process(rows[name], 1)
+        process = RowProcess(rows[name], 1)
         first = process.answers(tmp_path)
         for _ in range(3):
             process.run()

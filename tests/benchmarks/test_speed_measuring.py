@@ -99,7 +99,7 @@ def test_rows_make_room_for_each_other_and_what_never_fits_is_left_out(tmp_path,
     rows = [make_row("a", needs=60), make_row("b", needs=60), make_row("giant", needs=101)]
     alive: dict[str, object] = {}
 
-    class Counted(speed_measuring.Process):
+    class Counted(speed_measuring.RowProcess):
         def __init__(self, row, threads):
             super().__init__(row, threads)
             self.name = row.name
@@ -115,7 +115,7 @@ def test_rows_make_room_for_each_other_and_what_never_fits_is_left_out(tmp_path,
             alive.pop(self.name, None)
             super().close()
 
-    monkeypatch.setattr(speed_measuring, "Process", Counted)
+    monkeypatch.setattr(speed_measuring, "RowProcess", Counted)
     monkeypatch.setattr(speed_measuring, "available_bytes", lambda: 100.0 - 60 * len(alive))
     results = measured(tmp_path, rows)
     assert results["giant"].remark.startswith("left out: may need")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from common.datasets import DATASETS, Dataset, read_dataset, shown_bands
+from common.datasets import DATASETS, Dataset, display_bands, read_dataset
 from common.errors import ExperimentError
 
 VALID = """
@@ -132,4 +132,4 @@ def test_a_missing_data_set_lists_the_known_ones():
     ],
 )
 def test_figures_show_red_green_and_blue_else_the_first_bands(bands, shown):
-    assert shown_bands(bands) == shown
+    assert display_bands(bands) == shown

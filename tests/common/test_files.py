@@ -169,7 +169,7 @@ def test_a_folder_of_something_else_is_never_replaced(tmp_path):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.tex").write_text("chapter one")
     fact = r"home: is a folder of something else \(no a.json or b in it\)"
-    stage = staged_folder(tmp_path / "home", overwrite=True, known_by=("a.json", "b"))
+    stage = staged_folder(tmp_path / "home", overwrite=True, markers=("a.json", "b"))
     with pytest.raises(OutputError, match=fact), stage:
         pytest.fail("the block began")
     assert names(tmp_path / "home") == ["thesis.tex"]
@@ -180,7 +180,7 @@ def test_an_empty_folder_and_an_older_output_are_replaced(tmp_path, content):
     (tmp_path / "out").mkdir()
     for name in content:
         (tmp_path / "out" / name).write_text("old")
-    with staged_folder(tmp_path / "out", overwrite=True, known_by=("a.json", "b")) as staged:
+    with staged_folder(tmp_path / "out", overwrite=True, markers=("a.json", "b")) as staged:
         (staged / "b").write_text("new")
     assert names(tmp_path / "out") == ["b"]
 
@@ -257,7 +257,7 @@ def test_an_interrupt_between_two_renames_loses_nothing(tmp_path, monkeypatch, s
 
 
 def test_a_folder_of_something_else_that_has_come_meanwhile_is_kept(tmp_path):
-    stage = staged_folder(tmp_path / "out", overwrite=True, known_by=("b",))
+    stage = staged_folder(tmp_path / "out", overwrite=True, markers=("b",))
     with pytest.raises(OutputError, match="is a folder of something else"), stage:
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / "thesis.tex").write_text("chapter one")

@@ -6,11 +6,15 @@ import os
 
 import pytest
 
-from common.staging import workplace
-from data_prep.build_lock import sole_builder
-from training.driver import alone
+from common.staging import staging_directory
+from data_prep.build_lock import build_lock
+from training.driver import run_lock
 
-HOLDERS = {"staging": workplace, "database": lambda folder: sole_builder(folder / "db"), "run": alone}
+HOLDERS = {
+    "staging": staging_directory,
+    "database": lambda folder: build_lock(folder / "db"),
+    "run": run_lock,
+}
 
 
 @pytest.fixture(

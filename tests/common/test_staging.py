@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from common.errors import OutputError
-from common.staging import PREFIX, workplace
+from common.staging import PREFIX, staging_directory
 
 ROOT = Path(__file__).parents[2]
 HOLD = """
 import sys, time
 from pathlib import Path
-from common.staging import workplace
-with workplace(Path(sys.argv[1])) as folder:
+from common.staging import staging_directory
+with staging_directory(Path(sys.argv[1])) as folder:
     (folder / "half.tif").write_bytes(b"half")
     print(folder, flush=True)
     time.sleep(60)
@@ -28,7 +28,7 @@ def left(out: Path) -> list[Path]:
 
 def test_it_is_there_during_the_block_and_gone_after_it(tmp_path):
     out = tmp_path / "new" / "maps"
-    with pytest.raises(KeyError), workplace(out) as folder:
+    with pytest.raises(KeyError), staging_directory(out) as folder:
         (folder / "a").write_bytes(b"a")
         assert left(out) == [folder]
         raise KeyError
@@ -41,14 +41,14 @@ def test_that_of_a_living_process_stays_and_that_of_a_killed_one_goes(tmp_path):
     )
     try:
         theirs = Path(process.stdout.readline().strip())
-        with workplace(tmp_path) as mine:
+        with staging_directory(tmp_path) as mine:
             assert sorted(left(tmp_path)) == sorted([theirs, mine])
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()
     assert (theirs / "half.tif").exists()
-    with workplace(tmp_path) as mine:
+    with staging_directory(tmp_path) as mine:
         assert left(tmp_path) == [mine]
 
 
@@ -56,6 +56,6 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with (
         pytest.raises(OutputError, match="file/maps: cannot be written"),
-        workplace(tmp_path / "file" / "maps"),
+        staging_directory(tmp_path / "file" / "maps"),
     ):
         pass

@@ -17,7 +17,7 @@ import rasterio
 
 from common.errors import DataError
 from data_prep.decoding import decode, decode_numbers
-from data_prep.reading import Reading
+from data_prep.read_options import ReadOptions
 from data_prep.scene_pixels import open_scene
 from data_prep.scenes import find_scenes
 from tests.datasets import LAND, with_values
@@ -118,7 +118,7 @@ def rasters(tmp_path):
     def read():
         everything = slice(0, 64), slice(0, 80)
         [scene] = find_scenes([tmp_path], dataset)
-        with open_scene(scene, dataset, Reading()) as pixels:
+        with open_scene(scene, dataset, ReadOptions()) as pixels:
             assert pixels.shape == (64, 80)
             return pixels.read_image(*everything), pixels.read_labels(*everything)
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from common.errors import OutputError
-from data_prep.build_lock import sole_builder
+from data_prep.build_lock import build_lock
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from data_prep.build_lock import sole_builder
-with sole_builder(Path(sys.argv[1])):
+from data_prep.build_lock import build_lock
+with build_lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -38,12 +38,12 @@ def test_leftovers_are_told_from_other_peoples_files(tmp_path):
         make(tmp_path / "db", "data.mdb", "manifest.json"),
     ]
     (tmp_path / ".db.link1234").symlink_to(kept[3])
-    with pytest.raises(ZeroDivisionError), sole_builder(tmp_path / "db"):
+    with pytest.raises(ZeroDivisionError), build_lock(tmp_path / "db"):
         assert not half.exists()
         assert not empty.exists()
         raise ZeroDivisionError
     assert whole.exists()  # perhaps the only whole copy: the block failed
-    with sole_builder(tmp_path / "db"):
+    with build_lock(tmp_path / "db"):
         assert whole.exists()
     assert not whole.exists()
     assert all(path.exists() for path in kept)
@@ -57,13 +57,13 @@ def test_a_second_builder_is_refused_until_the_first_is_dead(tmp_path):
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "held\n"
         with pytest.raises(OutputError, match="is being built by another process"):
-            sole_builder(tmp_path / "db").__enter__()
-        with sole_builder(tmp_path / "db2"):  # another output is free
+            build_lock(tmp_path / "db").__enter__()
+        with build_lock(tmp_path / "db2"):  # another output is free
             pass
         other.kill()
         other.wait()
     assert (tmp_path / ".db.lock").exists()  # killed: nobody removed it
-    with sole_builder(tmp_path / "db"):
+    with build_lock(tmp_path / "db"):
         pass
     assert list(tmp_path.iterdir()) == []
 
@@ -71,4 +71,4 @@ def test_a_second_builder_is_refused_until_the_first_is_dead(tmp_path):
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"file/sub: cannot be written"):
-        sole_builder(tmp_path / "file" / "sub" / "db").__enter__()
+        build_lock(tmp_path / "file" / "sub" / "db").__enter__()

@@ -13,7 +13,7 @@ from data_prep.inspection import check_database, contact_sheet
 from data_prep.lmdb_writer import write_database
 from data_prep.scenes import find_scenes
 from prototxt_gen.caffe_proto import caffe_pb2
-from tests.datasets import ROAD, recipe
+from tests.datasets import ROAD, config
 
 pytestmark = pytest.mark.caffe
 SIDE = 41
@@ -27,7 +27,7 @@ def database(tmp_path, request):
         mask[:60] = 255
         cv2.imwrite(str(tmp_path / "scenes" / f"{number}_sat.png"), np.full((120, 120, 3), 40, np.uint8))
         cv2.imwrite(str(tmp_path / "scenes" / f"{number}_mask.png"), mask)
-    made = recipe("road", 33, SIDE - 33, 2, 1, encode=request.param)
+    made = config("road", 33, SIDE - 33, 2, 1, encode=request.param)
     write_database(find_scenes([tmp_path / "scenes"], ROAD), made, tmp_path / "db")
     return tmp_path / "db"
 

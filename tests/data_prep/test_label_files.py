@@ -9,8 +9,8 @@ from rasterio.transform import from_origin
 from common.errors import DataError
 from data_prep.label_files import open_map, open_truth, shrunk_shape
 from data_prep.masks import colours_from_labels
-from data_prep.scene_pixels import check_same_place
-from inference.masks import write_map
+from data_prep.scene_pixels import check_same_georeference
+from inference.scene_maps import write_map
 from tests.datasets import LAND, changed, with_values
 
 LABELS = np.random.default_rng(2).choice([0, 1, 2, 3, 4, 5, 255], (90, 130)).astype(np.uint8)
@@ -90,9 +90,9 @@ def test_what_is_no_class_raster_is_named(tmp_path):
 def test_rasters_of_two_places_are_named(tmp_path):
     other = write_raster(tmp_path / "b.tif", transform=from_origin(500010, 200000, 0.5, 0.5))
     with open_map(write_raster(tmp_path / "a.tif"), LAND) as truth, open_map(other, LAND) as predicted:
-        check_same_place(truth, truth)
+        check_same_georeference(truth, truth)
         with pytest.raises(DataError, match=r"b\.tif: lies elsewhere than the truth .*20\.0 pixels"):
-            check_same_place(truth, predicted)
+            check_same_georeference(truth, predicted)
 
 
 def test_shrunk_sides_keep_their_ratio_and_one_pixel():

@@ -16,10 +16,10 @@ from data_prep.lmdb_writer import read_manifest, write_database
 from data_prep.records import make_record
 from data_prep.scenes import find_scenes
 from prototxt_gen.caffe_proto import caffe_pb2
-from tests.datasets import ROAD, ArrayScene, recipe
+from tests.datasets import ROAD, ArrayScene, config
 
 pytestmark = pytest.mark.caffe
-RECIPE = recipe("road", crop=33, margin=7, variants=3, seed=4)
+CONFIG = config("road", crop=33, margin=7, variants=3, seed=4)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def entries(database) -> dict[str, bytes]:
 
 
 def test_every_record_is_there_once_and_as_make_record_made_it(tmp_path, scenes):
-    database = write_database(scenes, RECIPE, tmp_path / "db")
+    database = write_database(scenes, CONFIG, tmp_path / "db")
     held = entries(tmp_path / "db")
     assert database.records == len(held) == 12
     assert [int(key[:8]) for key in held] == list(range(12))  # LMDB's order is the order of the numbers
@@ -52,13 +52,13 @@ def test_every_record_is_there_once_and_as_make_record_made_it(tmp_path, scenes)
         image = cv2.imread(str(tmp_path / "scenes" / f"{id}_sat.png"))
         labels = cv2.imread(str(tmp_path / "scenes" / f"{id}_mask.png"), cv2.IMREAD_GRAYSCALE) // 255
         assert (datum.channels, datum.height, datum.width, datum.encoded) == (4, 40, 40, False)
-        assert datum.data == make_record(ArrayScene(image, labels), id, int(variant), RECIPE).tobytes()
+        assert datum.data == make_record(ArrayScene(image, labels), id, int(variant), CONFIG).tobytes()
 
 
 def test_scenes_are_shuffled_by_the_seed(tmp_path, scenes):
     orders = []
     for seed in (1, 2):
-        write_database(scenes, recipe("road", 33, 0, 3, seed), tmp_path / f"db{seed}")
+        write_database(scenes, config("road", 33, 0, 3, seed), tmp_path / f"db{seed}")
         orders.append([key[9:] for key in entries(tmp_path / f"db{seed}")])
     assert orders[0] != orders[1]
     assert all(order != sorted(order) for order in orders)
@@ -67,7 +67,7 @@ def test_scenes_are_shuffled_by_the_seed(tmp_path, scenes):
 def test_the_same_seed_gives_the_same_bytes(tmp_path, scenes, monkeypatch):
     monkeypatch.setattr(growing_lmdb, "COMMIT_BYTES", 20000)  # several transactions
     for name in ("one", "two"):
-        write_database(scenes, RECIPE, tmp_path / name)
+        write_database(scenes, CONFIG, tmp_path / name)
     for file in ("data.mdb", "manifest.json"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
 
@@ -76,7 +76,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path, scenes, monkeypatch):
 def test_the_bytes_do_not_depend_on_the_number_of_workers(tmp_path, scenes, monkeypatch, encode):
     monkeypatch.setattr(growing_lmdb, "COMMIT_BYTES", 50000)
     monkeypatch.setattr(lmdb_writer, "JOB_RECORDS", 3)  # a scene is made in several jobs
-    made = replace(RECIPE, variants=7, encode=encode, rotate=True, class_aware=True)
+    made = replace(CONFIG, variants=7, encode=encode, rotate=True, class_aware=True)
     files = []
     for workers in (1, 2, 4):
         write_database(scenes, made, tmp_path / f"db{workers}", workers=workers)
@@ -86,7 +86,7 @@ def test_the_bytes_do_not_depend_on_the_number_of_workers(tmp_path, scenes, monk
 
 def test_png_records_hold_the_same_pixels_as_raw_ones(tmp_path, scenes):
     for encode in ("raw", "png"):
-        write_database(scenes, replace(RECIPE, encode=encode), tmp_path / encode)
+        write_database(scenes, replace(CONFIG, encode=encode), tmp_path / encode)
     raw, png = entries(tmp_path / "raw"), entries(tmp_path / "png")
     assert list(raw) == list(png)
     for key in raw:
@@ -98,7 +98,7 @@ def test_png_records_hold_the_same_pixels_as_raw_ones(tmp_path, scenes):
 
 def test_the_size_is_told_before_the_work(tmp_path, scenes):
     lines = []
-    database = write_database(scenes, RECIPE, tmp_path / "db", tell=lines.append)
+    database = write_database(scenes, CONFIG, tmp_path / "db", log=lines.append)
     [line] = lines
     assert f"about {database.size / 1e6:,.1f} MB to write" in line
 
@@ -107,12 +107,12 @@ def test_a_disk_without_room_is_named_before_the_work(tmp_path, scenes, monkeypa
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10000))
     with pytest.raises(OutputError, match=r"db: needs about 0\.1 MB, 0\.0 MB are free"):
-        write_database(scenes, RECIPE, tmp_path / "db")
+        write_database(scenes, CONFIG, tmp_path / "db")
     assert [path.name for path in tmp_path.iterdir()] == ["scenes"]
 
 
 def test_the_manifest_names_code_and_libraries(tmp_path, scenes):
-    write_database(scenes, RECIPE, tmp_path / "db")
+    write_database(scenes, CONFIG, tmp_path / "db")
     manifest = read_manifest(tmp_path / "db")
     assert len(manifest["code_sha256"]) == 64
     assert manifest["versions"]["opencv-python-headless"].startswith(cv2.__version__)
@@ -120,7 +120,7 @@ def test_the_manifest_names_code_and_libraries(tmp_path, scenes):
 
 
 def test_the_manifest_says_what_is_inside(tmp_path, scenes):
-    write_database(scenes, RECIPE, tmp_path / "db", split={"hold_out": 5, "part": "train"})
+    write_database(scenes, CONFIG, tmp_path / "db", split={"hold_out": 5, "part": "train"})
     manifest = read_manifest(tmp_path / "db")
     labels = np.concatenate(
         [
@@ -154,24 +154,24 @@ def test_a_scene_that_fails_late_leaves_nothing_behind(tmp_path, scenes):
     last = scenes[-1].image
     last.write_bytes(last.read_bytes()[:-40])
     with pytest.raises(DataError, match=r"d_sat\.png: is cut off"):
-        write_database(scenes, RECIPE, tmp_path / "db")
+        write_database(scenes, CONFIG, tmp_path / "db")
     assert [path.name for path in tmp_path.iterdir()] == ["scenes"]
 
 
 def test_a_failure_leaves_the_old_database_as_it_was(tmp_path, scenes):
-    write_database(scenes, RECIPE, tmp_path / "db")
+    write_database(scenes, CONFIG, tmp_path / "db")
     before = entries(tmp_path / "db")
     scenes[2].mask.unlink()
     with pytest.raises(DataError, match=r"c_mask\.png: cannot be read"):
-        write_database(scenes, RECIPE, tmp_path / "db", overwrite=True)
+        write_database(scenes, CONFIG, tmp_path / "db", overwrite=True)
     assert entries(tmp_path / "db") == before
     with pytest.raises(OutputError, match="exists already"):
-        write_database(scenes, RECIPE, tmp_path / "db")
+        write_database(scenes, CONFIG, tmp_path / "db")
 
 
 def test_overwrite_replaces_a_database(tmp_path, scenes):
-    write_database(scenes, RECIPE, tmp_path / "db")
-    write_database(scenes[:1], RECIPE, tmp_path / "db", overwrite=True)
+    write_database(scenes, CONFIG, tmp_path / "db")
+    write_database(scenes[:1], CONFIG, tmp_path / "db", overwrite=True)
     assert len(entries(tmp_path / "db")) == 3
     assert sorted(path.name for path in (tmp_path / "db").iterdir()) == ["data.mdb", "manifest.json"]
 
@@ -182,7 +182,7 @@ def test_a_full_disk_is_a_named_error(tmp_path, scenes, monkeypatch):
 
     monkeypatch.setattr(growing_lmdb.GrowingLMDB, "put", full)
     with pytest.raises(OutputError, match=r"db: cannot be written \(mdb_put: No space left"):
-        write_database(scenes, RECIPE, tmp_path / "db")
+        write_database(scenes, CONFIG, tmp_path / "db")
     assert [path.name for path in tmp_path.iterdir()] == ["scenes"]
 
 
@@ -191,7 +191,7 @@ def test_caffe_reads_it_with_image_and_label_together(tmp_path, scenes, encode):
     """Caffe's Data layer crops the record's four channels at one place."""
     import caffe
 
-    write_database(scenes, replace(RECIPE, encode=encode), tmp_path / "db")
+    write_database(scenes, replace(CONFIG, encode=encode), tmp_path / "db")
     net_file = tmp_path / "net.prototxt"
     net_file.write_text(f"""
         layer {{ name: "data" type: "Data" top: "data"
@@ -200,7 +200,7 @@ def test_caffe_reads_it_with_image_and_label_together(tmp_path, scenes, encode):
     """)
     net = caffe.Net(str(net_file), caffe.TEST)
     net.forward()
-    write_database(scenes, RECIPE, tmp_path / "raw")
+    write_database(scenes, CONFIG, tmp_path / "raw")
     records = [caffe_pb2().Datum.FromString(value).data for value in entries(tmp_path / "raw").values()]
     expected = np.array([np.frombuffer(data, np.uint8).reshape(4, 40, 40) for data in records])
     assert (net.blobs["data"].data == expected[:, :, 3:36, 3:36]).all()  # TEST crops the centre

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from common.errors import DataError
-from data_prep.records import Recipe, make_record, record_rng
+from data_prep.records import RecordConfig, make_record, record_rng
 from prototxt_gen.experiment import read_experiment
 from tests.datasets import LAND as LAND_COVER
-from tests.datasets import ArrayScene, recipe
+from tests.datasets import ArrayScene, config
 
 RNG = np.random.default_rng(0)
 SOLVERS = Path(__file__).parents[2] / "solvers"
-LAND = recipe("land", crop=65, margin=16, variants=3, seed=5)
+LAND = config("land", crop=65, margin=16, variants=3, seed=5)
 
 
 def scene(image: np.ndarray, labels: np.ndarray) -> ArrayScene:
@@ -51,7 +51,7 @@ def test_image_and_label_stay_together(variant):
 
 @pytest.mark.parametrize("task", ["land", "road"])
 def test_no_label_arises_that_the_source_does_not_have(task):
-    made = recipe(task, 33, 0, 1, 1)
+    made = config(task, 33, 0, 1, 1)
     labels = RNG.choice(np.array([0, 1, 255], np.uint8), (90, 90))
     for variant in range(30):
         record = make_record(scene(np.zeros((90, 90, 3), np.uint8), labels), "x", variant, made)
@@ -71,7 +71,7 @@ def test_a_small_scene_is_padded_with_the_mean_colour_and_ignored():
 
 def test_the_recipe_of_an_experiment_is_what_its_net_is_fed_with():
     exp = read_experiment(SOLVERS / "dfcnet" / "experiment.toml")
-    made = Recipe.of(exp, "road", 32, 2, 1)
+    made = RecordConfig.of(exp, "road", 32, 2, 1)
     assert (made.crop, made.bands, made.mean) == (1025, exp.input.bands, exp.input.mean)
     assert made.dataset == exp.tasks["road"].dataset
 
@@ -95,7 +95,7 @@ def test_a_record_has_as_many_channels_as_bands_and_the_label():
 def test_scales_fill_the_papers_range(task, low, high):
     ramp = np.broadcast_to(np.arange(250, dtype=np.uint8)[:, None], (250, 400))
     image, labels = np.dstack([ramp] * 3), np.zeros((250, 400), np.uint8)
-    made = recipe(task, 65, 0, 1, 2)
+    made = config(task, 65, 0, 1, 2)
     scales = []
     for variant in range(200):
         column = make_record(scene(image, labels), "x", variant, made)[0, :, 0].astype(float)
@@ -164,7 +164,7 @@ def test_a_class_aware_choice_finds_a_rare_class_more_often():
     pixels = scene(np.zeros((400, 400, 3), np.uint8), labels)
     share = {}
     for aware in (False, True):
-        made = recipe("road", 33, 0, 1, 3, class_aware=aware)
+        made = config("road", 33, 0, 1, 3, class_aware=aware)
         share[aware] = np.mean([(make_record(pixels, "x", k, made)[3] == 1).mean() for k in range(300)])
     assert 0.01 < share[False] < 0.035
     assert share[True] > 2.5 * share[False]
@@ -183,7 +183,7 @@ def test_records_of_many_bands_are_those_of_their_bands_alone(bands):
     labels = np.zeros((300, 300), np.uint8)
     names = tuple(f"b{number}" for number in range(bands))
     dataset = LAND_COVER.model_copy(update={"bands": names, "resize": (0.3, 0.4)})
-    together = Recipe(dataset, names, (0.0,) * bands, 65, 0, 1, 7)
+    together = RecordConfig(dataset, names, (0.0,) * bands, 65, 0, 1, 7)
     record = make_record(scene(image, labels), "id", 0, together)
     assert record.shape == (bands + 1, 65, 65)
     for number, name in enumerate(names):

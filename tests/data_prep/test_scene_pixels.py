@@ -11,11 +11,11 @@ from rasterio.transform import from_origin
 
 from common.errors import DataError
 from data_prep.masks import colours_from_labels
-from data_prep.reading import Reading
+from data_prep.read_options import ReadOptions
 from data_prep.records import make_record
 from data_prep.scene_pixels import open_scene
 from data_prep.scenes import find_scenes
-from tests.datasets import LAND, MEAN, ArrayScene, changed, recipe, with_values
+from tests.datasets import LAND, MEAN, ArrayScene, changed, config, with_values
 
 HEIGHT, WIDTH = 150, 210
 RNG = np.random.default_rng(6)
@@ -45,7 +45,7 @@ def folder(tmp_path):
 
 def opened(folder, dataset=DATASET):
     [scene] = find_scenes([folder], dataset)
-    return open_scene(scene, dataset, Reading(fill=MEAN))
+    return open_scene(scene, dataset, ReadOptions(fill=MEAN))
 
 
 def test_windows_hold_the_pixels_in_blue_green_red(folder):
@@ -62,7 +62,7 @@ def test_windows_hold_the_pixels_in_blue_green_red(folder):
 def test_a_record_of_a_raster_is_that_of_the_same_arrays(folder):
     arrays = ArrayScene(np.ascontiguousarray(IMAGE[::-1].transpose(1, 2, 0)), LABELS.astype(np.uint8))
     for variant in range(6):
-        made = recipe("land", 65, 10, 1, 2, rotate=True, class_aware=bool(variant % 2))
+        made = config("land", 65, 10, 1, 2, rotate=True, class_aware=bool(variant % 2))
         with opened(folder) as pixels:
             record = make_record(pixels, "a", variant, made)
         assert (record == make_record(arrays, "a", variant, made)).all()
@@ -192,7 +192,7 @@ DEEP = RNG.integers(0, 4000, (4, HEIGHT, WIDTH)).astype(np.uint16)
 def test_the_bands_that_an_experiment_chooses_are_read(folder, bands):
     write(folder / "a_sat.tif", DEEP, photometric="MINISBLACK")
     [scene] = find_scenes([folder], FOUR)
-    with open_scene(scene, FOUR, Reading(bands, FOUR.bands, stretch=(0, 4000))) as pixels:
+    with open_scene(scene, FOUR, ReadOptions(bands, FOUR.bands, stretch=(0, 4000))) as pixels:
         read = pixels.read_image(slice(0, HEIGHT), slice(0, WIDTH))
         assert pixels.read_as["bands"] == {band: FOUR.bands.index(band) + 1 for band in bands}
     expected = np.stack([DEEP[FOUR.bands.index(band)] for band in bands], axis=-1) * (255 / 4000)
@@ -202,8 +202,8 @@ def test_the_bands_that_an_experiment_chooses_are_read(folder, bands):
 def test_numbers_of_bands_are_those_of_the_data_sets_in_its_order(folder):
     write(folder / "a_sat.tif", DEEP[[3, 0, 1, 2]], photometric="MINISBLACK")
     [scene] = find_scenes([folder], FOUR)
-    reading = Reading(("red", "nir"), FOUR.bands, (2, 3, 4, 1), (0, 4000))
-    with open_scene(scene, FOUR, reading) as pixels:
+    read_options = ReadOptions(("red", "nir"), FOUR.bands, (2, 3, 4, 1), (0, 4000))
+    with open_scene(scene, FOUR, read_options) as pixels:
         read = pixels.read_image(slice(0, HEIGHT), slice(0, WIDTH))
     assert np.abs(read - np.stack([DEEP[2], DEEP[3]], axis=-1) * (255 / 4000)).max() <= 0.501
 
@@ -212,7 +212,7 @@ def test_colours_of_a_file_that_contradict_the_data_set_are_refused(folder):
     write(folder / "a_sat.tif", DEEP, photometric="RGB")  # bands 1 to 3 are red, green, blue by the file
     [scene] = find_scenes([folder], FOUR)
     words = r"a_sat\.tif: has 4 bands .*: red is band 1, by the data set it is band 3; say by --bands"
-    with pytest.raises(DataError, match=words), open_scene(scene, FOUR, Reading(FOUR.bands, FOUR.bands)):
+    with pytest.raises(DataError, match=words), open_scene(scene, FOUR, ReadOptions(FOUR.bands, FOUR.bands)):
         pass
 
 
@@ -228,10 +228,10 @@ def test_a_picture_that_lacks_the_bands_is_refused(folder, bands, picture, fact)
     cv2.imwrite(str(folder / "a_sat.png"), picture)
     dataset = changed(DATASET, bands=bands)
     [scene] = find_scenes([folder], dataset)
-    reading = Reading(dataset.bands, dataset.bands)
+    read_options = ReadOptions(dataset.bands, dataset.bands)
     with (
         pytest.raises(DataError, match=rf"a_sat\.png: {fact}; give a TIFF"),
-        open_scene(scene, dataset, reading),
+        open_scene(scene, dataset, read_options),
     ):
         pass
 
@@ -241,7 +241,7 @@ def test_a_grey_picture_is_the_one_band_of_its_data_set(folder):
     cv2.imwrite(str(folder / "a_sat.png"), IMAGE[0])
     dataset = changed(DATASET, bands=["pan"])
     [scene] = find_scenes([folder], dataset)
-    with open_scene(scene, dataset, Reading(dataset.bands, dataset.bands)) as pixels:
+    with open_scene(scene, dataset, ReadOptions(dataset.bands, dataset.bands)) as pixels:
         assert (pixels.read_image(slice(0, HEIGHT), slice(0, WIDTH)) == IMAGE[0][..., None]).all()
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from common.datasets import Dataset
 from common.errors import DataError
-from data_prep.reading import Reading
+from data_prep.read_options import ReadOptions
 from data_prep.scene_pixels import open_scene
-from data_prep.scenes import Scene, find_scenes, is_id, survey
+from data_prep.scenes import Scene, find_scenes, is_id, scan_scenes
 from tests.datasets import ROAD
 
 WHOLE = slice(None)
@@ -38,7 +38,7 @@ def test_pairs_of_several_folders_are_sorted_by_id_as_text(tmp_path):
 def test_a_scene_is_read_with_labels_and_checksums(tmp_path):
     add_scene(tmp_path, "7")
     [scene] = find_scenes([tmp_path], ROAD)
-    with open_scene(scene, ROAD, Reading()) as pixels:
+    with open_scene(scene, ROAD, ReadOptions()) as pixels:
         image, labels = (read(WHOLE, WHOLE) for read in (pixels.read_image, pixels.read_labels))
     assert image.shape == (20, 30, 3)
     assert np.abs(image.astype(int) - (10, 200, 90)).max() < 6  # BGR, through JPEG
@@ -96,7 +96,7 @@ def test_a_mask_of_another_size_is_refused(tmp_path):
     [scene] = find_scenes([tmp_path], ROAD)
     with (
         pytest.raises(DataError, match=r"1_mask.png: is 31x20, its image 30x20"),
-        open_scene(scene, ROAD, Reading()),
+        open_scene(scene, ROAD, ReadOptions()),
     ):
         pass
 
@@ -136,7 +136,7 @@ def test_a_survey_goes_on_after_a_problem(tmp_path):
     for id in "123":
         add_scene(tmp_path, id)
     lose_mask(tmp_path)
-    kinds = [type(found).__name__ for _, found in survey([tmp_path], ROAD)]
+    kinds = [type(found).__name__ for _, found in scan_scenes([tmp_path], ROAD)]
     assert kinds == ["Scene", "DataError", "Scene"]
 
 

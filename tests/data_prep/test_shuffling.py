@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from common.errors import DataError
-from data_prep.reading import Reading
+from data_prep.read_options import ReadOptions
 from data_prep.scenes import find_scenes
 from data_prep.shuffling import shuffle_masks
 from tests.conftest import refused
@@ -28,7 +28,7 @@ def folder(tmp_path):
 def test_no_image_keeps_its_labels_and_none_are_lost(folder):
     scenes = find_scenes([folder], ROAD)
     for seed in range(20):
-        shuffled = shuffle_masks(scenes, ROAD, seed, Reading())
+        shuffled = shuffle_masks(scenes, ROAD, seed, ReadOptions())
         assert [(s.id, s.image) for s in shuffled] == [(s.id, s.image) for s in scenes]
         assert sorted(s.mask for s in shuffled) == sorted(s.mask for s in scenes)
         pairs = [(int(s.id), int(s.mask.name[0])) for s in shuffled]
@@ -37,16 +37,16 @@ def test_no_image_keeps_its_labels_and_none_are_lost(folder):
 
 def test_the_seed_decides(folder):
     scenes = find_scenes([folder], ROAD)
-    first = shuffle_masks(scenes, ROAD, 1, Reading())
-    assert first == shuffle_masks(scenes, ROAD, 1, Reading())
-    assert any(first != shuffle_masks(scenes, ROAD, seed, Reading()) for seed in (2, 3, 4))
+    first = shuffle_masks(scenes, ROAD, 1, ReadOptions())
+    assert first == shuffle_masks(scenes, ROAD, 1, ReadOptions())
+    assert any(first != shuffle_masks(scenes, ROAD, seed, ReadOptions()) for seed in (2, 3, 4))
 
 
 def test_a_scene_of_a_size_of_its_own_is_refused(folder):
     for end in ("sat", "mask"):
         cv2.imwrite(str(folder / f"wide_{end}.png"), np.zeros((40, 41, 3), np.uint8))
     with pytest.raises(DataError, match=r"wide_sat\.png: is the only scene of 41x40 pixels"):
-        shuffle_masks(find_scenes([folder], ROAD), ROAD, 1, Reading())
+        shuffle_masks(find_scenes([folder], ROAD), ROAD, 1, ReadOptions())
 
 
 def test_a_database_of_shuffled_labels_says_so(folder, tmp_path, run_tool):

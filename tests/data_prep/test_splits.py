@@ -89,11 +89,11 @@ def test_a_split_that_leaves_a_part_empty_is_refused(train):
 def test_scenes_are_picked_by_id_and_strangers_named():
     split = make_split("road", IDS[:10], 6, 0)
     scenes = scenes_of(IDS[:10])
-    assert [scene.id for scene in split.pick(scenes, "test", "s.json")] == [*split.test]
+    assert [scene.id for scene in split.select(scenes, "test", "s.json")] == [*split.test]
     with pytest.raises(DataError, match=r"s\.json: lacks scene 99; add it"):
-        split.pick([*scenes, *scenes_of(["99"])], "train", "s.json")
+        split.select([*scenes, *scenes_of(["99"])], "train", "s.json")
     with pytest.raises(DataError, match="has no test scene among the 6 given"):
-        split.pick(scenes_of([*split.train]), "test", "s.json")
+        split.select(scenes_of([*split.train]), "test", "s.json")
 
 
 def harmed(table: dict, **changes) -> str:

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from common.errors import DataError
-from data_prep.leave_out import read_leave_out, write_leave_out
-from data_prep.reading import Reading
+from data_prep.read_options import ReadOptions
+from data_prep.subsets import read_leave_out, write_leave_out
 from data_prep.verification import verify
 from tests.datasets import ROAD
 
@@ -31,7 +31,7 @@ def folder(tmp_path):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_sound_set_is_usable_and_counted(folder, workers):
-    report = verify([folder], ROAD, Reading(), workers=workers)
+    report = verify([folder], ROAD, ReadOptions(), workers=workers)
     assert report.usable
     road = sum(range(6)) * SIDE
     assert report.pixels == {"background": 6 * SIDE**2 - road, "road": road, "ignored": 0}
@@ -59,7 +59,7 @@ def spoil(folder) -> dict[str, str]:
 @pytest.mark.parametrize("workers", [1, 3])
 def test_each_problem_is_named_and_the_rest_can_be_used(folder, tmp_path, workers):
     expected = spoil(folder)
-    report = verify([folder], ROAD, Reading(), workers=workers)
+    report = verify([folder], ROAD, ReadOptions(), workers=workers)
     assert not report.usable
     assert [problem.id for problem in report.problems] == list(expected)
     for problem in report.problems:
@@ -69,7 +69,7 @@ def test_each_problem_is_named_and_the_rest_can_be_used(folder, tmp_path, worker
     write_leave_out(tmp_path / "fix.txt", report.bad_ids)
     left_out = read_leave_out(tmp_path / "fix.txt")
     assert left_out == {*"01234"}
-    assert verify([folder], ROAD, Reading(), leave_out=left_out).usable
+    assert verify([folder], ROAD, ReadOptions(), leave_out=left_out).usable
 
 
 def test_twins_are_found_by_their_pixels_not_their_bytes(folder):
@@ -77,7 +77,7 @@ def test_twins_are_found_by_their_pixels_not_their_bytes(folder):
     add(folder, "7")
     (folder / "7_sat.jpg").unlink()
     cv2.imwrite(str(folder / "7_sat.png"), image)  # another format, the same picture
-    report = verify([folder], ROAD, Reading(), workers=2)
+    report = verify([folder], ROAD, ReadOptions(), workers=2)
     [problem] = report.problems
     assert problem.id == "7"
     assert problem.fact == f"shows the same pixels as {folder / '3_sat.jpg'}"
@@ -86,13 +86,13 @@ def test_twins_are_found_by_their_pixels_not_their_bytes(folder):
 
 def test_one_id_in_two_folders_is_a_problem(folder, tmp_path):
     add(tmp_path / "more", "2", seed=99)
-    [problem] = verify([folder, tmp_path / "more"], ROAD, Reading()).problems
+    [problem] = verify([folder, tmp_path / "more"], ROAD, ReadOptions()).problems
     assert (problem.id, problem.file) == ("2", str(tmp_path / "more" / "2_sat.jpg"))
 
 
 def test_names_that_make_no_id_stay_comments_in_the_list(folder, tmp_path):
     add(folder, "a\nb")
-    report = verify([folder], ROAD, Reading())
+    report = verify([folder], ROAD, ReadOptions())
     write_leave_out(tmp_path / "fix.txt", report.bad_ids)
     assert read_leave_out(tmp_path / "fix.txt") == frozenset()
     assert "a\\nb" in (tmp_path / "fix.txt").read_text()
@@ -100,4 +100,4 @@ def test_names_that_make_no_id_stay_comments_in_the_list(folder, tmp_path):
 
 def test_nothing_to_check_is_an_error(tmp_path):
     with pytest.raises(DataError, match="holds no"):
-        verify([tmp_path], ROAD, Reading())
+        verify([tmp_path], ROAD, ReadOptions())

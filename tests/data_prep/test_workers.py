@@ -25,7 +25,7 @@ def squares(job: int):
 
 def fail_at_two(job: int):
     if job == 2:
-        raise DataError("two.jpg", "is broken", "mend it")
+        raise DataError("two.jpg", "is broken", "fix it")
     yield job, b""
 
 
@@ -58,7 +58,7 @@ def test_the_work_is_done_by_that_many_other_processes():
 def test_an_error_comes_where_its_result_would(workers):
     results = ordered(fail_at_two, range(5), workers, 1, 10)
     assert [next(results)[0], next(results)[0]] == [0, 1]
-    with pytest.raises(DataError, match=r"two\.jpg: is broken; mend it"):
+    with pytest.raises(DataError, match=r"two\.jpg: is broken; fix it"):
         next(results)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from common.errors import DataError
 from evaluation.comparison import LONGEST, read_rows, scenes_to_show
-from inference.masks import write_map
+from inference.scene_maps import write_map
 from tests.datasets import LAND, ROAD
 
 
@@ -75,6 +75,6 @@ def test_a_map_of_another_size_and_a_missing_image_are_named(folders, tmp_path):
 
 def test_a_map_of_other_classes_is_refused(folders, monkeypatch):
     images, truth, (maps, _) = folders
-    monkeypatch.setattr("inference.finished.map_dataset", lambda path, id: ROAD)
+    monkeypatch.setattr("inference.prediction_manifest.map_dataset", lambda path, id: ROAD)
     with pytest.raises(DataError, match=r"is a map of 2 classes \(background, road\), not 6"):
         list(read_rows(images, truth, [maps], ["2"], LAND))

@@ -11,13 +11,13 @@ import pytest
 from common.errors import DataError
 from evaluation import evaluation
 from evaluation.evaluation import dataset_of_maps, evaluate, pair_folders
-from evaluation.intervals import Resampling
+from evaluation.intervals import Bootstrap
 from evaluation.matrix_figure import draw_matrices
 from evaluation.score_files import as_comparison, as_csv, as_numbers
 from evaluation.score_text import comparison, table
-from inference.finished import publish
-from inference.folders import pair_masks
-from inference.masks import write_map
+from inference.prediction_manifest import publish
+from inference.scene_files import pair_masks
+from inference.scene_maps import write_map
 from tests.data_prep.test_label_files import write_raster
 from tests.datasets import LAND, ROAD
 
@@ -135,7 +135,7 @@ def test_windows_cover_every_pixel_once(folders, monkeypatch):
 
 
 def test_intervals_stand_in_the_numbers_with_how_they_were_drawn(folders):
-    result = evaluate(pair_masks(*folders, LAND), LAND, resampling=Resampling(200, seed=7))
+    result = evaluate(pair_masks(*folders, LAND), LAND, bootstrap=Bootstrap(200, seed=7))
     intervals = as_numbers(result)["intervals"]
     assert intervals["level"] == 0.95
     assert (intervals["resamples"], intervals["seed"]) == (200, 7)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evaluation.intervals import Resampling
+from evaluation.intervals import Bootstrap
 
 
 def matrix(right, wrong):
@@ -12,8 +12,8 @@ def matrix(right, wrong):
 
 
 def accuracy_interval(matrices, **options):
-    resampling = Resampling(**options)
-    return resampling.interval(resampling.scores(np.array(matrices))["accuracy"])
+    bootstrap = Bootstrap(**options)
+    return bootstrap.interval(bootstrap.scores(np.array(matrices))["accuracy"])
 
 
 def test_equal_scenes_leave_no_doubt():
@@ -42,14 +42,14 @@ def test_the_seed_decides():
 
 
 def test_a_single_scene_has_no_interval():
-    assert Resampling().scores(np.array([matrix(1, 1)])) is None
+    assert Bootstrap().scores(np.array([matrix(1, 1)])) is None
 
 
 def test_draws_without_a_class_do_not_count_for_it():
     """The second class stands in one scene of two, right in half of its pixels."""
     scenes = np.array([[[4, 0, 0], [0, 0, 0]], [[0, 0, 0], [2, 2, 0]]])
-    resampling = Resampling()
-    iou = resampling.scores(scenes)["iou"][:, 1]
+    bootstrap = Bootstrap()
+    iou = bootstrap.scores(scenes)["iou"][:, 1]
     assert 0.15 < np.isnan(iou).mean() < 0.35  # a quarter
-    assert resampling.interval(iou) == (0.5, 0.5)
-    assert np.isnan(resampling.interval(np.full(9, np.nan))).all()
+    assert bootstrap.interval(iou) == (0.5, 0.5)
+    assert np.isnan(bootstrap.interval(np.full(9, np.nan))).all()

@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 import sklearn.metrics
 
-from evaluation.intervals import Resampling
+from evaluation.intervals import Bootstrap
 from evaluation.metrics import confusion, scores
 
 IGNORE = 255
@@ -41,7 +41,7 @@ def test_as_scipy_draws():
     random = np.random.default_rng(5)
     right = random.integers(0, 101, 40)
     matrices = np.array([[[r, 100 - r, 0], [0, 0, 0]] for r in right])  # two classes, the second not there
-    resampling = Resampling(resamples=20000)
-    ours = resampling.interval(resampling.scores(matrices)["accuracy"])
+    bootstrap = Bootstrap(resamples=20000)
+    ours = bootstrap.interval(bootstrap.scores(matrices)["accuracy"])
     theirs = scipy.stats.bootstrap((right / 100,), np.mean, n_resamples=20000, method="percentile", rng=1)
     np.testing.assert_allclose(ours, theirs.confidence_interval, atol=0.004)

@@ -7,7 +7,7 @@ import pytest
 from gpu_check import libraries, parity
 from gpu_check.checks import Checks
 from gpu_check.deadline import Deadline
-from gpu_check.isolation import isolated
+from gpu_check.isolation import run_isolated
 from tests.conftest import refused
 
 LONG = 280  # seconds: within a test's time
@@ -15,9 +15,9 @@ LONG = 280  # seconds: within a test's time
 
 @pytest.mark.caffe
 def test_the_libraries_are_found_and_named():
-    paths = isolated(libraries.loaded, timeout=LONG)
+    paths = run_isolated(libraries.loaded, timeout=LONG)
     assert any(Path(path).name.startswith("libcaffe") for path in paths.values())
-    assert "NumPy" in isolated(libraries.versions, timeout=LONG)
+    assert "NumPy" in run_isolated(libraries.versions, timeout=LONG)
     assert libraries.missing(LONG) == []
 
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from gpu_check.deadline import Check, Deadline, Expired, run
-from gpu_check.isolation import Died
+from gpu_check.deadline import Check, Deadline, DeadlineExpired, run
+from gpu_check.isolation import ProcessDied
 from gpu_check.rows import Row
 
 
@@ -29,7 +29,7 @@ def test_each_check_gets_its_share_of_the_time_that_is_left():
 def test_a_check_that_fails_or_runs_out_of_time_is_a_row_and_the_next_one_runs():
     def dies(_: Deadline) -> Iterator[Row]:
         yield Row("first", True, "")
-        raise Died("signal 6: out of memory")
+        raise ProcessDied("signal 6: out of memory")
 
     def is_late(_: Deadline) -> Iterator[Row]:
         Deadline(0).left()
@@ -50,7 +50,7 @@ def test_a_check_that_fails_or_runs_out_of_time_is_a_row_and_the_next_one_runs()
 
 def test_a_deadline_that_is_over_gives_no_time():
     for seconds_left in (Deadline(-1).left, Deadline(-1).share):
-        with pytest.raises(Expired):
+        with pytest.raises(DeadlineExpired):
             seconds_left()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gpu_check.devices import CPU, Device
-from gpu_check.isolation import Died, Worker, checked_command, isolated, run_command
+from gpu_check.isolation import ProcessDied, Worker, checked_command, run_command, run_isolated
 
 LONG = 280  # seconds: within a test's time
 
@@ -33,7 +33,7 @@ def end_with(how: str) -> str:
 
 
 def test_a_process_for_the_cpu_sees_no_gpu():
-    answer = isolated(end_with, "answer", timeout=LONG, environment=CPU.environment)
+    answer = run_isolated(end_with, "answer", timeout=LONG, environment=CPU.environment)
     assert answer.split()[1:] == []
     assert Device(0).environment == {}
 
@@ -47,20 +47,20 @@ def test_a_process_for_the_cpu_sees_no_gpu():
     ],
 )
 def test_a_function_that_raises_aborts_or_hangs_is_told_in_a_line(how, words):
-    with pytest.raises(Died, match=words):
-        isolated(end_with, how, timeout=2 if how == "hang" else LONG)
+    with pytest.raises(ProcessDied, match=words):
+        run_isolated(end_with, how, timeout=2 if how == "hang" else LONG)
 
 
 def test_one_process_answers_until_it_dies_and_then_another():
     with Worker() as worker:
         first = [worker.call(end_with, "answer", timeout=LONG) for _ in range(2)]
-        with pytest.raises(Died):
+        with pytest.raises(ProcessDied):
             worker.call(end_with, "check", timeout=LONG)
         assert first[0] == first[1] != worker.call(end_with, "answer", timeout=LONG)
 
 
 def test_what_an_isolated_function_has_started_ends_with_it():
-    child = isolated(end_with, "child", timeout=LONG)
+    child = run_isolated(end_with, "child", timeout=LONG)
     wait_until(lambda: has_ended(Path("/proc", child, "stat")))
 
 
@@ -73,7 +73,7 @@ def test_what_an_isolated_function_has_started_ends_with_it():
     ],
 )
 def test_a_command_that_fails_hangs_or_says_nothing_is_told_in_a_line(program, words):
-    with pytest.raises(Died, match=f"^{words}$"):
+    with pytest.raises(ProcessDied, match=f"^{words}$"):
         checked_command([sys.executable, "-c", program], 2 if "sleep" in program else LONG)
 
 

@@ -77,7 +77,9 @@ def test_fused_layers_answer_as_plain_ones_and_another_input_is_found(case, tmp_
 @pytest.mark.caffe
 def test_the_same_step_twice_is_equal_and_a_different_one_is_named(case, monkeypatch):
     assert parity.same_bits(case, "fused", CPU) == []
-    answers = [parity.Answer({"loss": np.ones(2)}, {"w": np.full(2, value)}) for value in (1.0, 1.0 + 1e-15)]
+    answers = [
+        parity.NetOutput({"loss": np.ones(2)}, {"w": np.full(2, value)}) for value in (1.0, 1.0 + 1e-15)
+    ]
     monkeypatch.setattr(parity, "net_answer", lambda *_: answers.pop())
     assert parity.same_bits(case, "fused", CPU) == ["w"]
 
@@ -90,10 +92,10 @@ def test_of_a_large_gradient_the_same_places_are_compared():
 
 
 def test_an_answer_comes_back_from_its_file_and_not_for_another_net(tmp_path):
-    answer = parity.Answer({"land/score": np.ones((1, 2, 3, 3), np.float32)}, {"conv1[0]": np.arange(4.0)})
+    answer = parity.NetOutput({"land/score": np.ones((1, 2, 3, 3), np.float32)}, {"conv1[0]": np.arange(4.0)})
     answer.save(tmp_path / "a.npz", "this net")
-    again = parity.Answer.load(tmp_path / "a.npz", "this net")
+    again = parity.NetOutput.load(tmp_path / "a.npz", "this net")
     assert np.array_equal(again.outputs["land/score"], answer.outputs["land/score"])
     assert np.array_equal(again.gradients["conv1[0]"], answer.gradients["conv1[0]"])
-    assert parity.Answer.load(tmp_path / "a.npz", "another net") is None
-    assert parity.Answer.load(tmp_path / "none.npz", "this net") is None
+    assert parity.NetOutput.load(tmp_path / "a.npz", "another net") is None
+    assert parity.NetOutput.load(tmp_path / "none.npz", "this net") is None

@@ -33,4 +33,4 @@ def test_rows_are_kept_at_once_and_the_failed_ones_are_repeated(tmp_path, capsys
 def test_a_file_that_cannot_be_written_is_refused_before_the_checks(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be written"):
-        show({}, (pytest.fail("the checks were begun") for _ in range(1)), tmp_path / "file" / "rows")
+        show({}, (pytest.fail("the checks were started") for _ in range(1)), tmp_path / "file" / "rows")

@@ -9,7 +9,7 @@ from gpu_check import parity, speed
 from gpu_check.checks import Checks
 from gpu_check.deadline import Deadline
 from gpu_check.devices import CPU
-from gpu_check.isolation import isolated
+from gpu_check.isolation import run_isolated
 from gpu_check.nets import write_net
 
 LONG = 280  # seconds: within a test's time
@@ -19,7 +19,7 @@ LONG = 280  # seconds: within a test's time
 def test_speeds_are_measured_with_their_memory_and_first_answer(tmp_path, case):
     tile = write_net(tmp_path, "dfcnet", False, 33, small=True)
     for each in (case, tile):
-        measured = isolated(speed.speed, each, "fused", CPU, timeout=LONG)
+        measured = run_isolated(speed.speed, each, "fused", CPU, timeout=LONG)
         assert 0 < measured.seconds < 60
         assert 1 << 16 < measured.memory < 1 << 33
         expected = parity.net_answer(each, "plain", CPU).outputs
@@ -29,7 +29,7 @@ def test_speeds_are_measured_with_their_memory_and_first_answer(tmp_path, case):
 
 @pytest.mark.caffe
 def test_each_layers_time_is_measured(case):
-    times = isolated(speed.layer_times, case, "fused", CPU, timeout=LONG)
+    times = run_isolated(speed.layer_times, case, "fused", CPU, timeout=LONG)
     assert {"conv1", "dense_block2", "land/loss"} <= times.keys()
     assert all(forward >= 0 <= backward for forward, backward in times.values())
 

@@ -3,7 +3,7 @@
 import pytest
 
 from common.errors import NetError
-from inference.deploy import check_side, read_deploy
+from inference.deploy import check_input_size, read_deploy
 from prototxt_gen.caffe_proto import find_caffe_pb2
 
 caffe_messages = pytest.mark.skipif(find_caffe_pb2() is None, reason="Caffe is not built")
@@ -75,9 +75,9 @@ def test_a_missing_file_is_named(tmp_path):
 )
 def test_a_side_that_is_not_32k_plus_1_names_its_neighbours(side, near):
     with pytest.raises(NetError, match=rf"{side} is not 32k\+1; take {near}"):
-        check_side("tile", side)
+        check_input_size("tile", side)
 
 
 @pytest.mark.parametrize("side", [33, 513, 1025])
 def test_32k_plus_1_is_a_side(side):
-    assert check_side("tile", side) == side
+    assert check_input_size("tile", side) == side

@@ -6,7 +6,7 @@ import pytest
 
 from common.errors import DFCNetError, NetError, WeightsError
 from inference.deploy import Deploy
-from inference.loading import Learnt, learnt_by, load_predictor
+from inference.loading import TrainedTask, load_predictor, trained_task
 from prototxt_gen.model_card import ModelCard, write_card
 from tests.datasets import LAND, ROAD
 from tests.inference.pixel_net import make_pixel_net, write_deploy
@@ -27,31 +27,31 @@ NET = Deploy(Path("deploy.prototxt"), 33, ("land_prob",), frozenset())
 
 def test_the_card_gives_classes_mean_and_scale_without_a_word(tmp_path):
     write_card(tmp_path / "w.caffemodel", CARD)
-    learnt = learnt_by(tmp_path / "w.caffemodel", NET, warn=pytest.fail)
-    assert learnt == Learnt("land", LAND, ("blue", "green", "red"), (1.0, 2.0, 3.0), 0.5)
+    trained = trained_task(tmp_path / "w.caffemodel", NET, warn=pytest.fail)
+    assert trained == TrainedTask("land", LAND, ("blue", "green", "red"), (1.0, 2.0, 3.0), 0.5)
 
 
 def test_the_first_task_of_the_card_is_meant_unless_told(tmp_path):
     write_card(tmp_path / "w.caffemodel", CARD.model_copy(update={"tasks": {"sea": ROAD, "land": LAND}}))
-    assert learnt_by(tmp_path / "w.caffemodel", NET).task == "sea"
-    assert learnt_by(tmp_path / "w.caffemodel", NET, "land").dataset == LAND
+    assert trained_task(tmp_path / "w.caffemodel", NET).task == "sea"
+    assert trained_task(tmp_path / "w.caffemodel", NET, "land").dataset == LAND
 
 
 def test_without_a_card_the_named_data_set_and_densenets_scaling_are_assumed_and_said(tmp_path):
     said = []
-    learnt = learnt_by(tmp_path / "w.caffemodel", NET, dataset=LAND, warn=said.append)
-    assert learnt == Learnt("land", LAND, ("blue", "green", "red"), (103.94, 116.78, 123.68), 0.017)
+    trained = trained_task(tmp_path / "w.caffemodel", NET, dataset=LAND, warn=said.append)
+    assert trained == TrainedTask("land", LAND, ("blue", "green", "red"), (103.94, 116.78, 123.68), 0.017)
     (line,) = said
     for word in ("w.caffemodel", "w.json", "103.94 116.78 123.68", "0.017", "urban, agriculture"):
         assert word in line
     with pytest.raises(WeightsError, match=r"w\.caffemodel: has no model card w\.json.*; name .* --dataset"):
-        learnt_by(tmp_path / "w.caffemodel", NET)
+        trained_task(tmp_path / "w.caffemodel", NET)
 
 
 def test_a_task_that_was_not_learnt_is_refused(tmp_path):
     write_card(tmp_path / "w.caffemodel", CARD)
     with pytest.raises(WeightsError, match=r"w\.json: trained for land, not road"):
-        learnt_by(tmp_path / "w.caffemodel", NET, "road")
+        trained_task(tmp_path / "w.caffemodel", NET, "road")
 
 
 def test_other_classes_are_refused_with_both_lists(tmp_path):
@@ -60,15 +60,15 @@ def test_other_classes_are_refused_with_both_lists(tmp_path):
         r"w\.json: learnt 2 classes \(background, road\), not 6 \(urban, agriculture, .* of deepglobe_land"
     )
     with pytest.raises(WeightsError, match=words):
-        learnt_by(tmp_path / "w.caffemodel", NET, dataset=LAND)
+        trained_task(tmp_path / "w.caffemodel", NET, dataset=LAND)
 
 
 @pytest.mark.caffe
 def test_the_predictor_feeds_the_net_as_the_card_says(tmp_path):
     deploy, weights, _ = make_pixel_net(tmp_path)
     write_card(weights, CARD)
-    predictor, learnt = load_predictor(deploy, weights, overlap=4, side=65)
-    assert learnt.dataset == LAND
+    predictor, trained = load_predictor(deploy, weights, overlap=4, side=65)
+    assert trained.dataset == LAND
     assert (predictor.mean, predictor.scale, predictor.overlap, predictor.net.side) == (CARD.mean, 0.5, 4, 65)
     with pytest.raises(DFCNetError, match="overlap: 65 pixels"):
         load_predictor(deploy, weights, overlap=65, side=65)

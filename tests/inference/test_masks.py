@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from common.errors import OutputError
-from inference.masks import write_map
+from inference.scene_maps import write_map
 from tests.datasets import DATASETS, LAND, ROAD, read_map
 
 

@@ -26,14 +26,14 @@ import re, sys
 import numpy as np
 from pathlib import Path
 from data_prep.geotiff import SETTINGS
-from inference.folders import ScenePath
-from inference.mapping import Mapper
+from inference.scene_files import ScenePath
+from inference.scene_predictor import ScenePredictor
 from inference.predictor import Predictor
-from data_prep.reading import Reading
-from inference.loading import Learnt
+from data_prep.read_options import ReadOptions
+from inference.loading import TrainedTask
 from tests.datasets import LAND
-from inference.scene_maps import Wanted
-from common.staging import workplace
+from inference.scene_maps import OutputOptions
+from common.staging import staging_directory
 
 class Net:
     side = 129
@@ -46,12 +46,12 @@ def peak():  # ru_maxrss would begin with the parent's
 
 SETTINGS["GDAL_CACHEMAX"] = 4 << 20  # so that it is full in a small scene too
 path, out = Path(sys.argv[1]), Path(sys.argv[2])
-wanted = Wanted(probabilities=True, confidence=True)
-with workplace(out) as work:
+outputs = OutputOptions(probabilities=True, confidence=True)
+with staging_directory(out) as work:
     predictor = Predictor(Net(), (0, 0, 0), 1.0, scales=(0.75, 1.25))
     before = peak()
-    learnt = Learnt("land", LAND, ("blue", "green", "red"), (0, 0, 0), 1.0)
-    Mapper(predictor, learnt, out, work, wanted, Reading(), {}, print)(ScenePath("a", path))
+    trained = TrainedTask("land", LAND, ("blue", "green", "red"), (0, 0, 0), 1.0)
+    ScenePredictor(predictor, learnt, out, work, outputs, ReadOptions(), {}, print)(ScenePath("a", path))
 print(before, peak())
 """
 

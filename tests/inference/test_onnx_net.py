@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from common.errors import DFCNetError, NetError, WeightsError
+from inference.backends import OTHER_BACKENDS, open_nets
 from inference.caffe_net import CaffeNet
 from inference.deploy import read_deploy
-from inference.engines import OTHERS, open_nets
 from inference.onnx_net import exported
 from inference.predictor import Predictor
 from prototxt_gen.caffemodel import write_caffemodel
@@ -19,12 +19,12 @@ pytest.importorskip("onnx", reason="the extra onnx is not installed")
 pytestmark = pytest.mark.caffe
 
 
-def open_net(engine, deploy, weights, *options):
-    return open_nets(engine, deploy, [weights], *options)[0]
+def open_net(backend, deploy, weights, *options):
+    return open_nets(backend, deploy, [weights], *options)[0]
 
 
-@pytest.fixture(params=OTHERS)
-def engine(request) -> str:
+@pytest.fixture(params=OTHER_BACKENDS)
+def backend(request) -> str:
     pytest.importorskip(request.param, reason="an extra of pyproject.toml that is not installed")
     return request.param
 
@@ -41,9 +41,9 @@ def small_dfcnet(tiny, tmp_path):
 
 
 @pytest.mark.parametrize("side, count", [(None, 1), (65, 3)])
-def test_probabilities_equal_numpys(pixel_net, engine, side, count):
+def test_probabilities_equal_numpys(pixel_net, backend, side, count):
     deploy, weights, parameters = pixel_net
-    net = open_net(engine, read_deploy(deploy), weights, "land", side)
+    net = open_net(backend, read_deploy(deploy), weights, "land", side)
     assert (net.side, net.classes) == (side or 33, 6)
     tiles = np.random.default_rng(0).normal(size=(count, 3, net.side, net.side)).astype(np.float32)
     for part in (tiles, tiles[:1], tiles):  # the batch may change from call to call
@@ -52,10 +52,10 @@ def test_probabilities_equal_numpys(pixel_net, engine, side, count):
 
 
 @pytest.mark.parametrize("task", ["land", "road"])
-def test_maps_of_a_scene_are_caffes(small_dfcnet, engine, task):
+def test_maps_of_a_scene_are_caffes(small_dfcnet, backend, task):
     deploy, weights = small_dfcnet
     scene = np.random.default_rng(1).integers(0, 256, (150, 97, 3), np.uint8)
-    nets = [CaffeNet(deploy, weights, task, 65), open_net(engine, deploy, weights, task, 65)]
+    nets = [CaffeNet(deploy, weights, task, 65), open_net(backend, deploy, weights, task, 65)]
     expected, got = (probabilities(Predictor(net, (104, 117, 124), 0.017), scene) for net in nets)
     assert np.abs(got - expected).max() < 1e-4
     assert len(np.unique(expected.argmax(0))) > 1
@@ -65,20 +65,20 @@ def test_maps_of_a_scene_are_caffes(small_dfcnet, engine, task):
     np.testing.assert_array_equal(got.argmax(0)[decided], expected.argmax(0)[decided])
 
 
-def test_what_does_not_fit_is_refused_as_by_caffe(tmp_path, pixel_net, engine):
+def test_what_does_not_fit_is_refused_as_by_caffe(tmp_path, pixel_net, backend):
     deploy, weights, _ = pixel_net
     with pytest.raises(NetError, match="has no output sea_prob"):
-        open_net(engine, read_deploy(deploy), weights, "sea")
+        open_net(backend, read_deploy(deploy), weights, "sea")
     with pytest.raises(NetError, match="side 64 is not"):
-        open_net(engine, read_deploy(deploy), weights, "land", 64)
+        open_net(backend, read_deploy(deploy), weights, "land", 64)
     other = write_deploy(tmp_path / "other.prototxt", 33, land=5)
     with pytest.raises(WeightsError, match=r"net\.caffemodel: layer land_score"):
-        open_net(engine, read_deploy(other), weights, "land")
+        open_net(backend, read_deploy(other), weights, "land")
     with pytest.raises(WeightsError, match=r"none\.caffemodel: cannot be read"):
-        open_net(engine, read_deploy(deploy), tmp_path / "none.caffemodel", "land")
+        open_net(backend, read_deploy(deploy), tmp_path / "none.caffemodel", "land")
     halving = tmp_path / "halving.prototxt"
     halving.write_text(deploy.read_text().replace("kernel_size: 1", "kernel_size: 1 stride: 2"))
-    net = open_net(engine, read_deploy(halving), weights, "land")
+    net = open_net(backend, read_deploy(halving), weights, "land")
     with pytest.raises(NetError, match=r"land_prob \(1, 6, 17, 17\) to a tile of 33"):
         net(np.zeros((1, 3, 33, 33), np.float32))
 

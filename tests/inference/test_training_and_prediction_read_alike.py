@@ -8,11 +8,11 @@ import rasterio
 from rasterio.enums import ColorInterp
 
 from common.errors import DataError
-from data_prep.reading import Reading
+from data_prep.read_options import ReadOptions
 from data_prep.scene_image import open_image
 from data_prep.scene_pixels import open_scene
 from data_prep.scenes import find_scenes
-from inference.folders import find_images
+from inference.scene_files import find_images
 from tests.datasets import LAND, with_values
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -36,17 +36,17 @@ def write(path, bands, kinds=None, **options) -> None:
         assert kinds is None or list(file.colorinterp) == list(kinds)
 
 
-def both(folder, reading=None) -> tuple[np.ndarray, np.ndarray]:
+def both(folder, read_options=None) -> tuple[np.ndarray, np.ndarray]:
     """Return the one scene of a folder as training and as prediction read it, in two windows each."""
-    reading = reading or Reading()
+    read_options = read_options or ReadOptions()
     write(folder / "a_mask.tif", [np.ones((HEIGHT, WIDTH), np.int16)])
     [scene], [image] = find_scenes([folder], DATASET), find_images([folder], DATASET)
     assert scene.image == image.path
     columns = slice(0, 41), slice(41, WIDTH)
-    reading = replace(reading, fill=MEAN)
-    with open_scene(scene, DATASET, reading) as pixels:
+    read_options = replace(read_options, fill=MEAN)
+    with open_scene(scene, DATASET, read_options) as pixels:
         trained = np.concatenate([pixels.read_image(slice(0, HEIGHT), part) for part in columns], axis=1)
-    with open_image(image.path, reading) as predicted:
+    with open_image(image.path, read_options) as predicted:
         return trained, np.concatenate([predicted[:17], predicted[17:]])
 
 
@@ -108,7 +108,7 @@ def test_a_palette_is_its_colours(tmp_path):
 def test_chosen_bands_are_taken_before_those_that_the_file_tells(tmp_path):
     bands, kinds = [OTHER, OTHER, BLUE, RED, GREEN], [KIND.red, KIND.green, KIND.blue, *[KIND.undefined] * 2]
     write(tmp_path / "a_sat.tif", bands, kinds, photometric="MINISBLACK")
-    for read in both(tmp_path, Reading(numbers=(4, 5, 3))):
+    for read in both(tmp_path, ReadOptions(numbers=(4, 5, 3))):
         np.testing.assert_array_equal(read, BGR)
 
 
@@ -116,7 +116,7 @@ def test_chosen_bands_are_taken_before_those_that_the_file_tells(tmp_path):
 def test_16_bits_are_stretched_alike_and_training_rounds_them(tmp_path, stretch):
     deep = RNG.integers(0, 4000, (3, HEIGHT, WIDTH)).astype(np.uint16)
     write(tmp_path / "a_sat.tif", list(deep))
-    trained, predicted = both(tmp_path, Reading(stretch=stretch))
+    trained, predicted = both(tmp_path, ReadOptions(stretch=stretch))
     expected = np.empty((HEIGHT, WIDTH, 3))
     for channel, band in enumerate(deep[::-1].astype(float)):
         low, high = stretch or np.percentile(band, (2, 98))
@@ -131,7 +131,7 @@ def test_what_is_no_number_has_no_data_in_both(tmp_path):
     real = np.stack([RED, GREEN, BLUE]).astype(np.float32)
     real[1, 5:9] = np.nan
     write(tmp_path / "a_sat.tif", list(real))
-    trained, predicted = both(tmp_path, Reading(stretch=(0, 255)))
+    trained, predicted = both(tmp_path, ReadOptions(stretch=(0, 255)))
     expected = BGR.copy()
     expected[5:9] = MEAN
     np.testing.assert_array_equal(trained, expected)
@@ -143,7 +143,7 @@ def test_bands_that_nobody_tells_are_refused_by_both(tmp_path):
     write(tmp_path / "a_mask.tif", [np.ones((HEIGHT, WIDTH), np.int16)])
     [scene] = find_scenes([tmp_path], DATASET)
     words = r"a_sat\.tif: has 4 bands .*; say by --bands"
-    with pytest.raises(DataError, match=words), open_scene(scene, DATASET, Reading()):
+    with pytest.raises(DataError, match=words), open_scene(scene, DATASET, ReadOptions()):
         pass
-    with pytest.raises(DataError, match=words), open_image(scene.image, Reading()):
+    with pytest.raises(DataError, match=words), open_image(scene.image, ReadOptions()):
         pass

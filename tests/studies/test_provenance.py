@@ -1,4 +1,4 @@
-"""A study's folder keeps to the study that it was begun with."""
+"""A study's folder keeps to the study that it was started with."""
 
 import json
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from evaluation.evaluation import Evaluation
-from evaluation.intervals import Resampling
+from evaluation.intervals import Bootstrap
 from evaluation.metrics import constant_scores, scores
 from studies.results import _mean_of_drawn_seeds, difference, row_of
 from tests.datasets import LAND
@@ -31,7 +31,7 @@ def evaluation(rng, right: float, scenes: int = 9) -> Evaluation:
 
 def scored(matrices: dict) -> Evaluation:
     measured = scores(sum(matrices.values()))
-    return Evaluation(LAND, matrices, measured, constant_scores(measured), Resampling(DRAWS))
+    return Evaluation(LAND, matrices, measured, constant_scores(measured), Bootstrap(DRAWS))
 
 
 def miou(matrices) -> float:

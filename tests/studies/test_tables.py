@@ -5,10 +5,10 @@ from pathlib import Path
 
 from evaluation.score_text import between
 from studies.arms import CONTRASTS
-from studies.conduct import ENSEMBLE, ONE_SCALE, SCALES
 from studies.plan import read_study
 from studies.report import time_spent
 from studies.results import Difference, Results, Row
+from studies.runner import ENSEMBLE, ONE_SCALE, SCALES
 from studies.tables import tables
 
 SMALL, _ = read_study(Path(__file__).parents[2] / "studies/small.toml")

@@ -46,9 +46,9 @@ def test_much_to_say_and_nobody_to_read_it_ends_without_a_word():
 
 def test_a_mistake_is_told_though_nobody_reads_the_rest():
     done = without_a_reader(
-        "-c", TOOL.format(body="print('x'); raise DataError('a.png', 'is odd', 'mend it')")
+        "-c", TOOL.format(body="print('x'); raise DataError('a.png', 'is odd', 'fix it')")
     )
-    assert (done.returncode, done.stderr) == (2, "-c: a.png: is odd; mend it\n")
+    assert (done.returncode, done.stderr) == (2, "-c: a.png: is odd; fix it\n")
 
 
 def test_our_own_bug_is_told_though_nobody_reads_the_rest():

@@ -68,7 +68,7 @@ def test_a_perfect_map_of_mapped_truth_scores_100_percent(folders, run_tool):
 
 
 def test_a_map_with_mistakes_is_scored_as_the_same_masks_in_colours(folders, run_tool):
-    from inference.masks import write_map
+    from inference.scene_maps import write_map
 
     mapped = np.where(np.arange(SHAPE[1]) < 20, 1, LABELS).astype(np.uint8)
     for id in "ab":

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.masks import write_map
+from inference.scene_maps import write_map
 from prototxt_gen.model_card import ModelCard, write_card
 from tests.conftest import refused
 from tests.datasets import LAND

@@ -10,7 +10,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from evaluation.page.build import Folders, write_report
+from evaluation.page.build import SceneFolders, write_report
 from tests.evaluation.page.finished_run import make_finished_run
 
 OPTIONS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
@@ -19,7 +19,7 @@ OPTIONS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     made = make_finished_run(tmp_path_factory.mktemp("report"))
-    scenes = Folders(made.scenes, made.scenes, made.maps)
+    scenes = SceneFolders(made.scenes, made.scenes, made.maps)
     write_report(made.folder, made.folder / "report.html", made.scores, scenes, 3)
     return made
 

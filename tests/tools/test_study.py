@@ -117,7 +117,7 @@ def test_a_stopped_study_goes_on(study, tmp_path):
         process.send_signal(signal.SIGTERM)
         told = process.communicate()[0]
     assert process.returncode == 128 + signal.SIGTERM
-    assert told.endswith("== train dfcnet seed 1: stopped; the same command goes on\n")
+    assert told.endswith("== train dfcnet seed 1: stopped; the same command continues\n")
     assert not (tmp_path / "runs/mine/scores.json").exists()
     edit(tmp_path / "mine.toml", "seeds = [1, 2]", "seeds = [1]")
     edit(tmp_path / "mine.toml", '["dfcnet", "classmate_shuffled"]', '["dfcnet"]')

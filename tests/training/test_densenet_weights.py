@@ -8,7 +8,7 @@ import pytest
 from prototxt_gen.caffemodel import write_caffemodel
 from prototxt_gen.experiment import read_experiment
 from prototxt_gen.models import DEPLOY, TRAIN, build
-from training.weights import Fit, load_weights, match
+from training.weights import Coverage, load_weights, match_weights
 
 pytestmark = pytest.mark.caffe
 SOLVERS = Path(__file__).parents[2] / "solvers"
@@ -53,7 +53,7 @@ def public_weights(tmp_path_factory):
 def test_the_whole_encoder_is_loaded_and_the_rest_is_left(public_weights, name):
     path, weights = public_weights
     net = build(read_experiment(SOLVERS / name / "experiment.toml"), TRAIN)
-    found = match(net.parameter_shapes(), path, Fit.PART)
+    found = match_weights(net.parameter_shapes(), path, Coverage.PARTIAL)
     assert set(found.loaded) == set(weights) - {"fc6"}
     assert (found.unused, found.differing) == (["fc6"], [])
     ours = {"conv5_blk", *(f"conv{block}_blk" for block in range(6, 9))}
@@ -76,7 +76,7 @@ def test_the_values_arrive_in_caffe(tmp_path, public_weights):
     (tmp_path / "deploy.prototxt").write_text(net_text(build(exp, DEPLOY, crop=33), ["x"]))
     caffe = import_caffe()
     net = caffe.Net(str(tmp_path / "deploy.prototxt"), caffe.TEST)
-    load_weights(net, path, Fit.PART)
+    load_weights(net, path, Coverage.PARTIAL)
     for name in ("conv1", "conv2_1/x1/bn", "conv4_24/x2", "conv5_blk/scale"):
         for blob, values in zip(net.params[name], weights[name], strict=True):
             np.testing.assert_array_equal(blob.data, values)
@@ -88,6 +88,6 @@ def test_baselines_weights_initialise_dfcnet(tmp_path):
     weights = {name: [np.zeros(shape, np.float32) for shape in shapes] for name, shapes in baseline.items()}
     write_caffemodel(tmp_path / "baseline.caffemodel", "baseline", weights)
     dfcnet = build(read_experiment(SOLVERS / "dfcnet" / "experiment.toml"), TRAIN).parameter_shapes()
-    found = match(dfcnet, tmp_path / "baseline.caffemodel", Fit.PART)
+    found = match_weights(dfcnet, tmp_path / "baseline.caffemodel", Coverage.PARTIAL)
     assert (found.unused, found.differing) == ([], [])
     assert set(found.loaded) == set(baseline)

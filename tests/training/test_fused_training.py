@@ -34,7 +34,7 @@ def test_2n_iterations_are_n_a_snapshot_and_n_more(tiny, tmp_path):
     run = tmp_path / "stopped"
     (run / "weights.caffemodel").unlink()
     (run / "snapshots" / "iter_00000008" / "manifest.json").unlink()
-    assert "going on from" in finish(start(tiny, "stopped", *FUSED, "--resume"))
+    assert "continuing from" in finish(start(tiny, "stopped", *FUSED, "--resume"))
     assert_equal(tmp_path / "straight", run, 8)
 
 
@@ -44,7 +44,7 @@ def test_a_run_does_not_go_on_in_the_other_form(tiny, tmp_path):
     finish(start(tiny, "run", *FUSED))
     (tmp_path / "run" / "weights.caffemodel").unlink()
     process = start(tiny, "run", "--resume")
-    words = "was begun with densenet.dense_block = fused, now it is plain"
+    words = "was started with densenet.dense_block = fused, now it is plain"
     assert words in process.communicate(timeout=60)[1]
     assert process.returncode == 2
 

@@ -202,7 +202,7 @@ def test_a_run_of_two_ranks_resumes_exactly(tiny, tmp_path, ranks):
     (tmp_path / "stopped" / "snapshots" / "iter_00000009" / "manifest.json").unlink()
     out = train(tiny, "stopped", ranks, "--resume")
     for name in ("iter_00000008", "iter_00000004"):
-        if f"going on from stopped/snapshots/{name}" in out:
+        if f"continuing from stopped/snapshots/{name}" in out:
             break
     else:
         raise AssertionError(out)
@@ -304,13 +304,13 @@ def test_a_step_of_slurm_with_one_task_is_no_launcher_and_a_count_must_be_a_numb
     for name in (*communicators.RANK, *communicators.SIZE):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SLURM_PROCID", "0")  # also in a batch script that srun has not started
-    assert communicators.mpi_place() is None
+    assert communicators.mpi_rank_and_size() is None
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")
-    assert communicators.mpi_place() is None
+    assert communicators.mpi_rank_and_size() is None
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "3")
-    assert communicators.mpi_place() == (0, 3)
+    assert communicators.mpi_rank_and_size() == (0, 3)
     monkeypatch.setenv("PMI_RANK", "1")
-    assert communicators.mpi_place() == (0, 3)  # half of a pair is of nobody
+    assert communicators.mpi_rank_and_size() == (0, 3)  # half of a pair is of nobody
     monkeypatch.setenv("PMI_SIZE", "two")
     with pytest.raises(DFCNetError, match="PMI_SIZE: is 'two'"):
-        communicators.mpi_place()
+        communicators.mpi_rank_and_size()

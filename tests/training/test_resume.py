@@ -72,7 +72,7 @@ def test_2n_iterations_are_n_a_snapshot_and_n_more(tiny, tmp_path, stop_at):
         if int(path.name.removeprefix("iter_")) > stop_at:
             (path / "manifest.json").unlink()
     out = finish(start(tiny, "stopped", "--resume"))
-    assert f"going on from stopped/snapshots/iter_{stop_at:08d}, iteration {stop_at}" in out
+    assert f"continuing from stopped/snapshots/iter_{stop_at:08d}, iteration {stop_at}" in out
     assert "is not whole" in out
     assert_equal(tmp_path / "straight", run, 12)
     weights = [tmp_path / name / "weights.caffemodel" for name in ("straight", "stopped")]
@@ -89,7 +89,7 @@ def test_a_signal_ends_in_a_snapshot_from_which_the_run_goes_on_exactly(tiny, tm
     os.kill(process.pid, number)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 128 + number, err
-    assert "snapshot written; --resume goes on from there" in out
+    assert "snapshot written; --resume continues from there" in out
     assert 5 <= snapshots.newest(tmp_path / "run" / "snapshots", print).iteration < 1500
     assert not (tmp_path / "run" / "weights.caffemodel").exists()
     finish(start(tiny, "run", "--resume"))
@@ -147,7 +147,7 @@ def test_another_experiment_is_not_resumed(tiny, tmp_path, run_tool):
     (tmp_path / "run" / "weights.caffemodel").unlink()
     set_to(tiny, base_lr=0.5)
     done = run_tool("train.py", tiny, "--cpu", "--run", "run", "--resume")
-    refused(done, "run: was begun with solver.base_lr = 0.05, now it is 0.5; ", "--run")
+    refused(done, "run: was started with solver.base_lr = 0.05, now it is 0.5; ", "--run")
     out = finish(start(tiny, "run", "--resume", "--overwrite"))
     assert "weights after 6 iterations" in out
     assert "going on" not in out
@@ -181,13 +181,13 @@ def test_other_weights_are_refused_by_a_finished_and_by_an_unfinished_run(tiny, 
     finish(start(tiny, "run", "--weights", "one/weights.caffemodel"))
     again = ("train.py", tiny, "--cpu", "--run", "run", "--resume", "--weights", "other/weights.caffemodel")
     words = (
-        "run: was begun from one/weights.caffemodel (SHA-256 ",
+        "run: was started from one/weights.caffemodel (SHA-256 ",
         "now --weights names other/weights.caffemodel",
     )
     refused(run_tool(*again), *words)
     (tmp_path / "run" / "weights.caffemodel").unlink()
     refused(run_tool(*again), *words)
-    assert "going on from run/snapshots/iter_00000006" in finish(start(tiny, "run", "--resume"))
+    assert "continuing from run/snapshots/iter_00000006" in finish(start(tiny, "run", "--resume"))
     card = read_card(tmp_path / "run" / "weights.caffemodel")
     checksum = hashlib.sha256((tmp_path / "one" / "weights.caffemodel").read_bytes()).hexdigest()
     assert [(each.name, each.sha256) for each in card.started_from] == [("one/weights.caffemodel", checksum)]

@@ -14,9 +14,9 @@ from prototxt_gen.model_card import ModelCard, write_card
 from prototxt_gen.models import TRAIN, build
 from tests.conftest import write_lmdb
 from tests.datasets import DATASETS, LAND, ROAD, changed
-from training.provenance import weights_begun_with
-from training.run import check_data, gpu_numbers, open_run, scenes_in_both
-from training.weights import Fit, match
+from training.provenance import initial_weights
+from training.run import check_data, gpu_numbers, open_run, overlapping_scenes
+from training.weights import Coverage, match_weights
 
 pytestmark = pytest.mark.caffe
 
@@ -101,9 +101,9 @@ def test_scenes_that_train_and_validate_are_told(tiny, tmp_path):
         inputs = [{"id": f"scene {image}", "image_sha256": image} for image in images]
         edit_manifest(tmp_path, name, inputs=inputs)
     line = "held_out has 1 scenes that train, as scene c: its scores will mislead"
-    assert list(scenes_in_both(read_experiment(tiny))) == [line]
+    assert list(overlapping_scenes(read_experiment(tiny))) == [line]
     edit_manifest(tmp_path, "held_out", inputs=inputs[1:])
-    assert list(scenes_in_both(read_experiment(tiny))) == []
+    assert list(overlapping_scenes(read_experiment(tiny))) == []
 
 
 def test_a_run_that_is_there_is_gone_on_with_or_begun_anew_but_only_when_asked(tiny, tmp_path):
@@ -188,11 +188,14 @@ def test_weights_of_other_bands_are_refused_or_leave_the_first_convolution_at_it
     write_caffemodel(path, "tiny", weights, overwrite=True)
     exp = read_experiment(tiny)
     shapes = build(exp, TRAIN).parameter_shapes()
-    found = match(shapes, path, Fit.MISMATCH, exp)
+    found = match_weights(shapes, path, Coverage.ALLOW_MISMATCH, exp)
     assert (found.loaded, found.differing) == (["conv1/scale"], ["conv1"])
     assert "1 layer(s) other shape, bands or classes, left at their filler: conv1 (1)" in found.lines()
     others = exp.input.model_copy(update={"bands": ("nir", "red", "green")})
-    assert match(shapes, path, Fit.PART, exp.model_copy(update={"input": others})).differing == []
+    assert (
+        match_weights(shapes, path, Coverage.PARTIAL, exp.model_copy(update={"input": others})).differing
+        == []
+    )
 
 
 def test_weights_of_other_classes_are_refused_or_leave_the_head_at_its_filler(tiny, tmp_path):
@@ -209,7 +212,7 @@ def test_weights_of_other_classes_are_refused_or_leave_the_head_at_its_filler(ti
     write_card(path, ModelCard(experiment="e", model="m", tasks={"land": turned, "road": ROAD}, **given))
     with pytest.raises(WeightsError, match=r"has learnt for land 6 classes \(barren, .*--allow-mismatch"):
         open_run(exp, tmp_path / "run", 1, False, [path])
-    found = match(shapes, path, Fit.MISMATCH, exp)
+    found = match_weights(shapes, path, Coverage.ALLOW_MISMATCH, exp)
     assert (found.loaded, found.differing) == (["conv1", "road/score"], ["land/score"])
 
 
@@ -252,17 +255,17 @@ def test_other_first_weights_are_not_resumed_with(tiny, tmp_path):
         open_again(tiny, tmp_path, other)
     for words in (f"{path} (SHA-256 {checksum[:16]})", f"{other} (SHA-256 {other_checksum[:16]})", "--run"):
         assert words in str(caught.value)
-    with pytest.raises(ExperimentError, match="was begun from"):
+    with pytest.raises(ExperimentError, match="was started from"):
         open_again(tiny, tmp_path, path, other)
     open_again(tiny, tmp_path, other, overwrite=True)
-    assert weights_begun_with(tmp_path / "run") == (other,)
+    assert initial_weights(tmp_path / "run") == (other,)
 
 
 def test_weights_for_a_run_begun_from_scratch_are_refused(tiny, tmp_path):
     path, _ = first_weights(tmp_path)
     open_again(tiny, tmp_path)
     with pytest.raises(
-        ExperimentError, match=r"was begun from scratch, now --weights names .*first\.caffemodel"
+        ExperimentError, match=r"was started from scratch, now --weights names .*first\.caffemodel"
     ):
         open_again(tiny, tmp_path, path)
 
@@ -273,16 +276,14 @@ def test_the_same_weights_under_another_name_and_none_named_mean_as_begun(tiny, 
     copy, _ = first_weights(tmp_path, "copy.caffemodel")
     for weights in ((path,), (copy,), ()):
         open_again(tiny, tmp_path, *weights)
-        assert weights_begun_with(tmp_path / "run") == (path,)
+        assert initial_weights(tmp_path / "run") == (path,)
 
 
 def test_another_database_at_the_same_path_is_not_resumed_with(tiny, tmp_path):
     edit_manifest(tmp_path, data_mdb_sha256="ab" * 32)
     open_again(tiny, tmp_path)
     edit_manifest(tmp_path, data_mdb_sha256="cd" * 32)
-    words = (
-        "was begun with land_lmdb of SHA-256 abababababababab, now it is cdcdcdcdcdcdcdcd; build the database"
-    )
+    words = "was started with land_lmdb of SHA-256 abababababababab, now it is cdcdcdcdcdcdcdcd; build the database"
     with pytest.raises(ExperimentError, match=words):
         open_again(tiny, tmp_path)
     open_again(tiny, tmp_path, overwrite=True)
@@ -300,7 +301,7 @@ def test_another_validation_database_is_not_resumed_with(tiny, tmp_path):
     path.write_text(json.dumps(manifest | {"data_mdb_sha256": "ab" * 32}))
     open_again(tiny, tmp_path)
     path.write_text(json.dumps(manifest | {"data_mdb_sha256": "cd" * 32}))
-    with pytest.raises(ExperimentError, match="was begun with held_out of SHA-256"):
+    with pytest.raises(ExperimentError, match="was started with held_out of SHA-256"):
         open_again(tiny, tmp_path)
 
 
@@ -316,14 +317,14 @@ def test_a_run_of_before_origins_were_noted_is_gone_on_with(tiny, tmp_path):
     (tmp_path / "run" / "origins.json").unlink()
     edit_manifest(tmp_path, data_mdb_sha256="ab" * 32)
     open_again(tiny, tmp_path, path)
-    assert not (tmp_path / "run" / "origins.json").exists()  # nobody knows what it was begun with
+    assert not (tmp_path / "run" / "origins.json").exists()  # nobody knows what it was started with
     assert run.card(6).started_from is None
 
 
 def test_broken_origins_are_named_with_the_remedy(tiny, tmp_path):
     open_again(tiny, tmp_path)
     (tmp_path / "run" / "origins.json").write_text('{"weights": [], "dat')
-    with pytest.raises(RunError, match=r"run/origins.json: cannot be read \(.*; start anew with --overwrite"):
+    with pytest.raises(RunError, match=r"run/origins.json: cannot be read \(.*; start over with --overwrite"):
         open_again(tiny, tmp_path)
     open_again(tiny, tmp_path, overwrite=True)
 
@@ -333,9 +334,9 @@ def test_first_weights_that_have_changed_are_not_loaded_in_silence(tiny, tmp_pat
     open_run(read_experiment(tiny), tmp_path / "run", 1, False, [path])
     first_weights(tmp_path, path.name, 0.75)
     with pytest.raises(
-        ExperimentError, match=rf"begun from {path} \(SHA-256 {checksum[:16]}\), which is not"
+        ExperimentError, match=rf"started from {path} \(SHA-256 {checksum[:16]}\), which is not"
     ):
-        weights_begun_with(tmp_path / "run")
+        initial_weights(tmp_path / "run")
     path.unlink()
     with pytest.raises(ExperimentError, match="which is not there any more; name them by --weights"):
-        weights_begun_with(tmp_path / "run")
+        initial_weights(tmp_path / "run")

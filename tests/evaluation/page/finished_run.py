@@ -9,8 +9,8 @@ import numpy as np
 
 from evaluation.evaluation import evaluate
 from evaluation.score_files import as_numbers
-from inference.folders import pair_masks
-from inference.masks import write_map
+from inference.scene_files import pair_masks
+from inference.scene_maps import write_map
 from prototxt_gen.experiment import read_experiment
 from tests.conftest import TINY
 from tests.datasets import LAND

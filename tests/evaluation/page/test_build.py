@@ -10,13 +10,13 @@ import pytest
 
 from common.errors import DataError
 from evaluation.evaluation import evaluate
-from evaluation.page.build import Folders, page
+from evaluation.page.build import SceneFolders, page
+from evaluation.page.run_facts import facts, read_run
 from evaluation.page.scenes import pictures
 from evaluation.page.scores import WHITE_FROM
-from evaluation.page.trained import facts, read_run
 from evaluation.score_files import as_numbers
-from inference.folders import pair_masks
-from inference.masks import write_map
+from inference.scene_files import pair_masks
+from inference.scene_maps import write_map
 from tests.datasets import LAND, ROAD, read_map
 from tests.evaluation.page.finished_run import make_finished_run
 
@@ -98,7 +98,7 @@ def test_names_from_outside_are_escaped_and_nothing_is_loaded(run):
         for path in folder.glob("0_*"):
             path.rename(path.with_name(path.name.replace("0_", "<b>&_", 1)))
     run.scores.write_text(run.scores.read_text().replace('"0"', '"<b>&"'))
-    text = page(run.folder, run.scores, Folders(run.scenes, run.scenes, run.maps), 3)
+    text = page(run.folder, run.scores, SceneFolders(run.scenes, run.scenes, run.maps), 3)
     assert "&lt;b&gt;&amp;" in text
     assert "<b>&" not in text
     assert not re.findall(r"""(?:src|href)\s*=\s*["'](?!data:|#)""", text)
@@ -139,14 +139,14 @@ def test_mistakes_are_named(run, tmp_path):
     with pytest.raises(DataError, match=r"score\.json: holds scores of several folders"):
         page(run.folder, run.scores, None, 1)
     with pytest.raises(DataError, match="--scenes: is 25"):
-        page(run.folder, None, Folders(run.scenes, run.scenes, run.maps), 25)
+        page(run.folder, None, SceneFolders(run.scenes, run.scenes, run.maps), 25)
     (run.folder / "experiment.json").write_text('{"name": "x"}')
     with pytest.raises(DataError, match=r"experiment\.json: key \w+ is missing"):
         page(run.folder, None, None, 1)
 
 
 def test_scores_of_other_maps_are_refused(run, tmp_path):
-    folders = Folders(run.scenes, run.scenes, run.maps)
+    folders = SceneFolders(run.scenes, run.scenes, run.maps)
     scores = json.loads(run.scores.read_text())
     known = scores["by_scene"].pop("1")
     run.scores.write_text(json.dumps(scores))

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from common.errors import DataError, DFCNetError
-from inference.prediction import Done, in_all
-from inference.ranks import Ranks, set_threads, share
+from inference.prediction import PredictionSummary, on_all_ranks
+from inference.process_group import ProcessGroup, assign_scenes, set_threads
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 7])
 def test_each_scene_is_shared_to_one_rank(ranks):
     sizes = np.random.default_rng(ranks).integers(0, 1000, 20).tolist()
-    parts = share(sizes, ranks)
+    parts = assign_scenes(sizes, ranks)
     assert len(parts) == ranks
     assert sorted(number for part in parts for number in part) == list(range(20))
     loads = [sum(sizes[number] for number in part) for part in parts]
@@ -19,31 +19,35 @@ def test_each_scene_is_shared_to_one_rank(ranks):
 
 
 def test_a_large_scene_keeps_a_rank_to_itself():
-    assert share([1, 9, 1, 1, 1], 2) == [[1], [0, 2, 3, 4]]
-    assert share([5, 5], 3) == [[0], [1], []]
-    assert share([0, 0, 0, 0], 2) == [[0, 2], [1, 3]]  # sizes that no header tells
+    assert assign_scenes([1, 9, 1, 1, 1], 2) == [[1], [0, 2, 3, 4]]
+    assert assign_scenes([5, 5], 3) == [[0], [1], []]
+    assert assign_scenes([0, 0, 0, 0], 2) == [[0, 2], [1, 3]]  # sizes that no header tells
 
 
-class Three(Ranks):
-    """Rank `number` of three, whose others had `outcomes`."""
+class Three(ProcessGroup):
+    """Rank `rank` of three, whose others had `outcomes`."""
 
-    def __init__(self, number: int, others: list) -> None:
-        self.number, self.count, self._comm, self._others = number, 3, None, others
+    def __init__(self, rank: int, others: list) -> None:
+        self.rank, self.size, self._comm, self._others = rank, 3, None, others
 
     def gather(self, outcome):
         return [outcome, *self._others]
 
 
 def test_what_all_did_is_added_and_the_longest_time_counts():
-    others = [(Done(2, 20, 1, 3.5, ["a"]), None), (Done(1, 5, 1, 0.5, []), None)]
-    done = in_all(Three(0, others), lambda: Done(1, 10, 1, 2.0, ["b"]), pytest.fail)
-    assert done == Done(4, 35, 1, 3.5, ["b", "a"])
+    others = [(PredictionSummary(2, 20, 1, 3.5, ["a"]), None), (PredictionSummary(1, 5, 1, 0.5, []), None)]
+    done = on_all_ranks(Three(0, others), lambda: PredictionSummary(1, 10, 1, 2.0, ["b"]), pytest.fail)
+    assert done == PredictionSummary(4, 35, 1, 3.5, ["b", "a"])
 
 
 def test_a_mistake_in_one_rank_is_raised_in_all_and_told_once():
     error = DataError("a", "b", "c")
     with pytest.raises(DataError, match="a: b; c"):
-        in_all(Three(0, [(Done(), error), (Done(), error)]), Done, pytest.fail)
+        on_all_ranks(
+            Three(0, [(PredictionSummary(), error), (PredictionSummary(), error)]),
+            PredictionSummary,
+            pytest.fail,
+        )
 
 
 def test_no_thread_is_no_number_of_threads(monkeypatch):

@@ -7,14 +7,39 @@ from pathlib import Path
 
 from common.datasets import Dataset
 from common.errors import DataError
-from data_prep.decoding import file_checksum
-from data_prep.leave_out import read_leave_out
-from data_prep.scenes import Scene, find_scenes, image_ids
-from data_prep.splits import HasId, Split, T, hold_out, read_split
+from common.files import file_checksum, read_bytes, write_text
+from data_prep.scenes import Scene, find_scenes, image_ids, is_id, printable
+from data_prep.splits import HasSceneId, Split, T, hold_out, read_split
+
+
+def read_leave_out(path: Path | None) -> frozenset[str]:
+    """Return the ids of a list; none for None. Raises DataError if it cannot be read as UTF-8 text."""
+    if path is None:
+        return frozenset()
+    try:
+        lines = read_bytes(Path(path)).decode().splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(path, f"is not UTF-8 text ({error})", "write one scene id a line") from error
+    return frozenset(line.strip() for line in lines if line.strip() and not line.startswith("#"))
+
+
+def write_leave_out(path: Path, reasons: Iterable[tuple[str, str]], overwrite: bool = False) -> None:
+    """Write a list of (id, reason); the reason stands above its id as a comment.
+
+    What cannot be an id (see scenes.py) is left as a comment: such a file must be renamed.
+    """
+    lines = [
+        f"# {printable(reason)}\n{id if is_id(id) else '# ' + printable(id)}\n" for id, reason in reasons
+    ]
+    write_text(
+        path,
+        "# Scenes to leave out: the commands take this list by --leave-out.\n" + "".join(lines),
+        overwrite,
+    )
 
 
 @dataclass(frozen=True)
-class Part:
+class Subset:
     """One part of a data set's scenes, by a split file or every K-th id; without either, all of them.
 
     Ids in the list `leave_out` are in no part, but they are counted where every K-th is taken: so the
@@ -44,7 +69,7 @@ class Part:
         """Return the split, if there is one; DataError where its file is none of this data set."""
         return None if self.split is None else read_split(self.split, self.dataset.name)
 
-    def pick(self, scenes: Iterable[T], listed: Iterable[str]) -> list[T]:
+    def select(self, scenes: Iterable[T], listed: Iterable[str]) -> list[T]:
         """Return the scenes of this part; `listed` are all ids that there are, left out or not.
 
         Raises DataError for a scene that the split does not know, and for a part without scenes.
@@ -53,10 +78,10 @@ class Part:
         if not scenes:
             raise DataError("--leave-out", "leaves no scene", "leave fewer ids out")
         if self.table is not None:
-            return self.table.pick(scenes, self.name, self.split)
+            return self.table.select(scenes, self.name, self.split)
         return scenes if self.hold_out is None else hold_out(scenes, self.hold_out, self.name, listed)
 
-    def missing(self, scenes: Iterable[HasId]) -> DataError | None:
+    def missing(self, scenes: Iterable[HasSceneId]) -> DataError | None:
         """Return an error where the split has a scene of this part that is neither here nor left out."""
         wanted = set() if self.table is None else {*getattr(self.table, self.name)}
         lacking = sorted(wanted - self.left_out - {scene.id for scene in scenes})
@@ -65,31 +90,31 @@ class Part:
         fact = f"has {len(lacking)} {self.name} scenes that the folders lack, as {lacking[0]}"
         return DataError(self.split, fact, "give all folders, or name them in --leave-out")
 
-    def note(self) -> dict | None:
+    def manifest_entry(self) -> dict | None:
         """Return what a manifest says of it, None for all scenes."""
-        note = {"leave_out": sorted(self.left_out)} if self.left_out else {}
+        entry = {"leave_out": sorted(self.left_out)} if self.left_out else {}
         if self.table is not None:
             checksum = file_checksum(self.split)
-            note |= {
+            entry |= {
                 "part": self.name,
                 "file": str(self.split),
                 "sha256": checksum,
                 "seed": self.table.seed,
             }
         elif self.hold_out is not None:
-            note |= {"hold_out": self.hold_out, "part": self.name}
-        return note or None
+            entry |= {"hold_out": self.hold_out, "part": self.name}
+        return entry or None
 
 
-def choose_scenes(folders: Sequence[Path], part: Part) -> list[Scene]:
-    """Return the scenes of `part` in `folders`.
+def select_scenes(folders: Sequence[Path], subset: Subset) -> list[Scene]:
+    """Return the scenes of `subset` in `folders`.
 
     Raises DataError as the readers do, and for a scene of the part that neither the folders nor the list
     of those left out have.
     """
-    if part.name == "test" and part.split is None and part.hold_out is None:
+    if subset.name == "test" and subset.split is None and subset.hold_out is None:
         raise DataError("--part", "is test, and nothing says which scenes test", "give --split or --hold-out")
-    scenes = find_scenes(folders, part.dataset, part.left_out)
-    if error := part.missing(scenes):
+    scenes = find_scenes(folders, subset.dataset, subset.left_out)
+    if error := subset.missing(scenes):
         raise error
-    return part.pick(scenes, image_ids(folders, part.dataset))
+    return subset.select(scenes, image_ids(folders, subset.dataset))

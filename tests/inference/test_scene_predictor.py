@@ -15,18 +15,18 @@ from rasterio.transform import from_origin
 
 from common.errors import DataError, OutputError
 from data_prep.label_files import open_map
-from data_prep.reading import Reading
-from inference.finished import is_finished
-from inference.folders import ScenePath, find_images
-from inference.loading import Learnt
-from inference.mapping import Mapper
+from data_prep.read_options import ReadOptions
+from inference.loading import TrainedTask
+from inference.prediction_manifest import is_finished
 from inference.predictor import Predictor
-from inference.scene_maps import Wanted
+from inference.scene_files import ScenePath, find_images
+from inference.scene_maps import OutputOptions
+from inference.scene_predictor import ScenePredictor
 from tests.datasets import LAND, read_map
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-LEARNT = Learnt("land", LAND, ("blue", "green", "red"), (0, 0, 0), 1.0)
-NOTHING_MORE, AS_IT_IS = Wanted(), Reading()
+LEARNT = TrainedTask("land", LAND, ("blue", "green", "red"), (0, 0, 0), 1.0)
+NOTHING_MORE, AS_IT_IS = OutputOptions(), ReadOptions()
 RNG = np.random.default_rng(8)
 PLACE = from_origin(500000, 200000, 0.5, 0.5)
 
@@ -59,11 +59,11 @@ def mapped(tmp_path):
     out, work = tmp_path / "maps", tmp_path / "maps" / ".work"
     work.mkdir(parents=True)
 
-    def run(path, wanted=NOTHING_MORE, reading=AS_IT_IS, said=None, net=None):
+    def run(path, outputs=NOTHING_MORE, read_options=AS_IT_IS, said=None, net=None):
         predictor = Predictor(net or BrightnessNet(), (0, 0, 0), 1.0)
-        say = pytest.fail if said is None else said.append
-        mapper = Mapper(predictor, LEARNT, out, work, wanted, reading, {"tile": 33}, say)
-        mapper(*find_images([path], LAND) if path.exists() else [ScenePath("a", path)])
+        log = pytest.fail if said is None else said.append
+        predict_scene = ScenePredictor(predictor, LEARNT, out, work, outputs, read_options, {"tile": 33}, log)
+        predict_scene(*find_images([path], LAND) if path.exists() else [ScenePath("a", path)])
         assert list(work.iterdir()) == []
         return out
 
@@ -88,7 +88,7 @@ def test_a_picture_gives_a_mask_in_deepglobes_colours(tmp_path, mapped, size):
 def test_a_geotiff_gives_a_class_raster_of_the_same_place(tmp_path, mapped, cloud):
     labels, image = picture(1300, 700)
     write_tiff(tmp_path / "a_sat.tif", np.stack([image] * 3), crs="EPSG:32633", transform=PLACE)
-    out = mapped(tmp_path / "a_sat.tif", Wanted(cloud=cloud))
+    out = mapped(tmp_path / "a_sat.tif", OutputOptions(cloud=cloud))
     with rasterio.open(out / "a_mask.tif") as file:
         np.testing.assert_array_equal(file.read(1), labels)
         assert (file.crs.to_epsg(), file.transform, file.nodata) == (32633, PLACE, 255)
@@ -129,16 +129,16 @@ def test_areas_without_data_stay_so_and_are_filled_for_their_neighbours(tmp_path
             seen.append(tiles[:, 1].min())
             return super().__call__(tiles)
 
-    reading = Reading(fill=(104, 117, 124))
+    read_options = ReadOptions(fill=(104, 117, 124))
     if kind == "nodata":
         write_tiff(tmp_path / "a.tif", bands, nodata=0)
     elif kind == "alpha":
         write_tiff(tmp_path / "a.tif", np.concatenate([bands, alpha]), photometric="RGB", alpha="YES")
     else:
         cv2.imwrite(str(tmp_path / "a.png"), np.concatenate([bands, alpha]).transpose(1, 2, 0))
-        out = mapped(tmp_path / "a.png", Wanted(raster=True), reading, net=Watching())
+        out = mapped(tmp_path / "a.png", OutputOptions(raster=True), read_options, net=Watching())
     if kind != "alpha of a picture":
-        out = mapped(tmp_path / "a.tif", Wanted(), reading, net=Watching())
+        out = mapped(tmp_path / "a.tif", OutputOptions(), read_options, net=Watching())
     np.testing.assert_array_equal(labels_in(out / "a_mask.tif"), expected)
     assert min(seen) >= 20  # no black reached the net
     record = json.loads((out / "records" / "a.json").read_text())
@@ -150,7 +150,7 @@ def test_probabilities_and_confidence_are_exact_at_0_and_1(tmp_path, mapped):
     labels, image = picture(30, 40)
     image[0, 0] = 0
     write_tiff(tmp_path / "a.tif", np.stack([image] * 3), nodata=0, crs="EPSG:32633", transform=PLACE)
-    out = mapped(tmp_path / "a.tif", Wanted(probabilities=True, confidence=True))
+    out = mapped(tmp_path / "a.tif", OutputOptions(probabilities=True, confidence=True))
     with rasterio.open(out / "a_probabilities.tif") as file:
         stored, scale = file.read(), file.scales[0]
         assert file.descriptions == LAND.class_names
@@ -172,7 +172,7 @@ def test_a_probability_between_is_kept_to_half_a_step(tmp_path, mapped):
 
     values = np.arange(256, dtype=np.uint8).reshape(16, 16)
     cv2.imwrite(str(tmp_path / "a.png"), values)
-    out = mapped(tmp_path / "a.png", Wanted(probabilities=True), net=Soft())
+    out = mapped(tmp_path / "a.png", OutputOptions(probabilities=True), net=Soft())
     with rasterio.open(out / "a_probabilities.tif") as file:
         stored = file.read(1)
     assert stored.max() == 254
@@ -189,7 +189,7 @@ def test_16_bits_are_stretched_as_told_and_said(tmp_path, mapped, kind):
     else:
         cv2.imwrite(str(path), np.repeat(deep[..., None], 3, axis=2))
     said = []
-    out = mapped(path, Wanted(raster=True), Reading(stretch=(500, 3050)), said)
+    out = mapped(path, OutputOptions(raster=True), ReadOptions(stretch=(500, 3050)), said)
     np.testing.assert_array_equal(labels_in(out / "a_mask.tif"), labels)
     assert "uint16 stretched to 0-255: 500 to 3050" in said[0]
     with rasterio.open(out / "a_mask.tif") as file:
@@ -202,7 +202,7 @@ def test_without_a_stretch_the_percentiles_of_each_band_are_taken(tmp_path, mapp
     bands[:, 0, 0] = np.nan
     write_tiff(tmp_path / "a.tif", bands)
     said = []
-    out = mapped(tmp_path / "a.tif", Wanted(), Reading(), said)
+    out = mapped(tmp_path / "a.tif", OutputOptions(), ReadOptions(), said)
     low, high = np.percentile(ramp.flat[1:], (2, 98))
     assert f"7 to 7, {2 * low:g} to {2 * high:g}, {low:g} to {high:g} (blue, green, red)" in said[0]
     assert labels_in(out / "a_mask.tif")[0, 0] == 255  # no number, no data
@@ -212,7 +212,7 @@ def test_without_a_stretch_the_percentiles_of_each_band_are_taken(tmp_path, mapp
 def test_other_arrangements_of_bands(tmp_path, mapped, kind):
     labels, image = picture(40, 60)
     path, other = tmp_path / "a.tif", np.full_like(image, 77)
-    reading = Reading()
+    read_options = ReadOptions()
     if kind == "grey":
         write_tiff(path, image[None])
     elif kind == "grey and alpha":
@@ -225,10 +225,10 @@ def test_other_arrangements_of_bands(tmp_path, mapped, kind):
         write_tiff(path, np.stack([other, image, other, other, other]))
         with pytest.raises(DataError, match=r"a\.tif: has 5 bands .*--bands"):
             mapped(path)
-        reading = Reading(numbers=(1, 3, 2))
+        read_options = ReadOptions(numbers=(1, 3, 2))
     else:
         write_tiff(path, np.stack([other, other, image]), photometric="MINISBLACK")
-    out = mapped(path, Wanted(), reading)
+    out = mapped(path, OutputOptions(), read_options)
     np.testing.assert_array_equal(labels_in(out / "a_mask.tif"), labels)
 
 
@@ -304,12 +304,12 @@ def test_what_qgis_writes_beside_a_map_changes_nothing_of_it(tmp_path, mapped):
 def test_overviews_and_statistics_of_a_replaced_map_go_with_it(tmp_path, mapped):
     _, image = picture(60, 50)
     write_tiff(tmp_path / "a_sat.tif", np.stack([image] * 3), crs="EPSG:32633", transform=PLACE)
-    wanted = Wanted(confidence=True)
-    out = mapped(tmp_path / "a_sat.tif", wanted)
+    outputs = OutputOptions(confidence=True)
+    out = mapped(tmp_path / "a_sat.tif", outputs)
     for name in ("a_mask.tif.ovr", "a_confidence.tif.aux.xml", "a_confidence.tif.ovr"):
         (out / name).write_bytes(b"of the old map")
     (out / "b_mask.tif.ovr").write_bytes(b"of another")
-    mapped(tmp_path / "a_sat.tif", wanted)
+    mapped(tmp_path / "a_sat.tif", outputs)
     kept = ["a_confidence.tif", "a_mask.tif", "a_mask.tif.aux.xml", "b_mask.tif.ovr"]
     assert sorted(path.name for path in out.iterdir() if path.is_file()) == kept
     (out / "a_confidence.tif.aux.xml").write_bytes(b"of the old map")

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from common.datasets import Dataset
 from common.errors import DataError
-from data_prep.choice import Part
-from data_prep.scenes import FileNames, image_ids, is_id, printable
+from data_prep.scenes import FilePatterns, image_ids, is_id, printable
+from data_prep.subsets import Subset
 
-MAP_ENDING, RASTER_ENDING = "_mask.png", "_mask.tif"  # of the maps that are written
-MAPS = (f"*{MAP_ENDING}", f"*{RASTER_ENDING}", f"*{RASTER_ENDING}f")
+MAP_SUFFIX, RASTER_SUFFIX = "_mask.png", "_mask.tif"  # of the maps that are written
+MAPS = (f"*{MAP_SUFFIX}", f"*{RASTER_SUFFIX}", f"*{RASTER_SUFFIX}f")
 SAME_PART = "give all the folders that build_lmdb.py was given, and the same --split or --hold-out"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 
@@ -42,7 +42,7 @@ def find_images(inputs: Iterable[Path], dataset: Dataset, leave_out: Collection[
     images, a name that makes no id, and two images of one id, since their maps would have one name; of the
     ids in `leave_out`, which the caller does not map, there may be two.
     """
-    names = FileNames.of(dataset)
+    names = FilePatterns.of(dataset)
     found: dict[str, Path] = {}
     for given in map(Path, inputs):
         for path in _meant(given, names):
@@ -56,7 +56,7 @@ def find_images(inputs: Iterable[Path], dataset: Dataset, leave_out: Collection[
     return [ScenePath(id, path) for id, path in found.items()]
 
 
-def _meant(given: Path, names: FileNames) -> list[Path]:
+def _meant(given: Path, names: FilePatterns) -> list[Path]:
     """Return the images that one argument means."""
     if given.is_dir():
         listed = [path for paths in names.listing(given)[0].values() for path in paths]
@@ -68,7 +68,7 @@ def _meant(given: Path, names: FileNames) -> list[Path]:
     return _images(given, map(Path, sorted(glob.glob(str(given), recursive=True))), names, "matches no image")
 
 
-def _images(given: Path, paths: Iterable[Path], names: FileNames, fact: str) -> list[Path]:
+def _images(given: Path, paths: Iterable[Path], names: FilePatterns, fact: str) -> list[Path]:
     files = [path for path in paths if path.suffix.lower() in SUFFIXES]
     scenes = [path for path in files if names.image_id(path) is not None]
     images = scenes or [path for path in files if not names.is_mask(path)]
@@ -77,15 +77,15 @@ def _images(given: Path, paths: Iterable[Path], names: FileNames, fact: str) -> 
     return images
 
 
-def find_truth(folder: Path, dataset: Dataset) -> dict[str, Path]:
+def find_true_masks(folder: Path, dataset: Dataset) -> dict[str, Path]:
     """Return the true masks of a data set in a folder by id, sorted; DataError for none, or two of one id."""
-    names = FileNames.of(dataset)
+    names = FilePatterns.of(dataset)
     return _by_id(Path(folder), names.listing(Path(folder))[1], names.masks[0])
 
 
 def find_maps(folder: Path) -> dict[str, Path]:
-    """Return the maps of a folder, <id>_mask.png and <id>_mask.tif, as `find_truth` does the true masks."""
-    names = FileNames((), MAPS)
+    """Return the maps of a folder by id, <id>_mask.png and <id>_mask.tif, as `find_true_masks` does."""
+    names = FilePatterns((), MAPS)
     return _by_id(Path(folder), names.listing(Path(folder))[1], names.masks[0])
 
 
@@ -99,16 +99,16 @@ def _by_id(folder: Path, masks: dict[str, list[Path]], wanted: str) -> dict[str,
 
 
 def pair_masks(
-    truth: Path, predicted: Path, dataset: Dataset, only_predicted: bool = False, part: Part | None = None
+    truth: Path, predicted: Path, dataset: Dataset, only_predicted: bool = False, subset: Subset | None = None
 ) -> list[MaskPair]:
-    """Pair the masks of two folders by id, sorted; with a `part` only those of its scenes.
+    """Pair the masks of two folders by id, sorted; with a `subset` only those of its scenes.
 
     Each true mask must have its prediction, unless `only_predicted`; each prediction its true mask.
     Raises DataError, naming the first one alone and how many there are.
     """
-    true_masks, predictions = find_truth(truth, dataset), find_maps(predicted)
-    if part is not None:
-        ids = _ids_of(part, truth, true_masks)
+    true_masks, predictions = find_true_masks(truth, dataset), find_maps(predicted)
+    if subset is not None:
+        ids = _ids_of(subset, truth, true_masks)
         true_masks, predictions = (
             {id: path for id, path in masks.items() if id in ids} for masks in (true_masks, predictions)
         )
@@ -122,12 +122,12 @@ def pair_masks(
     return [MaskPair(id, true_masks[id], path) for id, path in predictions.items()]
 
 
-def _ids_of(part: Part, folder: Path, masks: dict[str, Path]) -> set[str]:
+def _ids_of(subset: Subset, folder: Path, masks: dict[str, Path]) -> set[str]:
     """Return the ids of a part of the masks in `folder`; images that stand beside them count as well."""
     scenes = [ScenePath(id, path) for id, path in masks.items()]
-    if error := part.missing(scenes):
+    if error := subset.missing(scenes):
         raise error
-    return {scene.id for scene in part.pick(scenes, image_ids([folder], part.dataset) | masks.keys())}
+    return {scene.id for scene in subset.select(scenes, image_ids([folder], subset.dataset) | masks.keys())}
 
 
 def _refuse_unpaired(folder: Path, wanted: dict, there: dict, what: str, remedy: str) -> None:
@@ -137,7 +137,7 @@ def _refuse_unpaired(folder: Path, wanted: dict, there: dict, what: str, remedy:
         raise DataError(Path(folder), f"lacks the {what} of scene {missing[0]}{more}", remedy)
 
 
-def pick(ids: Sequence[str], count: int) -> Iterator[str]:
+def evenly_spaced(ids: Sequence[str], count: int) -> Iterator[str]:
     """Yield at most `count` of `ids`, spread evenly over them."""
     count = min(count, len(ids))
     return (ids[(2 * i + 1) * len(ids) // (2 * count)] for i in range(count))

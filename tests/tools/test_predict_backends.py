@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import rasterio
 
-from inference.engine_names import CAFFE, CAFFE_BF16, ENGINES
-from inference.engines import OTHERS
+from inference.backend_names import BACKENDS, CAFFE, CAFFE_BF16
+from inference.backends import OTHER_BACKENDS
 from prototxt_gen.emit import net_text
 from prototxt_gen.experiment import read_experiment
 from prototxt_gen.models import DEPLOY, build
@@ -25,12 +25,12 @@ def arguments(tiny, tmp_path):
     return ["--deploy", deploy, "--weights", weights, "--task", "road", "--tile", 65, tmp_path / "7_sat.png"]
 
 
-@pytest.mark.parametrize("engine", OTHERS)
-def test_maps_are_those_of_caffe(arguments, tmp_path, run_tool, engine):
-    pytest.importorskip(engine, reason="an extra of pyproject.toml that is not installed")
+@pytest.mark.parametrize("backend", OTHER_BACKENDS)
+def test_maps_are_those_of_caffe(arguments, tmp_path, run_tool, backend):
+    pytest.importorskip(backend, reason="an extra of pyproject.toml that is not installed")
     pytest.importorskip("onnx", reason="the extra onnx is not installed")
     labels = []
-    for name in ("caffe", engine):
+    for name in ("caffe", backend):
         options = ["--out", tmp_path / name, "--engine", name, "--flip", "--batch", 2, "--threads", 1]
         done = run_tool("predict.py", *arguments, *options)
         assert (done.returncode, done.stderr) == (0, "")
@@ -75,8 +75,8 @@ def test_bfloat16_maps_fused_nets_nearly_alike_and_refuses_plain_ones(tiny, tmp_
 
 
 def test_the_help_names_all_engines(run_tool, tmp_path, arguments):
-    assert set(ENGINES) == {CAFFE, CAFFE_BF16, *OTHERS}
-    assert "{" + ",".join(ENGINES) + "}" in run_tool("predict.py", "--help").stdout
+    assert set(BACKENDS) == {CAFFE, CAFFE_BF16, *OTHER_BACKENDS}
+    assert "{" + ",".join(BACKENDS) + "}" in run_tool("predict.py", "--help").stdout
     done = run_tool("predict.py", *arguments, "--out", tmp_path / "maps", "--engine", "abacus")
     assert done.returncode == 2
     assert "abacus" in done.stderr

@@ -2,7 +2,7 @@
 
 import pytest
 
-from evaluation.page.curves import BOTTOM, HEIGHT, LEFT, MOST_POINTS, RIGHT, TOP, WIDTH, charts
+from evaluation.page.charts import BOTTOM, HEIGHT, LEFT, MOST_POINTS, RIGHT, TOP, WIDTH, charts
 
 
 def points(line):

@@ -3,7 +3,7 @@
 import pytest
 
 from common.errors import DataError
-from inference.folders import find_images, find_maps, find_truth, pair_masks, pick
+from inference.scene_files import evenly_spaced, find_images, find_maps, find_true_masks, pair_masks
 from tests.datasets import LAND
 
 
@@ -109,7 +109,7 @@ def test_class_rasters_are_masks_too_but_not_both_of_one_id(tmp_path):
 
 def test_truth_is_found_by_the_data_sets_patterns(tmp_path):
     folder = touch(tmp_path / "scenes", "1_sat.jpg", "1_MASK.PNG", "2_mask.tif")
-    assert {id: path.name for id, path in find_truth(folder, LAND).items()} == {
+    assert {id: path.name for id, path in find_true_masks(folder, LAND).items()} == {
         "1": "1_MASK.PNG",
         "2": "2_mask.tif",
     }
@@ -117,6 +117,6 @@ def test_truth_is_found_by_the_data_sets_patterns(tmp_path):
 
 def test_picked_ids_are_spread_evenly():
     ids = [str(number) for number in range(10)]
-    assert list(pick(ids, 2)) == ["2", "7"]
-    assert list(pick(ids, 5)) == ["1", "3", "5", "7", "9"]
-    assert list(pick(ids, 50)) == ids
+    assert list(evenly_spaced(ids, 2)) == ["2", "7"]
+    assert list(evenly_spaced(ids, 5)) == ["1", "3", "5", "7", "9"]
+    assert list(evenly_spaced(ids, 50)) == ids

@@ -4,4 +4,4 @@ CAFFE = "caffe"
 CAFFE_BF16 = "caffe-bf16"  # fused layers multiply in bfloat16: faster, and not quite the same maps
 ONNXRUNTIME = "onnxruntime"
 OPENVINO = "openvino"
-ENGINES = (CAFFE, CAFFE_BF16, ONNXRUNTIME, OPENVINO)
+BACKENDS = (CAFFE, CAFFE_BF16, ONNXRUNTIME, OPENVINO)

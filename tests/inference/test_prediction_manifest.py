@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from common.errors import OutputError
-from inference.finished import is_finished, publish
+from inference.prediction_manifest import is_finished, publish
 
 SETTINGS = {"tile": 33, "scales": [0.5, 1.0], "stretch": None}
 NAMES = ["7_mask.png", "7_confidence.tif"]

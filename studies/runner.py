@@ -12,10 +12,10 @@ from common.datasets import Dataset
 from common.errors import ExperimentError, RunError
 from data_prep.lmdb_writer import write_database
 from data_prep.manifest import MANIFEST
-from data_prep.reading import Reading
-from data_prep.records import Recipe
+from data_prep.read_options import ReadOptions
+from data_prep.records import RecordConfig
 from data_prep.shuffling import shuffle_masks
-from inference.ranks import Ranks
+from inference.process_group import ProcessGroup
 from inference.request import Request
 from prototxt_gen.emit import Command
 from prototxt_gen.experiment import Experiment
@@ -24,7 +24,7 @@ from studies.plan import Study, experiment_of
 from studies.provenance import remember
 from studies.scenes import StudyScenes, choose_study_scenes
 from training import driver
-from training.communicators import mpi_place
+from training.communicators import mpi_rank_and_size
 from training.gpus import check_gpus
 from training.rank import Task
 from training.run import Run
@@ -34,7 +34,7 @@ ONE_SCALE, SCALES, ENSEMBLE = "one_scale", "scales", "ensemble"
 
 
 @dataclass(frozen=True)
-class Conduct:
+class StudyRunner:
     """A study in its folder `out`; `root` is the folder that the study's data paths are relative to."""
 
     study: Study
@@ -43,7 +43,7 @@ class Conduct:
     out: Path
     gpus: Sequence[int] = ()
     command: Command | None = None  # for the headers of prototxts
-    tell: Callable[[str], None] = print
+    log: Callable[[str], None] = print
 
     def run(self) -> int:
         """Do all that is not done; return 0, or 128 + a signal's number where training was stopped by one.
@@ -52,14 +52,14 @@ class Conduct:
         """
         self._check()
         self.out.mkdir(parents=True, exist_ok=True)
-        with driver.alone(self.out):
+        with driver.run_lock(self.out):
             remember(self.out, self._settings())
             self._databases()
             for seed in self.study.seeds:
                 for arm in self.study.arms:
                     if code := self._train(arm, seed):
                         return code
-                    for how in self.hows:
+                    for how in self.test_modes:
                         self._map(arm, how, seed)
             if len(self.study.seeds) > 1:
                 for arm in self.study.arms:
@@ -92,7 +92,7 @@ class Conduct:
         return choose_study_scenes(self.study, self.base, self.root)
 
     @cached_property
-    def hows(self) -> tuple[str, ...]:
+    def test_modes(self) -> tuple[str, ...]:
         """How each training's weights are tested: at one scale, and with the study's scales and flips."""
         test = self.study.test
         return (ONE_SCALE,) if test.scales == (1.0,) and not test.flip else (ONE_SCALE, SCALES)
@@ -109,13 +109,13 @@ class Conduct:
 
     def _check(self) -> None:
         """Refuse what would fail after hours: GPUs and ranks that do not fit, scenes that are not there."""
-        if mpi_place():
+        if mpi_rank_and_size():
             raise ExperimentError("mpirun", "starts a study several times", "start it alone")
         check_gpus("--gpus", self.gpus, "use --cpu")
-        ranks = len(self.gpus) or 1
+        group = len(self.gpus) or 1
         for arm in self.study.arms:
             try:
-                self.training(arm, 0).experiment.iter_size(ranks)
+                self.training(arm, 0).experiment.iter_size(group)
             except ValueError as error:
                 raise ExperimentError(arm, str(error), "choose another number of GPUs") from error
         _ = self.scenes
@@ -143,12 +143,12 @@ class Conduct:
                     continue
                 with self._step(f"database {name}"):
                     variants = self.study.scenes[task].variants
-                    recipe = Recipe.of(self.base, task, records.margin, variants, records.seed)
+                    config = RecordConfig.of(self.base, task, records.margin, variants, records.seed)
                     scenes = self.scenes.train[task]
                     if kind == SHUFFLED:
-                        reading = Reading(recipe.bands, recipe.dataset.bands)
-                        scenes = shuffle_masks(scenes, recipe.dataset, records.seed, reading)
-                    write_database(scenes, recipe, self.data / name)
+                        read_options = ReadOptions(config.bands, config.dataset.bands)
+                        scenes = shuffle_masks(scenes, config.dataset, records.seed, read_options)
+                    write_database(scenes, config, self.data / name)
 
     def _train(self, arm: str, seed: int) -> int:
         run = self.training(arm, seed)
@@ -182,7 +182,7 @@ class Conduct:
             gpu=self.gpus[0] if self.gpus else None,
         )
         with self._step(f"map {arm} {how}" + ("" if seed is None else f" seed {seed}")) as step:
-            done = request.run(Ranks(), self.tell)
+            done = request.run(ProcessGroup(), self.log)
             step["scenes"] = done.scenes
         if done.errors:
             raise RunError(request.out, f"{len(done.errors)} scenes failed ({done.errors[0]})", "fix them")
@@ -198,5 +198,5 @@ class Conduct:
         line["seconds"] = round(time.monotonic() - begin, 1)
         with (self.out / LOG).open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
-        told = "stopped; the same command goes on" if notes.get("code") else f"{line['seconds']:,} s"
-        self.tell(f"== {what}: {told}")
+        outcome = "stopped; the same command continues" if notes.get("code") else f"{line['seconds']:,} s"
+        self.log(f"== {what}: {outcome}")

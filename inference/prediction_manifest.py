@@ -10,16 +10,16 @@ from pydantic import ValidationError
 
 from common.datasets import Dataset
 from common.errors import DataError, OutputError
-from data_prep.decoding import file_checksum
+from common.files import file_checksum
 from data_prep.label_files import Labels, open_map
-from inference.map_rasters import NAMES_ENDING, SIDECARS, names_in
+from inference.map_rasters import CATEGORY_NAMES_SUFFIX, SIDECARS, names_in
 
 RECORDS = "records"  # folder in the folder of maps
 CLASSES = "classes"  # key of the settings: names and colours of a map's classes
 SHORT = 16  # hexadecimal digits of a SHA-256 that settings show
 
 
-def record_path(out: Path, id: str) -> Path:
+def manifest_path(out: Path, id: str) -> Path:
     """Return where the record of scene `id` stands."""
     return Path(out) / RECORDS / f"{id}.json"
 
@@ -40,7 +40,7 @@ def publish(
     """
     sums = {name: file_checksum(work / name) for name in names}
     record = {"id": id, "settings": settings, **more, "sha256": sums}
-    final = record_path(out, id)
+    final = manifest_path(out, id)
     final.parent.mkdir(exist_ok=True)
     old = _read(final)
     staged = work / final.name
@@ -71,25 +71,27 @@ def _is_whole(path: Path, record: dict | None) -> bool:
     if file_checksum(path) == noted:
         return True
     classes = record.get("dataset", {}).get("classes", [])
-    return path.name.endswith(NAMES_ENDING) and names_in(path) == [entry["name"] for entry in classes]
+    return path.name.endswith(CATEGORY_NAMES_SUFFIX) and names_in(path) == [
+        entry["name"] for entry in classes
+    ]
 
 
 def has_trained(path: Path, id: str) -> bool:
     """Tell whether scene `id` trained the weights that made its map `path`, as far as its record says."""
-    record = _read(record_path(path.parent, id))
+    record = _read(manifest_path(path.parent, id))
     return bool(record and record["sha256"].get(path.name) and record.get("has_trained"))
 
 
 def map_dataset(path: Path, id: str) -> Dataset | None:
     """Return the data set of the map `path` of scene `id`, by its record; None where none says it."""
-    record = _read(record_path(path.parent, id))
+    record = _read(manifest_path(path.parent, id))
     if record is None or record["sha256"].get(path.name) != file_checksum(path) or "dataset" not in record:
         return None
     try:
         return Dataset.model_validate(record["dataset"])
     except ValidationError as error:
         fact = f"has no data set ({error.errors()[0]['msg']})"
-        raise DataError(record_path(path.parent, id), fact, "predict the scene again") from error
+        raise DataError(manifest_path(path.parent, id), fact, "predict the scene again") from error
 
 
 @contextmanager
@@ -113,12 +115,12 @@ def is_finished(
     """
     if overwrite:
         return False
-    record = _read(record_path(out, id))
+    record = _read(manifest_path(out, id))
     known = {*names, *(record["sha256"] if record else ())}
-    there = [path for path in (Path(out) / name for name in sorted(known)) if path.exists()]
-    if not there:
+    present = [path for path in (Path(out) / name for name in sorted(known)) if path.exists()]
+    if not present:
         return False
-    for path in there:
+    for path in present:
         if not _is_whole(path, record):
             fact = "exists already, and no record says how it was made"
             raise OutputError(path, fact, "give --overwrite to replace it, or another --out")
@@ -128,7 +130,7 @@ def is_finished(
         was = record["settings"].get(key)
         if was != json.loads(json.dumps(now.get(key))):
             fact = f"was made with {key} {_text(was)}, now it is {_text(now.get(key))}"
-            raise OutputError(there[0], fact, "give --overwrite to make it again, or another --out")
+            raise OutputError(present[0], fact, "give --overwrite to make it again, or another --out")
     return all((Path(out) / name).exists() for name in names)
 
 

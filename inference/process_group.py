@@ -7,35 +7,35 @@ from typing import TypeVar
 
 from common.errors import DFCNetError
 from common.numbers import check_number
-from training.communicators import MOST_THREADS, mpi_place, mpi_world, share_of_cores, threads_wanted
+from training.communicators import MOST_THREADS, cores_per_rank, mpi_rank_and_size, mpi_world, threads_wanted
 
 T = TypeVar("T")
 
 
-class Ranks:
-    """The processes at work: this one's `number` of `count`. As a context it ends all where one breaks.
+class ProcessGroup:
+    """The processes at work: this one's `rank` of `size`. As a context it ends all where one breaks.
 
     A mistake in the input is no break: it is gathered like any other outcome.
     """
 
     def __init__(self) -> None:
         """Join the others, if mpirun has started this process."""
-        self.number, self.count, self._comm = 0, 1, None
-        if mpi_place() is not None:
+        self.rank, self.size, self._comm = 0, 1, None
+        if mpi_rank_and_size() is not None:
             self._comm = mpi_world().COMM_WORLD
-            self.number, self.count = self._comm.rank, self._comm.size
+            self.rank, self.size = self._comm.rank, self._comm.size
 
-    def from_first(self, make: Callable[[], T]) -> T:
+    def from_rank_0(self, make: Callable[[], T]) -> T:
         """Return in all ranks what `make` returns in rank 0; a DFCNetError there is raised in all."""
         if self._comm is None:
             return make()
-        told = None
-        if self.number == 0:
+        message = None
+        if self.rank == 0:
             try:
-                told = make(), None
+                message = make(), None
             except DFCNetError as error:
-                told = None, error
-        result, error = self._comm.bcast(told)
+                message = None, error
+        result, error = self._comm.bcast(message)
         if error is not None:
             raise error
         return result
@@ -44,7 +44,7 @@ class Ranks:
         """Return in all ranks every rank's `outcome`, by number; waits for all of them."""
         return [outcome] if self._comm is None else self._comm.allgather(outcome)
 
-    def __enter__(self) -> "Ranks":
+    def __enter__(self) -> "ProcessGroup":
         """Begin the common work."""
         return self
 
@@ -59,7 +59,7 @@ class Ranks:
         self._comm.Abort(code)
 
 
-def share(sizes: Sequence[int], ranks: int) -> list[list[int]]:
+def assign_scenes(sizes: Sequence[int], ranks: int) -> list[list[int]]:
     """Return for each rank the numbers of its scenes, in order: the largest first, to the least loaded."""
     loads, parts = [0] * ranks, [[] for _ in range(ranks)]
     for number in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
@@ -78,6 +78,6 @@ def set_threads(threads: int | None) -> None:
         check_number("--threads", threads, 1, MOST_THREADS)
         os.environ["OPENBLAS_NUM_THREADS"] = str(threads)
         return
-    cores = threads_wanted() or share_of_cores()
+    cores = threads_wanted() or cores_per_rank()
     if cores:
         os.environ["OPENBLAS_NUM_THREADS"] = str(cores)

@@ -50,7 +50,7 @@ def ours(on_gpu: bool) -> str:
     return ":".join(f"{name}/{number}.*" for name in OURS for number in numbers) + f"-{SLOW}"
 
 
-def run_own_tests(
+def run_caffe_tests(
     pattern: str,
     gpu: int | None,
     deadline: Deadline,

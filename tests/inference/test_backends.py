@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from inference.backend_names import CAFFE, CAFFE_BF16
+from inference.backends import open_nets
 from inference.deploy import read_deploy
-from inference.engine_names import CAFFE, CAFFE_BF16
-from inference.engines import open_nets
 from prototxt_gen.emit import net_text
 from prototxt_gen.experiment import read_experiment
 from prototxt_gen.models import DEPLOY, build

@@ -9,32 +9,32 @@ import rasterio
 
 from common.errors import DataError, OutputError
 from data_prep.geotiff import SETTINGS
-from data_prep.reading import Reading
+from data_prep.read_options import ReadOptions
 from data_prep.scene_image import SceneImage, open_image
-from inference.finished import publish, short_checksum
-from inference.folders import ScenePath
-from inference.loading import Learnt
+from inference.loading import TrainedTask
+from inference.prediction_manifest import publish, short_checksum
 from inference.predictor import Predictor
-from inference.scene_maps import SceneMaps, Wanted
+from inference.scene_files import ScenePath
+from inference.scene_maps import OutputOptions, SceneMaps
 from prototxt_gen.model_card import IMAGE_DIGITS
 
 
 @dataclass(frozen=True)
-class Mapper:
+class ScenePredictor:
     """Everything that the scenes of a run have in common.
 
     `out` is the folder of maps, `work` one for unfinished files on the same disk. `settings` go into each
-    scene's record. `say` gets a line where something is worth knowing, as how 16 bits became 8.
+    scene's record. `log` gets a line where something is worth knowing, as how 16 bits became 8.
     """
 
     predictor: Predictor
-    learnt: Learnt
+    trained: TrainedTask
     out: Path
     work: Path
-    wanted: Wanted
-    reading: Reading
+    outputs: OutputOptions
+    read_options: ReadOptions
     settings: Mapping[str, object]
-    say: Callable[[str], None] = print
+    log: Callable[[str], None] = print
 
     def __call__(self, scene: ScenePath, advance: Callable[[int], object] = lambda pixels: None) -> None:
         """Predict one scene and write its files; `advance` gets the pixels that are done, strip by strip.
@@ -43,19 +43,19 @@ class Mapper:
         nothing of the scene is in `out` then.
         """
         begin = perf_counter()
-        with rasterio.Env(**SETTINGS), open_image(scene.path, self.reading) as image:
+        with rasterio.Env(**SETTINGS), open_image(scene.path, self.read_options) as image:
             notes = self._notes(scene, image)
             try:
                 maps = self._predict(scene, image, notes, advance)
             except MemoryError as error:
                 remedy = "give a smaller --tile, or a GeoTIFF, which is read in windows"
                 raise DataError(scene.path, "does not fit in memory", remedy) from error
-            names = self.wanted.names(scene.id, image.place is not None)
+            names = self.outputs.names(scene.id, image.georeference is not None)
         settings = {**self.settings, "image": short_checksum(scene.path)}
-        seen = settings["image"][:IMAGE_DIGITS] in self.learnt.seen
+        seen = settings["image"][:IMAGE_DIGITS] in self.trained.seen
         more = {"scene": scene.path.name, "pixels": maps.shares(), "notes": notes}
-        more["has_trained"] = seen if self.learnt.seen else None  # None: not known
-        more["dataset"] = self.learnt.dataset.model_dump(mode="json")
+        more["has_trained"] = seen if self.trained.seen else None  # None: not known
+        more["dataset"] = self.trained.dataset.model_dump(mode="json")
         more["seconds"] = round(perf_counter() - begin, 3)
         try:
             publish(self.out, self.work, scene.id, names, settings, **more)
@@ -66,18 +66,25 @@ class Mapper:
     def _notes(self, scene: ScenePath, image: SceneImage) -> list[str]:
         if image.stretch is None:
             return []
-        bands = ", ".join(self.reading.bands)
+        bands = ", ".join(self.read_options.bands)
         note = f"{image.source.dtype} stretched to 0-255: {image.stretch.text()} ({bands})"
-        self.say(f"{scene.path}: {note}")
+        self.log(f"{scene.path}: {note}")
         return [note]
 
     def _predict(self, scene: ScenePath, image: SceneImage, notes: list[str], advance) -> SceneMaps:
         tags = {"settings": "; ".join(f"{key} {value}" for key, value in self.settings.items())}
         if notes:
             tags["input"] = notes[0]
-        learnt = self.learnt
+        trained = self.trained
         maps = SceneMaps(
-            self.work, scene.id, image.shape, image.place, learnt.task, learnt.dataset, self.wanted, tags
+            self.work,
+            scene.id,
+            image.shape,
+            image.georeference,
+            trained.task,
+            trained.dataset,
+            self.outputs,
+            tags,
         )
         try:
             for top, strip in self.predictor.strips(image):

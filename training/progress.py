@@ -12,10 +12,10 @@ from tqdm import tqdm
 
 from common.errors import OutputError
 from training.run import Run
-from training.weights import Match
+from training.weights import WeightsMatch
 
 
-class Report:
+class ProgressLog:
     """Takes rank 0's messages. Losses and speeds are means since the last line; losses are rank 0's share.
 
     `quiet` says and writes nothing: for the processes of mpirun beside the first. `failure` is the error of
@@ -28,7 +28,7 @@ class Report:
         self.failure: OutputError | None = None
         self._clear()
 
-    def __enter__(self) -> "Report":
+    def __enter__(self) -> "ProgressLog":
         """Open the log and the progress bar; OutputError where the log cannot be written."""
         path = os.devnull if self.quiet else self.run.log
         try:
@@ -75,15 +75,15 @@ class Report:
             self.failure = self._unwritable(error)
 
     def _unwritable(self, error: OSError) -> OutputError:
-        remedy = "make room or give the rights, then go on with --resume"
+        remedy = "make room or give the rights, then continue with --resume"
         return OutputError(self.run.log, f"cannot be written ({error.strerror})", remedy)
 
-    def _loaded(self, path: Path, found: Match) -> None:
-        for line in found.lines():
+    def _loaded(self, path: Path, match: WeightsMatch) -> None:
+        for line in match.lines():
             self.say(f"{path}: {line}")
 
     def _resumed(self, snapshot: Path, iteration: int) -> None:
-        self.say(f"going on from {snapshot}, iteration {iteration}")
+        self.say(f"continuing from {snapshot}, iteration {iteration}")
 
     def _ready(self, iteration: int) -> None:
         self.bar.update(iteration)
@@ -132,7 +132,7 @@ class Report:
         self._write(iteration=iteration, snapshot=True)
 
     def _stopped(self, iteration: int) -> None:
-        self.say(f"stopped at iteration {iteration}, snapshot written; --resume goes on from there")
+        self.say(f"stopped at iteration {iteration}, snapshot written; --resume continues from there")
 
     def _done(self, iteration: int) -> None:
         self.say(f"{self.run.weights}: weights after {iteration} iterations")

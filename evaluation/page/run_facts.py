@@ -7,12 +7,12 @@ from statistics import median
 from pydantic import ValidationError
 
 from common.errors import DataError
-from common.settings import explain
-from data_prep.decoding import file_checksum
+from common.files import file_checksum
+from common.settings import explain_error
 from data_prep.manifest import DATA, read_manifest
 from prototxt_gen.experiment import Experiment
 from prototxt_gen.models import TRAIN, build
-from training.provenance import in_words, read_origins
+from training.provenance import describe_weights, read_provenance
 from training.run import EXPERIMENT, Run
 
 GIB = 2**30
@@ -27,7 +27,7 @@ def read_run(folder: Path) -> Run:
         remedy = "give a folder that tools/train.py wrote"
         raise DataError(path, f"cannot be read ({error.strerror})", remedy) from error
     except ValidationError as error:
-        raise DataError(path, *explain(error, Experiment)) from error
+        raise DataError(path, *explain_error(error, Experiment)) from error
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
@@ -59,8 +59,8 @@ def facts(run: Run) -> list[tuple[str, str]]:
 
 def _start(run: Run) -> str:
     """Say from which weights; a folder that an older version made does not tell."""
-    begun = read_origins(run.folder)
-    return "not noted" if begun is None else in_words(begun.weights)
+    begun = read_provenance(run.folder)
+    return "not noted" if begun is None else describe_weights(begun.weights)
 
 
 def _solver(exp: Experiment) -> str:
