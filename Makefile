@@ -48,7 +48,7 @@ real:
 
 test: caffe
 	@native/packages.sh native/packages/test.txt
-	$(PY) -m pytest
+	OMP_WAIT_POLICY=passive $(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 bench: caffe
 	@for script in benchmarks/bench_*.py; do $(PY) "$$script"; done
@@ -119,3 +119,7 @@ runs/%/report.html: runs/%/score.txt
 nets: venv
 	@for name in baseline classmate dfcnet; do $(PY) tools/make_net.py $$name --overwrite; done
 	$(PY) tools/make_net.py dfcnet --draw docs/dfcnet.svg --overwrite
+
+# From the table that the report shows too.
+docs/deviations.md: evaluation/page/deviations.toml | venv
+	@$(PY) -m evaluation.page.deviations >$@

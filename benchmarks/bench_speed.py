@@ -7,8 +7,8 @@ are resident memory, "difference" is the largest from the first row, of probabil
 "arithmetic" what the convolutions' multiply-adds alone take at the machine's sgemm rate (times three for a
 training step). Of a busy machine's times nothing can be concluded: the load is printed.
 
-PyTorch, onnxruntime and OpenVINO are no dependencies: `.venv/bin/pip install torch onnxruntime openvino` puts
-them into the environment, or PEERS_PYTHON=/path/to/python names another one that has them. Rows of what is
+PyTorch, onnxruntime and OpenVINO are optional: `.venv/bin/pip install torch onnxruntime openvino` puts them
+into the environment, or PEERS_PYTHON=/path/to/python names another one that has them. Rows of what is
 not installed, or of what does not fit in memory, say so.
 """
 

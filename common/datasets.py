@@ -1,7 +1,7 @@
 """Data sets: which classes there are, how files and masks say them, and which bands an image has.
 
 A data set is described once, in a TOML file of datasets/ or of a user's own. What is read there travels: into
-the databases' manifests, the weights' cards and the maps' records, and from these to whoever needs it.
+the databases' manifests, the weights' cards and the maps' manifests, and from these to whoever needs it.
 """
 
 import colorsys

@@ -14,7 +14,7 @@ class DFCNetError(Exception):
 
 
 class ExperimentError(DFCNetError):
-    """An experiment file has an unknown key, a wrong value or a combination that makes no net."""
+    """An experiment file has an unknown key, a wrong value or a combination of which no net can be built."""
 
 
 class NetError(DFCNetError):

@@ -1,4 +1,4 @@
-"""GeoTIFFs opened strictly and read in windows: what is damaged, or no GeoTIFF, is an error by name."""
+"""GeoTIFFs opened strictly and read in windows: a damaged or other file is an error that names it."""
 
 import logging
 import math
@@ -30,7 +30,7 @@ SETTINGS = {
     "GTIFF_IGNORE_READ_ERRORS": "NO",
 }
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # of TIFF and BigTIFF
-# What GDAL says becomes an error here, or is no matter: not lines on stderr.
+# What GDAL reports becomes an error here, or does not matter: no lines on stderr.
 logging.getLogger("rasterio").addHandler(logging.NullHandler())
 
 
@@ -79,7 +79,7 @@ def georeference_of(dataset: rasterio.DatasetReader) -> Georeference:
 
 @contextmanager
 def open_geotiff(path: Path) -> Iterator[rasterio.DatasetReader]:
-    """Open a GeoTIFF inside `rasterio.Env(**SETTINGS)`; DataError for what is none or cannot be read."""
+    """Open a GeoTIFF inside `rasterio.Env(**SETTINGS)`; DataError if it is not one or cannot be read."""
     try:
         # The driver is fixed: GDAL would take a text file of another format and follow paths in it.
         with warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning):

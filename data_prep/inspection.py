@@ -45,7 +45,7 @@ def check_database(path: Path) -> Database:
         ):
             where = f"{path}: record {key}"
             if key[:9] != f"{number:08d}_" or key[9:] not in expected_keys or key[9:] in seen:
-                raise DataError(where, "has a key that is none of the manifest's", REMEDY)
+                raise DataError(where, "has a key that its manifest does not have", REMEDY)
             seen.add(key[9:])
             counts += _check_record(from_datum(value, where), channels, manifest["side"], dataset, where)
     pixels = dict(zip(dataset.label_names, map(int, counts), strict=True))

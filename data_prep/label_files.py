@@ -84,7 +84,7 @@ Labels = PictureLabels | RasterLabels
 
 @contextmanager
 def open_truth(path: Path, dataset: Dataset) -> Iterator[Labels]:
-    """Open a true mask of a data set; DataError, naming the file, for what is none.
+    """Open a true mask of a data set; DataError, naming the file, if it is not one.
 
     Nothing is guessed: a raster's numbers must be the data set's, or be called labels by its tag.
     """

@@ -51,7 +51,7 @@ class FilePatterns:
         return [(Path(pattern).parent, _name_pattern(pattern), kind) for pattern, kind in patterns]
 
     def image_id(self, path: Path) -> str | None:
-        """Return the id in the name of an image, None where its name is none of an image."""
+        """Return the id in the name of an image, None if the name is not that of an image."""
         return next((id for id, kind in self._ids(path) if kind == "image"), None)
 
     def is_mask(self, path: Path) -> bool:
@@ -89,8 +89,8 @@ def find_scenes(folders: Iterable[Path], dataset: Dataset, leave_out: Collection
     """Return the scenes of `folders`, but those of `leave_out`, sorted by id as text.
 
     Raises DataError for a missing or empty folder, an image without mask or a mask without image, an
-    id that occurs twice (a scene's records are a function of its id), a name that makes no id, and a
-    file that is none or, by a symbolic link, lies outside its folder.
+    id that occurs twice (a scene's records are a function of its id), a name that cannot be an id, and
+    what is not a file or, by a symbolic link, lies outside its folder.
     """
     scenes: dict[str, Scene] = {}
     for id, found in scan_scenes(folders, dataset, leave_out):
@@ -142,10 +142,10 @@ def _pair(
             masks[0], "has no image", f"add {names.images[0].replace('*', id)} or remove the mask"
         )
     path = images[0]
-    twin = images[1] if len(images) > 1 else path
-    if twin != path or id in known:
-        other = path if twin != path else known[id]
-        raise DataError(twin, f"scene {id} is also {other}", "leave one of the two out")
+    duplicate = images[1] if len(images) > 1 else path
+    if duplicate != path or id in known:
+        other = path if duplicate != path else known[id]
+        raise DataError(duplicate, f"scene {id} is also {other}", "leave one of the two out")
     known[id] = path
     if not masks:
         wanted = names.masks[0].replace("*", id)
@@ -158,7 +158,7 @@ def _pair(
 
 
 def _check_file(folder: Path, path: Path, id: str) -> None:
-    """Raise DataError for a name that makes no id, and for what is not a file of this folder."""
+    """Raise DataError for a name that cannot be an id, and for what is not a file of this folder."""
     if not is_id(id):
         remedy = "rename it: printable characters, no space around them, no # in front"
         raise DataError(printable(path), "makes no scene id", remedy)

@@ -66,7 +66,7 @@ class Subset:
 
     @cached_property
     def table(self) -> Split | None:
-        """Return the split, if there is one; DataError where its file is none of this data set."""
+        """Return the split, if there is one; DataError where its file is of another data set."""
         return None if self.split is None else read_split(self.split, self.dataset.name)
 
     def select(self, scenes: Iterable[T], listed: Iterable[str]) -> list[T]:

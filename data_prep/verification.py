@@ -1,4 +1,4 @@
-"""Checks every scene of a data set: pairs, whole files, sizes, colours; twins; what each class's share is."""
+"""Checks every scene of a data set: pairs, whole files, sizes, colours, duplicates; the classes' shares."""
 
 import hashlib
 from collections import Counter

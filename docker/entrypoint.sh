@@ -5,17 +5,10 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 python=$root/.venv/bin/python
 
 usage() {
+    "$python" "$root/tools/dfcnet.py" --help
     cat <<'END'
-usage: docker run [OPTIONS OF DOCKER] IMAGE COMMAND [OPTIONS]
 
-  COMMAND --help tells a command's options.
-END
-    for tool in "$root"/tools/*.py; do    # a tool's docstring is its first line
-        grep -q __main__ "$tool" || continue
-        name=$(basename "$tool" .py)
-        printf '  %-16s %s\n' "${name//_/-}" "$(grep -m 1 '^"""' "$tool" | tr -d '"')"
-    done
-    cat <<'END'
+in an image, `docker run [OPTION OF DOCKER ...] IMAGE COMMAND [OPTION ...]`, also:
   demo             synthetic scenes -> databases -> nets -> training -> maps -> score, on the CPU
   test             all tests; options go to pytest
   smoke            does Caffe start; a few seconds
@@ -44,12 +37,5 @@ demo)
     exec make --no-print-directory -C "$root" demo
     ;;
 test) cd "$root" && exec "$python" -m pytest "$@" ;;
-*)
-    tool=$root/tools/${command//-/_}.py
-    if [[ ! $command =~ ^[a-z_-]+$ || ! -f $tool ]] || ! grep -q __main__ "$tool"; then
-        echo "dfcnet: no command $command; --help lists them" >&2
-        exit 2
-    fi
-    exec "$python" "$tool" "$@"
-    ;;
+*) exec "$python" "$root/tools/dfcnet.py" "$command" "$@" ;;
 esac

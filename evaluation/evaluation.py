@@ -76,7 +76,7 @@ def evaluate(
     """Compare the masks of `pairs`: one confusion matrix over all pixels of all scenes.
 
     The true masks are those of `dataset`. Raises DataError for a mask that cannot be read, a prediction of
-    another size, place or (by its record) of other classes than its truth, and where no pixel at all is
+    another size, place or (by its manifest) of other classes than its truth, and where no pixel at all is
     scored.
     """
     matrices = {pair.id: confusion_of(pair, dataset) for pair in progress(pairs)}
@@ -90,9 +90,9 @@ def evaluate(
 
 
 def dataset_of_maps(folders: Sequence[Path], named: str | None) -> Dataset:
-    """Return the data set that a user names, else that of the maps by their records.
+    """Return the data set that a user names, else that of the maps by their manifests.
 
-    Raises DataError where no record says it.
+    Raises DataError where no manifest says it.
     """
     if named is not None:
         return read_dataset(named)
@@ -100,7 +100,7 @@ def dataset_of_maps(folders: Sequence[Path], named: str | None) -> Dataset:
         id, path = next(iter(find_maps(folder).items()))
         if dataset := map_dataset(path, id):
             return dataset
-    raise DataError(folders[0], "has no record of the maps' data set", "name it by --dataset")
+    raise DataError(folders[0], "has no manifest of these maps", "name it by --dataset")
 
 
 def pair_folders(

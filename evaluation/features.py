@@ -12,7 +12,6 @@ from inference.caffe_net import CaffeNet
 from inference.deploy import INPUT, OUTPUT_SUFFIX, read_deploy
 from inference.loading import trained_task
 from inference.predictor import preprocess
-from prototxt_gen.prototxt import read_net
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ class FeatureNet(CaffeNet):
         super().__init__(net, weights, self.trained.task, side)
         shapes = {name: tuple(blob.shape) for name, blob in self._net.blobs.items()}
         sizes = {name: shape[2] for name, shape in shapes.items() if len(shape) == 4}
-        self.blobs = trunk(read_net(deploy).layer, sizes)
+        self.blobs = trunk(net.net.layer, sizes)
         if not self.blobs:
             raise NetError(deploy, "has heads only", "give a net that make_net.py emits")
 

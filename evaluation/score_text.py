@@ -125,5 +125,5 @@ def _scenes(count: int) -> str:
 
 
 def percent(share: float | None) -> str:
-    """Return a share in percent with two digits; `nan` where it is not a number, a dash where there is none."""
+    """Return a share in percent with two digits; `nan` where it is undefined, a dash where there is none."""
     return "-" if share is None else f"{100 * share:.2f}"

@@ -6,7 +6,7 @@
 # LD_LIBRARY_PATH names or in the packages `nvidia-...` of its Python, as PyTorch brings them.
 #
 #   tar -xf dfcnet-gpu.tar.xz && dfcnet-gpu/gpu-check --rows rows.jsonl
-#   dfcnet-gpu/dfcnet tools/train.py dfcnet --gpus 0-7 --dense-block fused
+#   dfcnet-gpu/dfcnet train dfcnet --gpus 0-7 --dense-block fused
 #
 #   CUDA_ARCHS  compute capabilities to compile for, see native/cuda.sh
 #   PYTHON3     the distribution's own Python (default /usr/bin/python3), which is packed
@@ -48,7 +48,7 @@ mkdir -p "$to"/{app,caffe,lib,python/bin,site}
 
 # The project: what the check and training import.
 (cd "$root" && git ls-files -z benchmarks/speed_files.py benchmarks/torch_net.py common data_prep datasets evaluation \
-    gpu_check inference prototxt_gen solvers templates tools training |
+    gpu_check inference prototxt_gen pyproject.toml solvers templates tools training |
     tar -c --null -T - -f -) | tar -x -C "$to/app"
 
 # Caffe, its libraries but CUDA's and glibc's, and Python.
@@ -82,10 +82,8 @@ find "$to/caffe" "$to/lib" -type f \( -name '*.so*' -o -name test_layers \) -exe
 
 cat >"$to/dfcnet" <<'END'
 #!/bin/sh
-# Runs a script of the project in the packed Python:  dfcnet tools/train.py ...
+# Runs a command of the project in the packed Python:  dfcnet COMMAND [OPTION ...]
 here=$(cd "$(dirname "$0")" && pwd)
-script=$here/app/$1
-shift
 # Folders of CUDA 13, cuDNN 9 and NCCL that a Python of this machine has.
 cuda=$(python3 -c 'import glob, importlib.util
 nvidia = importlib.util.find_spec("nvidia")
@@ -94,11 +92,11 @@ print(":".join(lib for folder in folders for lib in glob.glob(folder + "/*/lib")
 export OUTER_LD_LIBRARY_PATH="$LD_LIBRARY_PATH"    # for programs that are not packed here
 export LD_LIBRARY_PATH="$here/caffe/lib:$here/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}${cuda:+:$cuda}"
 export PYTHONHOME="$here/python" PYTHONPATH="$here/app:$here/caffe/python:$here/site" PYTHONDONTWRITEBYTECODE=1
-exec "$here/python/bin/python3" "$script" "$@"
+exec "$here/python/bin/python3" "$here/app/tools/dfcnet.py" "$@"
 END
 cat >"$to/gpu-check" <<'END'
 #!/bin/sh
-exec "$(dirname "$0")/dfcnet" tools/gpu_check.py "$@"
+exec "$(dirname "$0")/dfcnet" gpu-check "$@"
 END
 chmod +x "$to/dfcnet" "$to/gpu-check"
 tar -c -C "$staged" dfcnet-gpu | xz -9e -T0 >"$file.part"

@@ -12,7 +12,7 @@ from common.files import memory_file
 from common.numbers import INT_MAX
 from inference.deploy import INPUT, Deploy, check_input_size
 from inference.memory import check_room, forward_bytes
-from prototxt_gen.prototxt import read_net, text_for
+from prototxt_gen.prototxt import text_for
 
 
 class CaffeNet:
@@ -60,7 +60,7 @@ class CaffeNet:
             caffe.set_device(gpu)
             caffe.set_mode_gpu()
         # Without the other task's head.
-        with memory_file(text_for(read_net(deploy.path), [self.output])) as part:
+        with memory_file(text_for(deploy.net, [self.output])) as part:
             self._net = caffe.Net(part, caffe.TEST)
         load_weights(self._net, Path(weights))
         self._refuse_too_many(deploy, batch)
@@ -77,8 +77,8 @@ class CaffeNet:
         if gpu is None:
             check_room(deploy.path, forward_bytes(self._net, planned), remedy)
         self.classes = answer[1]
-        self._parameters: dict[str, list[np.ndarray]] | None = None  # while there is no twin
-        self._in_net = [self]  # whose parameters the net holds; one list for all twins
+        self._parameters: dict[str, list[np.ndarray]] | None = None  # None while the net has no other weights
+        self._in_net = [self]  # whose parameters the net holds; one list for all that share it
 
     def with_weights(self, weights: Path) -> "CaffeNet":
         """Return a net with other weights in the same memory, which the two use in turns."""
@@ -87,11 +87,11 @@ class CaffeNet:
         self._enter()
         if self._parameters is None:
             self._parameters = self._copied()
-        twin = copy(self)
+        other = copy(self)
         load_weights(self._net, Path(weights))
-        twin._parameters = self._copied()
-        self._in_net[0] = twin
-        return twin
+        other._parameters = self._copied()
+        self._in_net[0] = other
+        return other
 
     def __call__(self, tiles: np.ndarray) -> np.ndarray:
         """Return the probabilities (N, C, S, S) of `tiles` (N, bands, S, S) float32."""
@@ -103,12 +103,12 @@ class CaffeNet:
 
     def _check_bf16(self, deploy: Deploy) -> None:
         if "DenseBlock" not in deploy.layer_types:
-            remedy = "emit it with --dense-block fused, or choose --engine caffe"
+            remedy = "emit it with --dense-block fused, or choose --backend caffe"
             raise NetError(deploy.path, "has no fused layers, which alone multiply in bfloat16", remedy)
         with self._precision() as has_bf16:
             if not has_bf16:
                 fact = "bfloat16 needs a CPU with AVX512_BF16 and a Caffe with oneDNN"
-                raise NetError(deploy.path, fact, "choose --engine caffe")
+                raise NetError(deploy.path, fact, "choose --backend caffe")
 
     @contextmanager
     def _precision(self) -> Iterator[bool]:
@@ -120,7 +120,7 @@ class CaffeNet:
             self._set_bf16(False)
 
     def _enter(self) -> None:
-        """Put the own parameters into the net, where a twin's are."""
+        """Put this net's own parameters into the shared Caffe net, if others are there."""
         if self._in_net[0] is self:
             return
         for name, blobs in self._net.params.items():

@@ -4,7 +4,7 @@ Caffe ends the process at a prototxt it cannot use; read with protobuf alone, th
 line with the file's name.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from common.errors import NetError
@@ -21,7 +21,8 @@ class Deploy:
     """A deploy net: its file, the side of its square input in pixels, its output blobs and layer types.
 
     `channels` are those of its input; `name` is the experiment's, empty where the file has none;
-    `preprocessing` is (bands, mean, scale) of its input as its comments say, None where they do not.
+    `preprocessing` is (bands, mean, scale) of its input as its comments say, None where they do not; `net` is
+    the NetParameter.
     """
 
     path: Path
@@ -31,6 +32,7 @@ class Deploy:
     channels: int = 3
     name: str = ""
     preprocessing: tuple[tuple[str, ...], tuple[float, ...], float] | None = None
+    net: object = field(default=None, repr=False, compare=False)
 
     @property
     def tasks(self) -> list[str]:
@@ -65,7 +67,7 @@ def read_deploy(path: Path) -> Deploy:
     types = frozenset(layer.type for layer in net.layer)
     preprocessing = read_input_comment(path.read_text(encoding="utf-8", errors="replace"))
     channels, side = _input_shape(path, net)
-    return Deploy(path, side, net_outputs(net), types, channels, net.name, preprocessing)
+    return Deploy(path, side, net_outputs(net), types, channels, net.name, preprocessing, net)
 
 
 def _input_shape(path: Path, net) -> tuple[int, int]:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from common.datasets import Dataset
 from common.errors import NetError, WeightsError
-from inference.backend_names import CAFFE
-from inference.backends import open_nets
-from inference.deploy import Deploy, read_deploy
+from inference.backends import CAFFE, open_nets
+from inference.deploy import Deploy
 from inference.predictor import NormalizedNet, Predictor
 from prototxt_gen.input_comment import BGR
 from prototxt_gen.model_card import ModelCard, card_path, read_card
@@ -93,7 +92,7 @@ def _check_net(weights: Path, card: ModelCard, deploy: Deploy) -> None:
 
 
 def load_predictor(
-    deploy: Path,
+    deploy: Deploy,
     weights: Path | Sequence[Path],
     task: str | None = None,
     dataset: Dataset | None = None,
@@ -115,8 +114,7 @@ def load_predictor(
     Raises NetError or WeightsError for files that are missing, broken, or do not belong together.
     """
     paths = [Path(weights)] if isinstance(weights, str | Path) else [Path(path) for path in weights]
-    net = read_deploy(deploy)
-    known = [trained_task(path, net, task, dataset, warn) for path in paths]  # before Caffe is loaded
+    known = [trained_task(path, deploy, task, dataset, warn) for path in paths]  # before Caffe is loaded
     first = known[0]
     for path, other in zip(paths[1:], known[1:], strict=True):
         if difference := first.dataset.difference(other.dataset):
@@ -127,14 +125,14 @@ def load_predictor(
             fact = f"learnt from the bands {', '.join(other.bands)}, {paths[0]} from {', '.join(first.bands)}"
             raise WeightsError(card_path(path), fact, "average nets of the same bands in one order")
     remedy = "use a deploy net of this task"
-    if len(first.bands) != net.channels:
-        fact = f"takes {net.channels} bands, the weights learnt from {', '.join(first.bands)}"
-        raise NetError(deploy, fact, remedy)
-    nets = open_nets(backend, net, paths, first.task, side, batch, gpu)
+    if len(first.bands) != deploy.channels:
+        fact = f"takes {deploy.channels} bands, the weights learnt from {', '.join(first.bands)}"
+        raise NetError(deploy.path, fact, remedy)
+    nets = open_nets(backend, deploy, paths, first.task, side, batch, gpu)
     classes = len(first.dataset.classes)
     if nets[0].classes != classes:
         fact = f"{nets[0].output} has {nets[0].classes} channels, {first.task} {classes} classes"
-        raise NetError(deploy, fact, remedy)
+        raise NetError(deploy.path, fact, remedy)
     others = [
         NormalizedNet(other, its.mean, its.scale) for other, its in zip(nets[1:], known[1:], strict=True)
     ]

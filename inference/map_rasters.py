@@ -135,7 +135,7 @@ def _overviews(shape: tuple[int, int]) -> list[int]:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Name the file in what GDAL says; a raster that lies nowhere is no matter."""
+    """Name the file in what GDAL reports; a raster without georeference is fine."""
     try:
         with warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning):
             yield
@@ -160,7 +160,7 @@ def category_names_xml(names: Sequence[str]) -> str:
 
 
 def names_in(path: Path) -> list[str] | None:
-    """Return the names of classes in a file of `category_names_xml`, whatever GDAL has added; None for another."""
+    """Return the names of classes in such a file, whatever GDAL has added to it; None for another."""
     try:
         return [entry.text for entry in ElementTree.parse(path).iterfind(CATEGORIES)]
     except (OSError, ElementTree.ParseError):

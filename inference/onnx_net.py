@@ -10,25 +10,24 @@ from common.optional import import_optional
 from inference.deploy import INPUT, Deploy, check_input_size
 from prototxt_gen.caffemodel import read_caffemodel
 from prototxt_gen.onnx_export import to_onnx
-from prototxt_gen.prototxt import read_net
 from training.communicators import threads_wanted
 
 
 class OnnxNet:
     """A deploy net with weights that answers for one task on the CPU; see `predictor.TileNet`.
 
-    The arguments are those of `caffe_net.CaffeNet`. The engine uses as many threads as Caffe's BLAS would:
+    The arguments are those of `caffe_net.CaffeNet`. It uses as many threads as Caffe's BLAS would:
     OPENBLAS_NUM_THREADS, else one a core. Raises NetError where the net has no output for `task` or a layer
-    has no ONNX form, WeightsError where the weights do not fit, DFCNetError where the engine is not
+    has no ONNX form, WeightsError where the weights do not fit, DFCNetError where the backend is not
     installed.
     """
 
     def __init__(self, deploy: Deploy, weights: Path, task: str, side: int | None = None) -> None:
-        """Export the net, unless this process has done so, and hand it to the engine."""
+        """Export the net, unless this process has done so, and hand it to the backend."""
         self.output, self.channels = deploy.output_for(task), deploy.channels
         self.side = deploy.side if side is None else check_input_size("tile", side)
         self._path = deploy.path
-        model, self.classes = exported(deploy.path, Path(weights), self.output)
+        model, self.classes = exported(deploy, Path(weights), self.output)
         self._open(model, _threads())
 
     def __call__(self, tiles: np.ndarray) -> np.ndarray:
@@ -53,13 +52,13 @@ class OnnxRuntimeNet(OnnxNet):
     """The net in onnxruntime."""
 
     def _open(self, model: bytes, threads: int) -> None:
-        communicator = import_optional("onnxruntime", "onnx")
-        options = communicator.SessionOptions()
+        onnxruntime = import_optional("onnxruntime", "onnx")
+        options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors
         options.intra_op_num_threads = threads  # 0: one a core
         for axis in ("H", "W"):  # known sizes let it plan its memory once
             options.add_free_dimension_override_by_name(axis, self.side)
-        self._session = communicator.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     def _run(self, tiles: np.ndarray) -> np.ndarray:
         return self._session.run([self.output], {INPUT: tiles})[0]
@@ -69,8 +68,7 @@ class OpenVinoNet(OnnxNet):
     """The net in OpenVINO, in float32 also where the CPU has a faster bfloat16."""
 
     def _open(self, model: bytes, threads: int) -> None:
-        communicator = import_optional("openvino", "openvino")
-        core = communicator.Core()
+        core = import_optional("openvino", "openvino").Core()
         net = core.read_model(model, b"")
         net.reshape([1, self.channels, self.side, self.side])
         options = {
@@ -93,17 +91,17 @@ def _threads() -> int:
     return threads_wanted() or 0
 
 
-def exported(deploy: Path, weights: Path, output: str) -> tuple[bytes, int]:
+def exported(deploy: Deploy, weights: Path, output: str) -> tuple[bytes, int]:
     """Return a serialised ONNX model that computes `output`, and that output's channels.
 
     A process exports the same files once.
     """
-    stamps = tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in (deploy, weights))
+    stamps = tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in (deploy.path, weights))
     return _exported(deploy, weights, output, stamps)
 
 
 @lru_cache(maxsize=4)
-def _exported(deploy: Path, weights: Path, output: str, _stamps: tuple[int, ...]) -> tuple[bytes, int]:
-    model = to_onnx(read_net(deploy), read_caffemodel(weights), weights, outputs=[output])
+def _exported(deploy: Deploy, weights: Path, output: str, _stamps: tuple[int, ...]) -> tuple[bytes, int]:
+    model = to_onnx(deploy.net, read_caffemodel(weights), weights, outputs=[output])
     channels = model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
     return model.SerializeToString(), channels

@@ -1,4 +1,4 @@
-"""Which scenes are done: a record beside the maps says how each was made, and what its files were."""
+"""The prediction manifest of a scene, beside its maps: how they were made, and the checksums of its files."""
 
 import json
 import os
@@ -14,14 +14,14 @@ from common.files import file_checksum
 from data_prep.label_files import Labels, open_map
 from inference.map_rasters import CATEGORY_NAMES_SUFFIX, SIDECARS, names_in
 
-RECORDS = "records"  # folder in the folder of maps
+MANIFESTS = "records"  # folder in the folder of maps
 CLASSES = "classes"  # key of the settings: names and colours of a map's classes
 SHORT = 16  # hexadecimal digits of a SHA-256 that settings show
 
 
 def manifest_path(out: Path, id: str) -> Path:
-    """Return where the record of scene `id` stands."""
-    return Path(out) / RECORDS / f"{id}.json"
+    """Return where the manifest of scene `id` stands."""
+    return Path(out) / MANIFESTS / f"{id}.json"
 
 
 def short_checksum(path: Path) -> str:
@@ -32,19 +32,19 @@ def short_checksum(path: Path) -> str:
 def publish(
     out: Path, work: Path, id: str, names: Sequence[str], settings: Mapping[str, object], **more: object
 ) -> None:
-    """Give the files `names` of a scene, made in `work`, their final place in `out`, with a record.
+    """Give the files `names` of a scene, made in `work`, their final place in `out`, with a manifest.
 
-    The record, with the files' checksums, comes first: so a kill at any moment leaves files that it tells
-    from others. What an older record names, and this one does not, is removed, and so is what GDAL has
+    The manifest, with the files' checksums, comes first: so after a kill at any moment it tells these files
+    from others. What an older manifest names, and this one does not, is removed, and so is what GDAL has
     written beside a file that is replaced: its overviews and statistics are of the old one. Raises OSError.
     """
     sums = {name: file_checksum(work / name) for name in names}
-    record = {"id": id, "settings": settings, **more, "sha256": sums}
+    manifest = {"id": id, "settings": settings, **more, "sha256": sums}
     final = manifest_path(out, id)
     final.parent.mkdir(exist_ok=True)
     old = _read(final)
     staged = work / final.name
-    staged.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    staged.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     os.replace(staged, final)
     for name in names:
         if (out / name).exists():
@@ -63,32 +63,34 @@ def _remove_sidecars(path: Path, names: Sequence[str]) -> None:
             path.with_name(path.name + ending).unlink(missing_ok=True)
 
 
-def _is_whole(path: Path, record: dict | None) -> bool:
-    """Tell whether a file is the one that a record names; GDAL may have added to the names of classes."""
-    noted = record["sha256"].get(path.name) if record else None
+def _is_whole(path: Path, manifest: dict | None) -> bool:
+    """Tell whether a file is the one that a manifest names; GDAL may have added to the names of classes."""
+    noted = manifest["sha256"].get(path.name) if manifest else None
     if noted is None or not path.is_file():
         return False
     if file_checksum(path) == noted:
         return True
-    classes = record.get("dataset", {}).get("classes", [])
-    return path.name.endswith(CATEGORY_NAMES_SUFFIX) and names_in(path) == [
-        entry["name"] for entry in classes
-    ]
+    names = [entry["name"] for entry in manifest.get("dataset", {}).get("classes", [])]
+    return path.name.endswith(CATEGORY_NAMES_SUFFIX) and names_in(path) == names
 
 
 def has_trained(path: Path, id: str) -> bool:
-    """Tell whether scene `id` trained the weights that made its map `path`, as far as its record says."""
-    record = _read(manifest_path(path.parent, id))
-    return bool(record and record["sha256"].get(path.name) and record.get("has_trained"))
+    """Tell whether scene `id` trained the weights that made its map `path`, as far as its manifest says."""
+    manifest = _read(manifest_path(path.parent, id))
+    return bool(manifest and manifest["sha256"].get(path.name) and manifest.get("has_trained"))
 
 
 def map_dataset(path: Path, id: str) -> Dataset | None:
-    """Return the data set of the map `path` of scene `id`, by its record; None where none says it."""
-    record = _read(manifest_path(path.parent, id))
-    if record is None or record["sha256"].get(path.name) != file_checksum(path) or "dataset" not in record:
+    """Return the data set of the map `path` of scene `id`, by its manifest; None where there is none."""
+    manifest = _read(manifest_path(path.parent, id))
+    if (
+        manifest is None
+        or manifest["sha256"].get(path.name) != file_checksum(path)
+        or "dataset" not in manifest
+    ):
         return None
     try:
-        return Dataset.model_validate(record["dataset"])
+        return Dataset.model_validate(manifest["dataset"])
     except ValidationError as error:
         fact = f"has no data set ({error.errors()[0]['msg']})"
         raise DataError(manifest_path(path.parent, id), fact, "predict the scene again") from error
@@ -115,19 +117,19 @@ def is_finished(
     """
     if overwrite:
         return False
-    record = _read(manifest_path(out, id))
-    known = {*names, *(record["sha256"] if record else ())}
+    manifest = _read(manifest_path(out, id))
+    known = {*names, *(manifest["sha256"] if manifest else ())}
     present = [path for path in (Path(out) / name for name in sorted(known)) if path.exists()]
     if not present:
         return False
     for path in present:
-        if not _is_whole(path, record):
-            fact = "exists already, and no record says how it was made"
+        if not _is_whole(path, manifest):
+            fact = "exists already, and no manifest says how it was made"
             raise OutputError(path, fact, "give --overwrite to replace it, or another --out")
     now = {**settings, "image": short_checksum(image)}
-    noted = record["settings"].keys()
+    noted = manifest["settings"].keys()
     for key in sorted(now.keys() - ({CLASSES} - noted) | noted):  # version 1.0 noted no classes
-        was = record["settings"].get(key)
+        was = manifest["settings"].get(key)
         if was != json.loads(json.dumps(now.get(key))):
             fact = f"was made with {key} {_text(was)}, now it is {_text(now.get(key))}"
             raise OutputError(present[0], fact, "give --overwrite to make it again, or another --out")
@@ -139,10 +141,10 @@ def _text(value: object) -> str:
 
 
 def _read(path: Path) -> dict | None:
-    """Return a record, or None where there is none that can be used."""
+    """Return a manifest, or None where there is none that can be used."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        known = isinstance(record["sha256"], dict) and isinstance(record["settings"], dict)
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        known = isinstance(manifest["sha256"], dict) and isinstance(manifest["settings"], dict)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return record if known else None
+    return manifest if known else None

@@ -14,7 +14,7 @@ SCALES = (0.1, 10.0)  # beyond, nothing of the image or nothing but it is left
 
 
 class TileNet(Protocol):
-    """What predicts tiles: Caffe's net, another engine's, or a stub.
+    """What predicts tiles: Caffe's net, another backend's, or a stub.
 
     `side` is the tile's side S in pixels. Called with (N, bands, S, S) float32, (bands - mean) * scale, it
     returns probabilities (N, C, S, S) float32 that the next call may overwrite.

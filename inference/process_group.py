@@ -15,7 +15,7 @@ T = TypeVar("T")
 class ProcessGroup:
     """The processes at work: this one's `rank` of `size`. As a context it ends all where one breaks.
 
-    A mistake in the input is no break: it is gathered like any other outcome.
+    A mistake in the input does not break it: it is gathered like any other outcome.
     """
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ def assign_scenes(sizes: Sequence[int], ranks: int) -> list[list[int]]:
 
 
 def set_threads(threads: int | None) -> None:
-    """Say how many threads an engine uses, before it is loaded; None: an equal share of this machine's cores.
+    """Set how many threads a backend uses, before it is loaded; None: an equal share of this machine's cores.
 
     An OPENBLAS_NUM_THREADS or OMP_NUM_THREADS of the user's own stays where `threads` is None.
     """

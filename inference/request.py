@@ -15,8 +15,8 @@ from common.files import file_checksum
 from common.staging import staging_directory
 from data_prep.read_options import ReadOptions
 from data_prep.subsets import Subset
-from inference.backend_names import CAFFE, CAFFE_BF16
-from inference.deploy import check_input_size, read_deploy
+from inference.backends import CAFFE, CAFFE_BF16
+from inference.deploy import Deploy, check_input_size, read_deploy
 from inference.loading import TrainedTask, load_predictor, trained_task
 from inference.prediction import PredictionPlan, PredictionSummary, plan_predictions, predict
 from inference.prediction_manifest import CLASSES, short_checksum
@@ -66,7 +66,7 @@ class Request:
             return PredictionSummary(finished=plan.finished, task=settings["task"])
         silent = group.rank > 0
         predictor, trained = load_predictor(
-            self.deploy,
+            self._deploy,
             self.weights,
             self.task,
             self._dataset,
@@ -81,9 +81,20 @@ class Request:
         )
         with staging_directory(self.out) as work, _progress(plan, group) as advance:
             predict_scene = ScenePredictor(
-                predictor, trained, self.out, work, self.outputs, self._read_options(trained), settings, log
+                predictor,
+                trained,
+                self.out,
+                work,
+                self.outputs,
+                self._read_options(trained),
+                settings,
+                log,
             )
             return predict(group, plan, predict_scene, log, advance)
+
+    @cached_property
+    def _deploy(self) -> Deploy:
+        return read_deploy(self.deploy)
 
     @cached_property
     def _dataset(self) -> Dataset | None:
@@ -91,7 +102,7 @@ class Request:
 
     def _trained_task(self) -> TrainedTask:
         """Return what the first weights have learnt; DFCNetError where files are missing or broken."""
-        deploy = read_deploy(self.deploy)
+        deploy = self._deploy
         for path in self.weights:
             if not path.is_file():
                 raise WeightsError(path, "cannot be read (no such file)", "give a .caffemodel file")
@@ -103,7 +114,7 @@ class Request:
 
     def _plan(self, log: Callable[[str], None]) -> tuple[PredictionPlan, dict[str, object]]:
         trained = self._trained_task()
-        self._read_options(trained)  # refuses what makes no image before time is spent
+        self._read_options(trained)  # refuses options that make no image before time is spent
         settings, scenes = self._settings(trained), self._scenes(trained, log)
         return plan_predictions(scenes, self.out, self.outputs, settings, self.overwrite), settings
 
@@ -123,13 +134,11 @@ class Request:
         for scene in scenes:
             if seen and file_checksum(scene.path)[:IMAGE_DIGITS] in seen:
                 fact = f"has trained these weights, and {option} takes it for testing"
-                remedy = SAME_PART
-                raise DataError(scene.path, fact, remedy)
+                raise DataError(scene.path, fact, SAME_PART)
 
     def _settings(self, trained: TrainedTask) -> dict[str, object]:
-        """Return all that the maps depend on, beside the image: not batch, threads, GPU, other engines."""
-        deploy = read_deploy(self.deploy)
-        side = deploy.side if self.tile is None else check_input_size("tile", self.tile)
+        """Return all that the maps depend on, beside the image: not batch, threads, GPU, other backends."""
+        side = self._deploy.side if self.tile is None else check_input_size("tile", self.tile)
         return {
             "task": trained.task,
             "deploy": short_checksum(self.deploy),

@@ -39,8 +39,8 @@ def find_images(inputs: Iterable[Path], dataset: Dataset, leave_out: Collection[
     A file means itself; a folder, or a pattern as `scenes/*_sat.*`, its images by the data set's names, or
     all images but masks where it has none of these. An id is what a name has in the place of the pattern's
     `*`, or the name without its ending. Raises DataError for a missing path, a folder or a pattern without
-    images, a name that makes no id, and two images of one id, since their maps would have one name; of the
-    ids in `leave_out`, which the caller does not map, there may be two.
+    images, a name that cannot be an id, and two images of one id, since their maps would have one name; of
+    the ids in `leave_out`, which the caller does not map, there may be two.
     """
     names = FilePatterns.of(dataset)
     found: dict[str, Path] = {}

@@ -24,7 +24,7 @@ class ScenePredictor:
     """Everything that the scenes of a run have in common.
 
     `out` is the folder of maps, `work` one for unfinished files on the same disk. `settings` go into each
-    scene's record. `log` gets a line where something is worth knowing, as how 16 bits became 8.
+    scene's manifest. `log` gets a line where something is worth knowing, as how 16 bits became 8.
     """
 
     predictor: Predictor

@@ -27,7 +27,7 @@ from prototxt_gen.shapes import is_input_size, nearest_input_sizes
 
 SOLVERS = Path(__file__).resolve().parent.parent / "solvers"
 FILE = "experiment.toml"  # of an experiment that has a folder of its own, whose name is the experiment's
-# Fields of Caffe's solver that are no settings here, and what they come from.
+# Fields of Caffe's solver that are not settings here, and what they come from.
 DERIVED = {
     "iter_size": "it follows from batch_size, ranks, tasks and images_per_pass",
     **dict.fromkeys(("net", "train_net", "snapshot_prefix", "weights"), "the command names files"),
@@ -255,7 +255,7 @@ class Experiment(ConfigFile):
         return passes
 
     def task(self, name: str) -> Task:
-        """Return a task by its name; ExperimentError where there is none of it."""
+        """Return a task by its name; ExperimentError if there is no such task."""
         if name not in self.tasks:
             raise ExperimentError(self.name, f"has no task {name}", f"choose from {', '.join(self.tasks)}")
         return self.tasks[name]

@@ -117,6 +117,6 @@ def is_input_size(side: int) -> bool:
 
 
 def nearest_input_sizes(side: int) -> str:
-    """Return the sides below and above a number that is none, as advice: "993 or 1025"."""
+    """Return the sizes below and above another number, as advice: "993 or 1025"."""
     low = max(MIN_INPUT_SIZE, (side - 1) // STEP * STEP + 1)
     return f"{low} or {low + STEP}"

@@ -3,7 +3,8 @@
 #
 #   requirements/venv.sh
 #
-# It is kept while the list stays as it is; one whose making was cut short is made again.
+# It is kept while the list stays as it is; one whose making was cut short is made again. Its command `dfcnet` runs those of
+# tools/.
 #
 #   PYTHON3  the distribution's own Python (default /usr/bin/python3), for which Boost.Python is built
 set -euo pipefail
@@ -15,7 +16,15 @@ needs=1500    # MB
 die() { echo "venv: $1" >&2; exit "${2:-1}"; }
 
 list=$(sha256sum <"$here/locked.txt")
-is_made() { [[ $(cat "$venv/.ready" 2>/dev/null) == "$list" ]]; }
+is_made() { [[ $(cat "$venv/.ready" 2>/dev/null) == "$list" ]] && add_command; }
+add_command() {
+    [[ -x $venv/bin/dfcnet ]] || install -m 755 /dev/stdin "$venv/bin/dfcnet" <<'END'
+#!/bin/sh
+# A command of tools/ in this environment:  dfcnet COMMAND [OPTION ...]
+bin=$(dirname "$(readlink -f "$0")")
+exec "$bin/python" "$bin/../../tools/dfcnet.py" "$@"
+END
+}
 is_made && exit 0
 
 "$here/../native/packages.sh" "$here/../native/packages/python.txt"
@@ -44,4 +53,5 @@ log=$venv/pip.log
     -r "$here/locked.txt" >"$log" 2>&1 ||
     die "pip: $(grep '^ERROR' "$log" | tail -n 1 || tail -n 1 "$log") (its whole output: $log)"
 rm "$log"
+add_command
 echo "$list" >"$venv/.ready"

@@ -1,1 +1,1 @@
-"""Studies: the paper's Table 1 trained, tested and named in one report, from one TOML file each."""
+"""Studies: the paper's Table 1 trained, tested and reported, from one TOML file each."""

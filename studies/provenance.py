@@ -1,4 +1,4 @@
-"""What a study's folder was started with: settings and scenes, so that a later call cannot mix two studies."""
+"""What a study was started with, settings and scenes, so that a later call cannot mix two studies."""
 
 import json
 from pathlib import Path

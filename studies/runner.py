@@ -165,7 +165,7 @@ class StudyRunner:
         return step["code"]
 
     def _map(self, arm: str, how: str, seed: int | None = None) -> None:
-        """Map the held-out scenes; those that are done are known by predict's own records."""
+        """Map the held-out scenes; those that are done are known by their manifests."""
         test = self.study.test
         seeds = self.study.seeds if seed is None else (seed,)
         runs = [self.training(arm, number) for number in seeds]

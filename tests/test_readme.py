@@ -22,7 +22,7 @@ PAGES = [
 VARIABLES = {"DFCNET_DATA", "CAFFE_PREFIX", "CAFFE_SOURCE"}  # in capitals, and no number to be filled in
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.M | re.S)
 
-# Commands that are no tools of ours, by their first word, and what vouches for them.
+# Commands that are not tools of ours, by their first word, and what vouches for them.
 OTHERS = {
     "make": "targets are looked up in the Makefile",
     ".venv/bin/python": "modules and scripts are looked up",
@@ -32,7 +32,6 @@ OTHERS = {
     "docker/verify.sh": "tests/native/test_bare_debian.py",
     "native/verify.sh": "tests/native/test_bare_debian.py",
     "dfcnet-gpu/gpu-check": "tools/gpu_check.py, parsed here",
-    "dfcnet-gpu/dfcnet": "a tool, parsed here",
     "tar": "unpacks",
     "quilt": "tests/native/test_caffe_build.py: the patches apply in their order",
     "ln": "links",
@@ -114,15 +113,16 @@ def commands(page: Path) -> list[list[str]]:
 
 def as_tool(words: list[str]) -> list[str] | None:
     """A command as [tool.py, argument ...], if it is one of tools/, in a container or not; else None."""
-    for position, word in enumerate(words):
-        if re.fullmatch(r"tools/\w+\.py", word) and words[position - 1].endswith("python"):
-            return [Path(word).name, *words[position + 1 :]]
+    if words[0] == "mpirun" and ".venv/bin/dfcnet" in words:
+        words = words[words.index(".venv/bin/dfcnet") :]
     inside: list[str] = []
     if words[0] == "dfcnet-gpu/gpu-check":  # of the bundle
         return ["gpu_check.py", *words[1:]]
-    if words[0] == "dfcnet-gpu/dfcnet":
-        return [Path(words[1]).name, *words[2:]]
-    if words[0] == "dfcnet":  # the README's name for `docker run ... IMAGE`
+    if words[0] in (
+        "dfcnet",
+        ".venv/bin/dfcnet",
+        "dfcnet-gpu/dfcnet",
+    ):  # the README names `docker run ... IMAGE` so too
         inside = words[1:]
     elif words[:3] == ["docker", "compose", "run"]:
         service, *inside = [word for word in words[3:] if word != "--rm"]
@@ -248,8 +248,8 @@ def test_options_named_in_passing_are_known_to_their_tools(run_tool):
 @pytest.mark.parametrize("page", PAGES, ids=relative)
 def test_files_named_in_passing_are_there(page):
     """Paths between backticks that begin with a folder of ours; <name>, * and {a,b} stand for any."""
-    rooms = "prototxt_gen|templates|datasets|data_prep|solvers|inference|studies|tools|docker|tests"
-    folders = rf"(?:{rooms}|benchmarks)"
+    rooms = "common|prototxt_gen|templates|datasets|data_prep|solvers|training|inference|evaluation|studies"
+    folders = rf"(?:{rooms}|tools|native|gpu_check|requirements|docker|tests|benchmarks)"
     for path in re.findall(rf"`({folders}/[^`\s]*)`", prose(page)):
         if "<" in path:
             continue

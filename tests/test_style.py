@@ -1,5 +1,6 @@
 """The house rules that a machine can check."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -38,6 +39,24 @@ def test_arrows_between_the_rooms_point_one_way():
         above = "|".join(ROOMS[number + 1 :])
         for path in python_files(room):
             assert not re.search(rf"^\s*(import|from) ({above})\b", path.read_text(), re.M), path
+
+
+def test_tools_are_alike():
+    """Arguments are parsed before anything that takes time, or sets threads, is imported."""
+    early = {*sys.stdlib_module_names, "cli", "data_options"}
+    for path in python_files("tools"):
+        tree = ast.parse(path.read_text())
+        if "__main__" not in path.read_text() or path.name == "dfcnet.py":
+            continue
+        assert {"parse_arguments", "main"} <= {n.name for n in tree.body if isinstance(n, ast.FunctionDef)}, (
+            path
+        )
+        for node in tree.body:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) else []
+            for name in names:
+                assert name.partition(".")[0] in early or name == "inference.backends", (path, name)
+        assert ast.get_docstring(tree), path
 
 
 def test_templates_hold_syntax_only():

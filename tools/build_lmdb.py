@@ -1,4 +1,3 @@
-#!/usr/bin/env python
 """Build the LMDB of an experiment's task: resized crops of scenes as records of the bands and the label.
 
 Crop, bands, mean, classes and the place of the database stand in the experiment and its data set.
@@ -13,7 +12,7 @@ from data_options import add_part, add_reading, add_workers
 
 def parse_arguments() -> argparse.Namespace:
     """Return the command line's arguments."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = cli.make_parser(__doc__)
     cli.add_experiment(parser)
     parser.add_argument("task", help="one of its tasks")
     parser.add_argument(

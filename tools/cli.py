@@ -1,11 +1,12 @@
 """What the commands share: sys.path and the environment, common arguments, errors in one line."""
 
+import argparse
 import os
 import select
 import shlex
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,6 +26,27 @@ def _name_a_missing_package(kind: type, error: BaseException, trace: object) -> 
 
 
 sys.excepthook = _name_a_missing_package
+
+
+class _Version(argparse.Action):
+    """Prints the version that pyproject.toml gives, read only when it is asked for."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
+        super().__init__(option_strings, dest=argparse.SUPPRESS, nargs=0, help="print the version and exit")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        import tomllib
+
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        print(f"{project['name']} {project['version']}")
+        parser.exit()
+
+
+def make_parser(description: str, **options) -> argparse.ArgumentParser:
+    """Return the parser of a command: its docstring as description, and `--version`."""
+    parser = argparse.ArgumentParser(description=description, **options)
+    parser.add_argument("--version", action=_Version)
+    return parser
 
 
 def add_overwrite(parser) -> None:

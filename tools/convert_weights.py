@@ -6,15 +6,19 @@ from pathlib import Path
 import cli
 
 
-def main() -> None:
-    """Read weights, write them in the other form, with a copy of their card if there is one."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def parse_arguments() -> argparse.Namespace:
+    """Return the command line's arguments."""
+    parser = cli.make_parser(__doc__)
     parser.add_argument("weights", type=Path, help=".caffemodel of either form")
     parser.add_argument("--to", choices=("plain", "fused"), required=True, help="form of the layers")
     parser.add_argument("--out", type=Path, required=True, help=".caffemodel to write")
     cli.add_overwrite(parser)
-    args = parser.parse_args()
+    return parser.parse_args()
 
+
+def main() -> None:
+    """Read weights, write them in the other form, with a copy of their card if there is one."""
+    args = parse_arguments()
     from common.files import refuse_existing
     from prototxt_gen.caffemodel import read_caffemodel, write_caffemodel
     from prototxt_gen.fused_weights import fuse_weights, plain_view

@@ -11,17 +11,16 @@ from pathlib import Path
 
 import cli
 from data_options import add_dataset_option, add_part
-from tqdm import tqdm
 
 
-def parse() -> argparse.Namespace:
-    """Return the arguments of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def parse_arguments() -> argparse.Namespace:
+    """Return the command line's arguments."""
+    parser = cli.make_parser(__doc__)
     truth = "folder of true masks, by the data set's names"
     maps = "folders of predicted masks, <id>_mask.png or <id>_mask.tif"
     parser.add_argument("--truth", type=Path, required=True, help=truth)
     parser.add_argument("--pred", type=Path, required=True, nargs="+", help=maps)
-    add_dataset_option(parser, "the maps, by their records")
+    add_dataset_option(parser, "the maps, by their manifests")
     parser.add_argument("--names", nargs="+", help="a name per --pred folder (default: its own)")
     add_part(parser, "score only the test part of")
     parser.add_argument("--only-predicted", action="store_true", help="skip true masks without prediction")
@@ -44,7 +43,9 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     """Print the scores; write them where asked."""
-    arguments = parse()
+    args = parse_arguments()
+    from tqdm import tqdm
+
     from common.files import refuse_existing, write_text
     from common.numbers import check_number
     from data_prep.subsets import Subset
@@ -54,18 +55,18 @@ def main() -> None:
     from evaluation.intervals import Bootstrap
     from evaluation.matrix_figure import draw_matrices
 
-    if arguments.at_least is not None:
-        check_number("--at-least", arguments.at_least, 0)
-    for path in filter(None, (arguments.json, arguments.csv)):
-        refuse_existing(path, arguments.overwrite)
-    if arguments.figure:
-        check_output(arguments.figure, arguments.overwrite)
-    names = different_names(arguments.pred, arguments.names)
-    bootstrap = Bootstrap(arguments.resamples, seed=arguments.seed)
-    dataset = dataset_of_maps(arguments.pred, arguments.dataset)
+    if args.at_least is not None:
+        check_number("--at-least", args.at_least, 0)
+    for path in filter(None, (args.json, args.csv)):
+        refuse_existing(path, args.overwrite)
+    if args.figure:
+        check_output(args.figure, args.overwrite)
+    names = different_names(args.pred, args.names)
+    bootstrap = Bootstrap(args.resamples, seed=args.seed)
+    dataset = dataset_of_maps(args.pred, args.dataset)
     progress = partial(tqdm, unit="scene", disable=None, leave=False)
-    subset = Subset(dataset, "test", arguments.hold_out, arguments.split, arguments.leave_out)
-    paired = pair_folders(arguments.truth, arguments.pred, dataset, arguments.only_predicted, subset)
+    subset = Subset(dataset, "test", args.hold_out, args.split, args.leave_out)
+    paired = pair_folders(args.truth, args.pred, dataset, args.only_predicted, subset)
     for name, pairs in zip(names, paired, strict=True):
         if trained := trained_scenes(pairs, subset):
             found = f"{len(trained)} of {len(pairs)} scenes trained the weights, as {trained[0]}"
@@ -76,15 +77,15 @@ def main() -> None:
     several = len(evaluations) > 1
     only = next(iter(evaluations.values()))
     print(score_text.comparison(evaluations) if several else score_text.table(only))
-    if arguments.json:
+    if args.json:
         numbers = score_files.as_comparison(evaluations) if several else score_files.as_numbers(only)
         text = json.dumps(numbers, indent=2, allow_nan=False)
-        write_text(arguments.json, text + "\n", arguments.overwrite)
-    if arguments.csv:
-        write_text(arguments.csv, score_files.as_csv(evaluations), arguments.overwrite)
-    if arguments.figure:
-        draw_matrices(evaluations, arguments.figure, arguments.overwrite)
-    _require(evaluations, arguments.at_least)
+        write_text(args.json, text + "\n", args.overwrite)
+    if args.csv:
+        write_text(args.csv, score_files.as_csv(evaluations), args.overwrite)
+    if args.figure:
+        draw_matrices(evaluations, args.figure, args.overwrite)
+    _require(evaluations, args.at_least)
 
 
 def _require(evaluations: dict, least: float | None) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 import cli
 
 
-def parse() -> argparse.Namespace:
-    """Return the arguments of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def parse_arguments() -> argparse.Namespace:
+    """Return the command line's arguments."""
+    parser = cli.make_parser(__doc__)
     parser.add_argument("--deploy", type=Path, required=True, help="deploy prototxt, plain or folded")
     parser.add_argument("--weights", type=Path, required=True, help=".caffemodel, its card .json beside it")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .onnx to write")
@@ -28,14 +28,13 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     """Write the model; with --check, print the differences from Caffe and judge the largest."""
-    args = parse()
+    args = parse_arguments()
     from common.files import refuse_existing
     from common.optional import import_optional
     from inference.deploy import check_input_size, read_deploy
     from prototxt_gen.caffemodel import read_caffemodel
     from prototxt_gen.model_card import read_card
     from prototxt_gen.onnx_export import to_onnx, write_onnx
-    from prototxt_gen.prototxt import read_net
 
     deploy, card = read_deploy(args.deploy), read_card(args.weights)
     outputs = [deploy.output_for(args.task)] if args.task else None
@@ -44,7 +43,7 @@ def main() -> None:
     refuse_existing(args.out, args.overwrite)
     if args.check:
         import_optional("onnxruntime", "onnx")  # say now, not after the export, that it is missing
-    model = to_onnx(read_net(args.deploy), read_caffemodel(args.weights), args.weights, card, outputs)
+    model = to_onnx(deploy.net, read_caffemodel(args.weights), args.weights, card, outputs)
     write_onnx(args.out, model, args.overwrite)
     print(f"{args.out}: {len(model.graph.node)} nodes, {args.out.stat().st_size / 1e6:.1f} MB")
     if card is None:

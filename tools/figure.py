@@ -12,14 +12,14 @@ import cli
 from data_options import add_dataset_option
 
 
-def parse() -> argparse.Namespace:
-    """Return the arguments of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+def parse_arguments() -> argparse.Namespace:
+    """Return the command line's arguments."""
+    parser = cli.make_parser(__doc__, formatter_class=argparse.RawTextHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     compare = commands.add_parser("compare", help="image, truth and predictions side by side")
     compare.add_argument("--truth", type=Path, required=True, help="folder of true masks")
     compare.add_argument("--pred", type=Path, required=True, nargs="+", help="folders of predicted masks")
-    add_dataset_option(compare, "the maps, by their records")
+    add_dataset_option(compare, "the maps, by their manifests")
     compare.add_argument("--names", nargs="+", help="a title per --pred folder (default: its name)")
     features = commands.add_parser("features", help="deepest feature maps of models side by side")
     features.add_argument("--deploy", type=Path, required=True, nargs="+", help="deploy prototxt per model")
@@ -46,21 +46,21 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def draw_comparison(arguments: argparse.Namespace) -> list[str]:
+def draw_comparison(args: argparse.Namespace) -> list[str]:
     """Draw Figure 4; return the scenes shown."""
     from evaluation import comparison, figures
     from evaluation.evaluation import dataset_of_maps
 
-    folders = (arguments.images, arguments.truth, arguments.pred)
-    names = figures.column_names(arguments.pred, arguments.names, "--pred folders")
-    dataset = dataset_of_maps(arguments.pred, arguments.dataset)
-    scenes = comparison.scenes_to_show(*folders, dataset, arguments.scenes, arguments.rows)
+    folders = (args.images, args.truth, args.pred)
+    names = figures.column_names(args.pred, args.names, "--pred folders")
+    dataset = dataset_of_maps(args.pred, args.dataset)
+    scenes = comparison.scenes_to_show(*folders, dataset, args.scenes, args.rows)
     rows = list(comparison.read_rows(*folders, scenes, dataset))
-    figures.compare(rows, names, dataset, arguments.out, arguments.overwrite)
+    figures.compare(rows, names, dataset, args.out, args.overwrite)
     return scenes
 
 
-def draw_feature_maps(arguments: argparse.Namespace) -> list[str]:
+def draw_feature_maps(args: argparse.Namespace) -> list[str]:
     """Draw Figure 3; return the scenes shown."""
     from common.datasets import read_dataset
     from evaluation import comparison, figures
@@ -68,23 +68,23 @@ def draw_feature_maps(arguments: argparse.Namespace) -> list[str]:
     from inference.deploy import read_deploy
     from inference.loading import trained_task
 
-    folders = [weights.parent for weights in arguments.weights]
-    names = figures.different_names(folders, arguments.names, "--weights")
-    figures.column_names(arguments.weights, [str(path) for path in arguments.deploy], "--weights", "--deploy")
-    named = arguments.dataset and read_dataset(arguments.dataset)
-    first = (arguments.weights[0], read_deploy(arguments.deploy[0]), arguments.task, named, lambda line: None)
+    folders = [weights.parent for weights in args.weights]
+    names = figures.different_names(folders, args.names, "--weights")
+    figures.column_names(args.weights, [str(path) for path in args.deploy], "--weights", "--deploy")
+    named = args.dataset and read_dataset(args.dataset)
+    first = (args.weights[0], read_deploy(args.deploy[0]), args.task, named, lambda line: None)
     dataset = trained_task(*first).dataset
-    scenes = comparison.choose_images(arguments.images, dataset, arguments.scenes, arguments.rows)
+    scenes = comparison.choose_images(args.images, dataset, args.scenes, args.rows)
     blobs = draw_models(
-        dict(zip(names, zip(arguments.deploy, arguments.weights, strict=True), strict=True)),
+        dict(zip(names, zip(args.deploy, args.weights, strict=True), strict=True)),
         scenes,
-        arguments.out,
-        task=arguments.task,
+        args.out,
+        task=args.task,
         dataset=named,
-        channels=arguments.channels,
-        side=arguments.tile,
-        blobs=arguments.blobs,
-        overwrite=arguments.overwrite,
+        channels=args.channels,
+        side=args.tile,
+        blobs=args.blobs,
+        overwrite=args.overwrite,
         warn=lambda line: print(f"figure.py: warning: {line}", file=sys.stderr),
     )
     for name, blob in zip(names, blobs, strict=True):
@@ -94,12 +94,12 @@ def draw_feature_maps(arguments: argparse.Namespace) -> list[str]:
 
 def main() -> None:
     """Draw the figure asked for."""
-    arguments = parse()
+    args = parse_arguments()
     from evaluation.figures import check_output
 
-    check_output(arguments.out, arguments.overwrite)
-    draw = {"compare": draw_comparison, "features": draw_feature_maps}[arguments.command]
-    print(f"{arguments.out}: scenes {' '.join(draw(arguments))}")
+    check_output(args.out, args.overwrite)
+    draw = {"compare": draw_comparison, "features": draw_feature_maps}[args.command]
+    print(f"{args.out}: scenes {' '.join(draw(args))}")
 
 
 if __name__ == "__main__":

@@ -6,15 +6,19 @@ from pathlib import Path
 import cli
 
 
-def main() -> None:
-    """Read net and weights, fold, write DIR/deploy.prototxt, DIR/weights.caffemodel and their card."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def parse_arguments() -> argparse.Namespace:
+    """Return the command line's arguments."""
+    parser = cli.make_parser(__doc__)
     parser.add_argument("--deploy", type=Path, required=True, help="deploy prototxt with BatchNorm")
     parser.add_argument("--weights", type=Path, required=True, help=".caffemodel, its card .json beside it")
     parser.add_argument("--out", type=Path, required=True, help="folder for the folded net and weights")
     cli.add_overwrite(parser)
-    args = parser.parse_args()
+    return parser.parse_args()
 
+
+def main() -> None:
+    """Read net and weights, fold, write DIR/deploy.prototxt, DIR/weights.caffemodel and their card."""
+    args = parse_arguments()
     from google.protobuf import text_format
 
     from common.files import staged_folder

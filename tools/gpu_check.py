@@ -7,14 +7,11 @@ from pathlib import Path
 
 import cli
 
-from common.errors import DFCNetError
-from common.numbers import check_number
 
-
-def parse() -> argparse.Namespace:
-    """Return the arguments of the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
+def parse_arguments() -> argparse.Namespace:
+    """Return the command line's arguments."""
+    parser = cli.make_parser(
+        __doc__,
         epilog="Exit code 0: nothing failed; 1: something did; 2: no GPU, or another mistake.",
     )
     parser.add_argument(
@@ -63,7 +60,9 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     """Run the checks within the budget, and print a table."""
-    args = parse()
+    args = parse_arguments()
+    from common.numbers import check_number
+
     for option, seconds in (("--budget", args.budget), ("--train-seconds", args.train_seconds)):
         if seconds is not None:
             check_number(option, seconds, 1)
@@ -95,6 +94,8 @@ def main() -> None:
 
 def chosen(checks: list, names: list[str]) -> list:
     """Return the checks of these names, all where there are none; DFCNetError for an unknown one."""
+    from common.errors import DFCNetError
+
     known = [check.name for check in checks]
     for name in names:
         if name not in known:
@@ -104,6 +105,7 @@ def chosen(checks: list, names: list[str]) -> list:
 
 def device_names(cpu: bool) -> list[str]:
     """Return the GPUs' names, or the CPU's; DFCNetError where Caffe shows none."""
+    from common.errors import DFCNetError
     from gpu_check.isolation import ProcessDied, run_isolated
     from training.gpus import gpu_names
 

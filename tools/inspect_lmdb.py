@@ -1,19 +1,18 @@
-#!/usr/bin/env python
 """Check a database against its manifest: file, keys, shapes, labels, counts; draw a sheet of its crops."""
 
 import argparse
 from pathlib import Path
 
-from cli import add_overwrite, run
+import cli
 
 
 def parse_arguments() -> argparse.Namespace:
     """Return the command line's arguments."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = cli.make_parser(__doc__)
     parser.add_argument("database", type=Path, metavar="DB", help="a database of build_lmdb.py")
     parser.add_argument("--sheet", type=Path, metavar="PNG", help="draw crops with their labels over them")
     parser.add_argument("--crops", type=int, default=16, metavar="N", help="on the sheet (default 16)")
-    add_overwrite(parser)
+    cli.add_overwrite(parser)
     return parser.parse_args()
 
 
@@ -32,4 +31,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    cli.run(main)

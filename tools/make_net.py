@@ -5,15 +5,10 @@ from pathlib import Path
 
 import cli
 
-from prototxt_gen.emit import write_nets
-from prototxt_gen.experiment import experiment_path
-from prototxt_gen.models import DEPLOY, TRAIN, build
-from prototxt_gen.summary import summary
 
-
-def parse() -> argparse.Namespace:
-    """Return the arguments of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def parse_arguments() -> argparse.Namespace:
+    """Return the command line's arguments."""
+    parser = cli.make_parser(__doc__)
     cli.add_experiment(parser)
     parser.add_argument("--out", type=Path, help="folder for the prototxts (default: solvers/<experiment>)")
     parser.add_argument("--heads", nargs="+", metavar="TASK", help="tasks of the deploy nets (default: all)")
@@ -28,7 +23,12 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     """Write the nets and name the files, or print the summary, or draw."""
-    args = parse()
+    args = parse_arguments()
+    from prototxt_gen.emit import write_nets
+    from prototxt_gen.experiment import experiment_path
+    from prototxt_gen.models import DEPLOY, TRAIN, build
+    from prototxt_gen.summary import summary
+
     experiment = cli.read_experiment(args)
     if args.summary:
         print(summary(build(experiment, TRAIN), build(experiment, DEPLOY, args.heads)))

@@ -1,21 +1,20 @@
-#!/usr/bin/env python
 """Make synthetic scenes in DeepGlobe's format: DIR/land and DIR/road with <id>_sat.jpg and <id>_mask.png."""
 
 import argparse
 from pathlib import Path
 
-from cli import add_overwrite, run
+import cli
 
 
 def parse_arguments() -> argparse.Namespace:
     """Return the command line's arguments."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = cli.make_parser(__doc__)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
     parser.add_argument("--land", type=int, default=0, metavar="N", help="number of land cover scenes")
     parser.add_argument("--road", type=int, default=0, metavar="M", help="number of road scenes")
     parser.add_argument("--size", type=int, default=512, help="height and width in pixels (default 512)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of all random draws (default 0)")
-    add_overwrite(parser)
+    cli.add_overwrite(parser)
     return parser.parse_args()
 
 
@@ -29,4 +28,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    cli.run(main)

@@ -6,17 +6,21 @@ from pathlib import Path
 import cli
 
 
-def main() -> None:
-    """Read the logs and draw them into one picture."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def parse_arguments() -> argparse.Namespace:
+    """Return the command line's arguments."""
+    parser = cli.make_parser(__doc__)
     parser.add_argument(
         "runs", type=Path, nargs="+", metavar="RUN", help="folders of runs, or their log.jsonl"
     )
     parser.add_argument("--names", nargs="+", help="names for the legend (default: the folders' names)")
     parser.add_argument("--out", type=Path, required=True, help="picture to write (.png, .svg, .pdf)")
     cli.add_overwrite(parser)
-    args = parser.parse_args()
+    return parser.parse_args()
 
+
+def main() -> None:
+    """Read the logs and draw them into one picture."""
+    args = parse_arguments()
     from common.errors import DFCNetError
     from training.curves import draw, read_log
 

@@ -7,14 +7,12 @@ from pathlib import Path
 import cli
 from data_options import add_dataset_option, add_part, add_reading
 
-from inference.backend_names import BACKENDS, CAFFE
+from inference.backends import BACKENDS, CAFFE
 
 
-def parse() -> argparse.Namespace:
-    """Return the arguments of the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog="Under `mpirun -n N` the scenes are shared over N processes."
-    )
+def parse_arguments() -> argparse.Namespace:
+    """Return the command line's arguments."""
+    parser = cli.make_parser(__doc__, epilog="Under `mpirun -n N` the scenes are shared over N processes.")
     parser.add_argument(
         "inputs", metavar="INPUT", type=Path, nargs="*", help="JPEG, PNG, TIFF; folders or patterns of them"
     )
@@ -44,7 +42,8 @@ def parse() -> argparse.Namespace:
     tiles.add_argument("--batch", type=int, default=1, help="tiles that the net gets at once (default: 1)")
     tiles.add_argument("--threads", type=int, help="threads of BLAS (default: an equal share of the cores)")
     tiles.add_argument(
-        "--engine",
+        "--backend",
+        "--engine",  # its name in version 1.0
         choices=BACKENDS,
         default=CAFFE,
         help="what computes: Caffe (fused nets also in bfloat16: not quite the same maps), or one that "
@@ -64,16 +63,16 @@ def parse() -> argparse.Namespace:
     )
     add_part(parser, "map only the test part of")
     cli.add_overwrite(parser)
-    arguments = parser.parse_intermixed_args()
+    args = parser.parse_intermixed_args()
     # `--weights W.caffemodel INPUT` may stand in this order too.
-    first, more = arguments.weights[:1], arguments.weights[1:]
-    arguments.weights = [*first, *(path for path in more if path.suffix == ".caffemodel")]
-    arguments.inputs += [path for path in more if path.suffix != ".caffemodel"]
-    if not arguments.inputs:
+    first, more = args.weights[:1], args.weights[1:]
+    args.weights = [*first, *(path for path in more if path.suffix == ".caffemodel")]
+    args.inputs += [path for path in more if path.suffix != ".caffemodel"]
+    if not args.inputs:
         parser.error("no INPUT: give images, folders or patterns")
-    if not arguments.run and not (arguments.deploy and arguments.weights):
+    if not args.run and not (args.deploy and args.weights):
         parser.error("give --run, or --deploy and --weights")
-    return arguments
+    return args
 
 
 def gpu_number(text: str) -> int:
@@ -85,17 +84,17 @@ def gpu_number(text: str) -> int:
 
 def main() -> None:
     """Predict the maps and print one line of summary; exit code 2 where a scene failed."""
-    arguments = parse()
+    args = parse_arguments()
     from inference.process_group import ProcessGroup, set_threads
 
-    set_threads(arguments.threads)
+    set_threads(args.threads)
     from common.errors import DFCNetError
     from inference.prediction import on_all_ranks
     from inference.request import Request
     from inference.scene_maps import OutputOptions
     from training.run import DEPLOY_FILE, WEIGHTS_FILE
 
-    options = vars(arguments)
+    options = vars(args)
     if run := options.pop("run"):
         options["deploy"] = options["deploy"] or run / DEPLOY_FILE
         options["weights"] = options["weights"] or [run / WEIGHTS_FILE]

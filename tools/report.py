@@ -10,9 +10,9 @@ import cli
 from data_options import add_dataset_option
 
 
-def parse() -> argparse.Namespace:
-    """Return the arguments of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def parse_arguments() -> argparse.Namespace:
+    """Return the command line's arguments."""
+    parser = cli.make_parser(__doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="folder that train.py wrote")
     parser.add_argument("--scores", type=Path, metavar="JSON", help="what evaluate.py --json wrote")
     parser.add_argument("--images", type=Path, help="folder of images, by the data set's names")
@@ -27,20 +27,20 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     """Write the page and print where it is."""
-    arguments = parse()
+    args = parse_arguments()
     from common.datasets import read_dataset
     from common.errors import DataError
     from common.files import refuse_existing
     from evaluation.page.build import SceneFolders, write_report
 
-    folders = (arguments.images, arguments.truth, arguments.pred)
+    folders = (args.images, args.truth, args.pred)
     if any(folders) and not all(folders):
         raise DataError("--images, --truth, --pred", "one is missing", "give all three, or none")
-    out = arguments.out or arguments.run / "report.html"
-    refuse_existing(out, arguments.overwrite)
+    out = args.out or args.run / "report.html"
+    refuse_existing(out, args.overwrite)
     scenes = SceneFolders(*folders) if all(folders) else None
-    dataset = arguments.dataset and read_dataset(arguments.dataset)
-    write_report(arguments.run, out, arguments.scores, scenes, arguments.scenes, arguments.overwrite, dataset)
+    dataset = args.dataset and read_dataset(args.dataset)
+    write_report(args.run, out, args.scores, scenes, args.scenes, args.overwrite, dataset)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
 
 

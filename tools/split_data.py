@@ -1,16 +1,15 @@
-#!/usr/bin/env python
 """Split a data set into train and test by a seeded hash of the scene ids; other commands read the file."""
 
 import argparse
 from pathlib import Path
 
-from cli import add_overwrite, run
+import cli
 from data_options import add_dataset, add_leave_out
 
 
 def parse_arguments() -> argparse.Namespace:
     """Return the command line's arguments."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = cli.make_parser(__doc__)
     add_dataset(parser)
     parser.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="folders of images and masks")
     parser.add_argument("--out", type=Path, required=True, metavar="JSON", help="the split file")
@@ -25,7 +24,7 @@ def parse_arguments() -> argparse.Namespace:
         help="keep this split, and let its hash place the scenes it lacks",
     )
     add_leave_out(parser)
-    add_overwrite(parser)
+    cli.add_overwrite(parser)
     return parser.parse_args()
 
 
@@ -55,4 +54,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    cli.run(main)

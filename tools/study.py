@@ -11,9 +11,9 @@ from pathlib import Path
 import cli
 
 
-def main() -> None:
-    """Parse arguments, run what is missing, tell the results."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def parse_arguments() -> argparse.Namespace:
+    """Return the command line's arguments."""
+    parser = cli.make_parser(__doc__)
     parser.add_argument("study", help="small, gpu or paper of studies/, or a path to a .toml file")
     parser.add_argument(
         "--data",
@@ -28,7 +28,12 @@ def main() -> None:
     args = parser.parse_args()
     if args.data is None:
         parser.error("--data: give the folder of the scenes, or set DFCNET_DATA")
+    return args
 
+
+def main() -> None:
+    """Run what is missing, and print the results."""
+    args = parse_arguments()
     from tqdm import tqdm
 
     from studies.plan import read_study, study_path

@@ -6,17 +6,10 @@ from pathlib import Path
 
 import cli
 
-from evaluation.validation import Validation
-from prototxt_gen.experiment import experiment_path
-from training import driver
-from training.rank import Task
-from training.run import gpu_numbers
-from training.weights import Coverage
 
-
-def main() -> None:
-    """Parse arguments, make the run's folder, train."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def parse_arguments() -> argparse.Namespace:
+    """Return the command line's arguments."""
+    parser = cli.make_parser(__doc__)
     cli.add_experiment(parser)
     parser.add_argument("--run", type=Path, help="folder of the run (default: runs/<experiment>)")
     device = parser.add_mutually_exclusive_group(required=True)
@@ -38,7 +31,19 @@ def main() -> None:
         help="continue from the run's newest snapshot; begin where there is none",
     )
     cli.add_overwrite(parser)
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Make the run's folder, and train in it."""
+    args = parse_arguments()
+    from evaluation.validation import Validation
+    from prototxt_gen.experiment import experiment_path
+    from training import driver
+    from training.rank import Task
+    from training.run import gpu_numbers
+    from training.weights import Coverage
+
     experiment = cli.read_experiment(args)
     gpus = [] if args.cpu else gpu_numbers(args.gpus)
     task = Task(

@@ -1,4 +1,3 @@
-#!/usr/bin/env python
 """Check every scene of a data set before it is used; exit code 0: usable, 1: not as it is."""
 
 import argparse
@@ -6,13 +5,13 @@ import json
 import sys
 from pathlib import Path
 
-from cli import add_overwrite, run
+import cli
 from data_options import add_dataset, add_leave_out, add_reading, add_workers
 
 
 def parse_arguments() -> argparse.Namespace:
     """Return the command line's arguments."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = cli.make_parser(__doc__)
     add_dataset(parser)
     parser.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="folders of images and masks")
     parser.add_argument(
@@ -22,7 +21,7 @@ def parse_arguments() -> argparse.Namespace:
     add_leave_out(parser)
     add_reading(parser)
     add_workers(parser)
-    add_overwrite(parser)
+    cli.add_overwrite(parser)
     return parser.parse_args()
 
 
@@ -51,4 +50,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    cli.run(main)

@@ -15,7 +15,7 @@ def read_log(path: Path) -> dict[str, Curve]:
     """Return name -> curve of a run's log.jsonl (or of the run's folder): "land loss", "land mIoU", "lr".
 
     Where a run was resumed from an earlier iteration, the later lines count. A last line that was cut off
-    is left out. Raises DataError for a file that is no such log.
+    is left out. Raises DataError for a file that is not such a log.
     """
     path = Path(path) / "log.jsonl" if Path(path).is_dir() else Path(path)
     try:

@@ -257,5 +257,7 @@ def _cause(process, fatal: list[str]) -> str:
     if "mdb_status" in words:
         return "look whether the databases are where the experiment says"
     if -process.exitcode == signal.SIGKILL:
-        return "killed from outside, perhaps for lack of memory: --resume continues from the last snapshot"
+        return (
+            "killed from outside, perhaps because memory ran out: --resume continues from the last snapshot"
+        )
     return "see its log; --resume continues from the last snapshot"

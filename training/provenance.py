@@ -92,7 +92,7 @@ def describe_weights(weights: Sequence[Origin]) -> str:
 
 
 def initial_weights(folder: Path) -> tuple[Path, ...]:
-    """Return the weights that the run in `folder` was started with; ExperimentError where they have changed."""
+    """Return the weights that the run in `folder` started with; ExperimentError where they have changed."""
     begun = read_provenance(folder)
     for each in begun.weights if begun else ():
         if not Path(each.name).is_file() or file_checksum(Path(each.name)) != each.sha256:

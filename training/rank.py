@@ -169,7 +169,7 @@ def _begin(run: Run, task: Task, solver, ranks: int, tell: Callable) -> None:
         return
     load_weights(solver.net, task.resume.weights)
     solver.restore(str(task.resume.state))
-    # The data's cursor and its random draws are no part of Caffe's state: run the data layers alone.
+    # The data's cursor and its random draws are not part of Caffe's state: run the data layers alone.
     last = run.last_data_layer()
     for _ in range(solver.iter * run.experiment.iter_size(ranks)):
         solver.net.forward(end=last)

@@ -2,7 +2,7 @@
 
 runs/<name>/snapshots/iter_00000400/ holds weights.caffemodel, their model card weights.json,
 solver.solverstate and manifest.json. It is put together under a hidden name, synced to the disk, and renamed;
-the manifest is written last. Older runs' snapshots have no card. A copy under another name is no snapshot.
+the manifest is written last. Older runs' snapshots have no card. A copy under another name does not count.
 """
 
 import json

@@ -12,7 +12,7 @@ from common.files import write_text
 from evaluation.figures import legend
 from evaluation.metrics import OVERALL
 from evaluation.page.charts import charts
-from evaluation.page.deviations import read_deviations
+from evaluation.page.deviations import COLUMNS, pieces, read_deviations
 from evaluation.page.run_facts import facts, read_run
 from evaluation.page.scenes import Picture, pictures
 from evaluation.page.scores import (
@@ -88,7 +88,6 @@ def page(
         raise DataError(scores, fact, "score maps of this data set, or name the right one by --dataset")
     drawn = charts(read_log(run.folder))
     shown = _pictures(scenes, dataset, count, measured, scores) if scenes else []
-    head, deviations = read_deviations()
     return (
         templates()
         .get_template("report.html.j2")
@@ -101,8 +100,8 @@ def page(
             task=dataset.title,
             legend=_legend(dataset),
             pictures=[(picture, _caption(measured, picture.id)) for picture in shown],
-            head=head,
-            deviations=deviations,
+            columns=COLUMNS,
+            deviations=[list(map(pieces, row)) for row in read_deviations()],
             scores=measured and _score_parts(measured, dataset),
         )
     )

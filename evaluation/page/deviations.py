@@ -1,54 +1,43 @@
-"""The table of deviations from the paper, read from the README: it stands there alone."""
+"""Deviations from the paper: one table, deviations.toml, which the report and docs/deviations.md show.
+
+python -m evaluation.page.deviations >docs/deviations.md
+"""
 
 import re
-from dataclasses import dataclass
+import tomllib
 from pathlib import Path
 
-from common.errors import DataError
+TABLE = Path(__file__).with_suffix(".toml")
+COLUMNS = ("the paper says", "we do", "why")
+PAGE = """\
+# Deviations from the paper
 
-README = Path(__file__).resolve().parents[2] / "README.md"
-HEADING = "## Deviations"
-CELL_END = re.compile(r"(?<!\\)\|")
-LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A piece of a cell's text; `code` stood between backticks."""
-
-    text: str
-    code: bool
+What the paper leaves open, and what we do differently. `make docs/deviations.md` writes this page from
+`evaluation/page/deviations.toml`, which the report shows as well.
+"""
 
 
-Row = list[list[Piece]]
+def read_deviations() -> list[tuple[str, str, str]]:
+    """Return the rows: what the paper says, what we do, and why; code stands between backticks."""
+    table = tomllib.loads(TABLE.read_text(encoding="utf-8"))
+    return [(row["paper"], row["ours"], row.get("why", "")) for row in table["deviation"]]
 
 
-def read_deviations(readme: Path = README) -> tuple[Row, list[Row]]:
-    """Return the heads of the columns and the rows; DataError where the README has no such table."""
-    try:
-        text = readme.read_text(encoding="utf-8")
-    except OSError as error:
-        raise DataError(
-            readme, f"cannot be read ({error.strerror})", "run the tool from its checkout"
-        ) from error
-    _, found, section = text.partition(f"\n{HEADING}\n")
-    lines = [line for line in section.partition("\n## ")[0].splitlines() if line.startswith("|")]
-    if not found or len(lines) < 3:
-        raise DataError(readme, f"has no table under {HEADING!r}", "take the README of the checkout")
-    head, _, *rows = ([_pieces(cell) for cell in _cells(line)] for line in lines)
-    return head, rows
+def pieces(cell: str) -> list[tuple[str, bool]]:
+    """Return the pieces of a cell's text, and whether each is code."""
+    return [(text, at % 2 == 1) for at, text in enumerate(cell.split("`")) if text]
 
 
-def _cells(line: str) -> list[str]:
-    return [cell.strip() for cell in CELL_END.split(line.strip())[1:-1]]
+def page() -> str:
+    """Return the page of the documentation, in Markdown."""
+    rows = [COLUMNS, ["---"] * len(COLUMNS), *(map(_markdown, row) for row in read_deviations())]
+    return PAGE + "".join(f"\n| {' | '.join(row)} |" for row in rows) + "\n"
 
 
-def _pieces(cell: str) -> list[Piece]:
-    """Part a cell at its backticks; links keep their words, backslashes before marks go."""
-    pieces = []
-    for number, text in enumerate(cell.split("`")):
-        code = number % 2 == 1
-        plain = text if code else re.sub(r"\\([*|_`])", r"\1", LINK.sub(r"\1", text))
-        if plain:
-            pieces.append(Piece(plain, code))
-    return pieces
+def _markdown(cell: str) -> str:
+    """Return a cell with Markdown's marks escaped, but in code."""
+    return "".join(f"`{text}`" if code else re.sub(r"([*|_])", r"\\\1", text) for text, code in pieces(cell))
+
+
+if __name__ == "__main__":
+    print(page(), end="")

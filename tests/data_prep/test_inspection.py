@@ -82,7 +82,7 @@ def test_a_wrong_record_is_named(database, value, fact):
 
 def test_wrong_keys_and_counts_are_named(database):
     rewrite(database, lambda key, old: [(key.replace("00000002_", "00000002_x"), old)])
-    with pytest.raises(DataError, match=r"00000002_x.*none of the manifest's"):
+    with pytest.raises(DataError, match=r"00000002_x.*that its manifest does not have"):
         check_database(database)
     rewrite(database, lambda key, old: [] if "_x" not in key else [("00000009_0_0", old)])
     edit(database, records=5)

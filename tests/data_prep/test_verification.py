@@ -1,4 +1,4 @@
-"""A check of a data set names every bad scene once, finds twins, and counts the classes."""
+"""A check of a data set names every bad scene once, finds duplicates, and counts the classes."""
 
 import cv2
 import numpy as np
@@ -72,7 +72,7 @@ def test_each_problem_is_named_and_the_rest_can_be_used(folder, tmp_path, worker
     assert verify([folder], ROAD, ReadOptions(), leave_out=left_out).usable
 
 
-def test_twins_are_found_by_their_pixels_not_their_bytes(folder):
+def test_duplicates_are_found_by_their_pixels_not_their_bytes(folder):
     image = cv2.imread(str(folder / "3_sat.jpg"))
     add(folder, "7")
     (folder / "7_sat.jpg").unlink()

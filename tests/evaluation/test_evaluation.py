@@ -63,7 +63,7 @@ def test_a_map_of_other_classes_is_refused_where_its_record_says_so(folders, tmp
     (folders[1] / "1_mask.png").unlink()
     write_map(folders[1] / "1_mask.png", road, LAND)  # somebody's own file, of which the record says nothing
     assert evaluate(pair_masks(*folders, LAND), LAND).measured.pixels == 10
-    with pytest.raises(DataError, match="maps: has no record of the maps' data set; name it by --dataset"):
+    with pytest.raises(DataError, match="maps: has no manifest of these maps; name it by --dataset"):
         dataset_of_maps([folders[1]], None)
 
 

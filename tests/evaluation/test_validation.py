@@ -69,7 +69,7 @@ def validated(tiny, run_tool, land: str, first: str) -> tuple[dict, str]:
     done = run_tool("train.py", tiny, "--cpu", cwd=tiny.parent)
     assert done.returncode == 0, done.stderr
     lines = (tiny.parent / "runs" / "tiny" / "log.jsonl").read_text().splitlines()
-    entries = [json.loads(line, parse_constant=pytest.fail) for line in lines]  # NaN is no JSON
+    entries = [json.loads(line, parse_constant=pytest.fail) for line in lines]  # NaN is not JSON
     return [entry["validation"] for entry in entries if "validation" in entry][-1], done.stdout
 
 

@@ -1,10 +1,9 @@
-"""Nets of several engines live in one process without disturbing each other."""
+"""Nets of several backends live in one process without disturbing each other."""
 
 import numpy as np
 import pytest
 
-from inference.backend_names import CAFFE, CAFFE_BF16
-from inference.backends import open_nets
+from inference.backends import CAFFE, CAFFE_BF16, open_nets
 from inference.deploy import read_deploy
 from prototxt_gen.emit import net_text
 from prototxt_gen.experiment import read_experiment

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import DFCNetError, NetError, WeightsError
-from inference.deploy import Deploy
+from inference.deploy import Deploy, read_deploy
 from inference.loading import TrainedTask, load_predictor, trained_task
 from prototxt_gen.model_card import ModelCard, write_card
 from tests.datasets import LAND, ROAD
@@ -67,11 +67,11 @@ def test_other_classes_are_refused_with_both_lists(tmp_path):
 def test_the_predictor_feeds_the_net_as_the_card_says(tmp_path):
     deploy, weights, _ = make_pixel_net(tmp_path)
     write_card(weights, CARD)
-    predictor, trained = load_predictor(deploy, weights, overlap=4, side=65)
+    predictor, trained = load_predictor(read_deploy(deploy), weights, overlap=4, side=65)
     assert trained.dataset == LAND
     assert (predictor.mean, predictor.scale, predictor.overlap, predictor.net.side) == (CARD.mean, 0.5, 4, 65)
     with pytest.raises(DFCNetError, match="overlap: 65 pixels"):
-        load_predictor(deploy, weights, overlap=65, side=65)
+        load_predictor(read_deploy(deploy), weights, overlap=65, side=65)
 
 
 @pytest.mark.caffe
@@ -82,4 +82,4 @@ def test_a_net_of_other_classes_is_refused(tmp_path):
     deploy = write_deploy(tmp_path / "deploy.prototxt", 33, land=5)
     caffe.Net(str(deploy), caffe.TEST).save(str(tmp_path / "w.caffemodel"))
     with pytest.raises(NetError, match="land_prob has 5 channels, land 6 classes"):
-        load_predictor(deploy, tmp_path / "w.caffemodel", dataset=LAND)
+        load_predictor(read_deploy(deploy), tmp_path / "w.caffemodel", dataset=LAND)

@@ -93,7 +93,7 @@ def test_a_file_that_no_record_tells_of_is_never_replaced(out, image, harm):
         record.write_text(record.read_text()[:50])
     else:
         record.write_text('{"settings": {}, "sha256": []}')
-    with pytest.raises(OutputError, match="exists already, and no record says how it was made"):
+    with pytest.raises(OutputError, match="exists already, and no manifest says how it was made"):
         is_finished(out, "7", image, NAMES, SETTINGS, overwrite=False)
 
 

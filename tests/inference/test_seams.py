@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from inference.deploy import read_deploy
 from inference.loading import load_predictor
 from tests.conftest import TINY, write_lmdb
 from tests.inference.whole_maps import probabilities
@@ -56,7 +57,7 @@ def run(tmp_path_factory):
 
 def labels(run, image, **options) -> np.ndarray:
     deploy, weights = run / "deploy.prototxt", run / "weights.caffemodel"
-    predictor, _ = load_predictor(deploy, weights, warn=pytest.fail, **options)
+    predictor, _ = load_predictor(read_deploy(deploy), weights, warn=pytest.fail, **options)
     return probabilities(predictor, image).argmax(axis=0)
 
 

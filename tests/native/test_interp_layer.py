@@ -95,7 +95,7 @@ def test_a_second_input_is_added_and_gets_the_whole_gradient(tmp_path, zoom, in_
     inputs = " ".join(
         f'layer {{ name: "{name}" type: "Input" top: "{name}_in" input_param {{ shape {{ '
         f"{' '.join(f'dim: {n}' for n in dims)} }} }} }} "
-        # A layer between, so that the output may take the place of a blob that is no input of the net.
+        # A layer between, so that the output may take the place of a blob that is not an input of the net.
         f'layer {{ name: "{name}_twice" type: "Power" bottom: "{name}_in" top: "{name}" '
         f"power_param {{ scale: 2 }} }}"
         for name, dims in (("x", shape), ("y", large))

@@ -60,6 +60,16 @@ def test_it_is_made_once_of_the_locked_packages_by_checksum(checkout):
     assert "with the packages" in make(checkout).stdout
 
 
+def test_an_environment_has_the_command_of_the_project_also_one_that_was_made_without(checkout):
+    make(checkout)
+    command = checkout / ".venv" / "bin" / "dfcnet"
+    command.unlink()
+    assert (make(checkout).stdout, command.stat().st_mode & 0o777) == ("", 0o755)
+    run(command, "train", "--cpu")
+    calls = (checkout.parent / "bin" / "python3.calls").read_text().splitlines()
+    assert calls[-1].endswith("/tools/dfcnet.py train --cpu")
+
+
 def test_an_index_that_does_not_answer_is_said_in_a_line_and_the_next_call_goes_on(checkout):
     refused(make(checkout, STAND_IN_PIP=BAD), 1, "pip: ERROR: Read timed out.", "pip.log")
     assert not (checkout / ".venv" / ".ready").exists()

@@ -27,9 +27,10 @@ def fold(run_tool, run, *options):
 
 
 def probabilities(deploy, weights, image):
+    from inference.deploy import read_deploy
     from inference.loading import load_predictor
 
-    predictor, _ = load_predictor(deploy, weights, warn=pytest.fail)
+    predictor, _ = load_predictor(read_deploy(deploy), weights, warn=pytest.fail)
     return whole_maps.probabilities(predictor, image)
 
 

@@ -62,8 +62,8 @@ def test_a_gpu_that_is_not_there_is_refused(work, run_tool):
     fact = "asks for GPU 99" if cuda else "this Caffe was built for the CPU alone"
     refused(done, f"--gpu: {fact}", "leave it out")
     assert not list((work[0] / "maps").glob("*_mask.png"))
-    done = run_tool("predict.py", *work[1], "--gpu", 0, "--engine", "onnxruntime")
-    refused(done, "--engine onnxruntime computes on the CPU", "--engine caffe")
+    done = run_tool("predict.py", *work[1], "--gpu", 0, "--backend", "onnxruntime")
+    refused(done, "--backend onnxruntime computes on the CPU", "--backend caffe")
     for text in ("-1", "cuda:0", "0-7"):
         done = run_tool("predict.py", *work[1], f"--gpu={text}")
         assert done.returncode == 2

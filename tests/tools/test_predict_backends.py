@@ -1,12 +1,11 @@
-"""predict.py gives the same maps with every engine."""
+"""predict.py gives the same maps with every backend."""
 
 import cv2
 import numpy as np
 import pytest
 import rasterio
 
-from inference.backend_names import BACKENDS, CAFFE, CAFFE_BF16
-from inference.backends import OTHER_BACKENDS
+from inference.backends import BACKENDS, ONNXRUNTIME, OPENVINO
 from prototxt_gen.emit import net_text
 from prototxt_gen.experiment import read_experiment
 from prototxt_gen.models import DEPLOY, build
@@ -25,13 +24,13 @@ def arguments(tiny, tmp_path):
     return ["--deploy", deploy, "--weights", weights, "--task", "road", "--tile", 65, tmp_path / "7_sat.png"]
 
 
-@pytest.mark.parametrize("backend", OTHER_BACKENDS)
+@pytest.mark.parametrize("backend", [ONNXRUNTIME, OPENVINO])
 def test_maps_are_those_of_caffe(arguments, tmp_path, run_tool, backend):
     pytest.importorskip(backend, reason="an extra of pyproject.toml that is not installed")
     pytest.importorskip("onnx", reason="the extra onnx is not installed")
     labels = []
     for name in ("caffe", backend):
-        options = ["--out", tmp_path / name, "--engine", name, "--flip", "--batch", 2, "--threads", 1]
+        options = ["--out", tmp_path / name, "--backend", name, "--flip", "--batch", 2, "--threads", 1]
         done = run_tool("predict.py", *arguments, *options)
         assert (done.returncode, done.stderr) == (0, "")
         labels.append(read_map(tmp_path / name / "7_mask.png", ROAD))
@@ -56,9 +55,11 @@ def test_bfloat16_maps_fused_nets_nearly_alike_and_refuses_plain_ones(tiny, tmp_
     caffe.set_prediction_bf16(False)
     maps = []
     for name in ("caffe", "caffe-bf16"):
-        done = run_tool("predict.py", *options, "--out", tmp_path / name, "--engine", name, "--probabilities")
+        done = run_tool(
+            "predict.py", *options, "--out", tmp_path / name, "--backend", name, "--probabilities"
+        )
         if name == "caffe-bf16" and not has_bf16:
-            refused(done, deploy, "bfloat16 needs a CPU", "--engine caffe")
+            refused(done, deploy, "bfloat16 needs a CPU", "--backend caffe")
             return
         assert (done.returncode, done.stderr) == (0, "")
         with rasterio.open(tmp_path / name / "7_probabilities.tif") as raster:
@@ -66,26 +67,26 @@ def test_bfloat16_maps_fused_nets_nearly_alike_and_refuses_plain_ones(tiny, tmp_
     assert 0 < np.abs(maps[0] - maps[1]).max() < 0.1
     assert np.mean(maps[0].argmax(axis=0) == maps[1].argmax(axis=0)) > 0.95
     again = run_tool(
-        "predict.py", *options, "--out", tmp_path / "caffe", "--engine", "caffe-bf16", "--probabilities"
+        "predict.py", *options, "--out", tmp_path / "caffe", "--backend", "caffe-bf16", "--probabilities"
     )
     refused(again, "engine None, now it is caffe-bf16", "--overwrite")
     options[1] = plain
-    done = run_tool("predict.py", *options, "--out", tmp_path / "x", "--engine", "caffe-bf16")
+    done = run_tool("predict.py", *options, "--out", tmp_path / "x", "--backend", "caffe-bf16")
     refused(done, plain, "has no fused layers", "--dense-block fused")
 
 
-def test_the_help_names_all_engines(run_tool, tmp_path, arguments):
-    assert set(BACKENDS) == {CAFFE, CAFFE_BF16, *OTHER_BACKENDS}
+def test_the_help_names_all_backends(run_tool, tmp_path, arguments):
+    assert set(BACKENDS) == {"caffe", "caffe-bf16", "onnxruntime", "openvino"}
     assert "{" + ",".join(BACKENDS) + "}" in run_tool("predict.py", "--help").stdout
-    done = run_tool("predict.py", *arguments, "--out", tmp_path / "maps", "--engine", "abacus")
+    done = run_tool("predict.py", *arguments, "--out", tmp_path / "maps", "--backend", "abacus")
     assert done.returncode == 2
     assert "abacus" in done.stderr
 
 
-def test_an_engine_that_is_not_installed_is_one_line(run_tool, tmp_path, arguments, monkeypatch):
+def test_a_backend_that_is_not_installed_is_one_line(run_tool, tmp_path, arguments, monkeypatch):
     (tmp_path / "onnxruntime.py").write_text("raise ModuleNotFoundError('none', name='onnxruntime')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     pytest.importorskip("onnx", reason="the extra onnx is not installed")
-    options = ["--out", tmp_path / "maps", "--engine", "onnxruntime"]
+    options = ["--out", tmp_path / "maps", "--backend", "onnxruntime"]
     done = run_tool("predict.py", *arguments, *options)
     refused(done, "onnxruntime: is not installed", "requirements/locked.txt")

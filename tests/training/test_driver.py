@@ -18,7 +18,7 @@ from prototxt_gen.caffe_proto import caffe_pb2
 from prototxt_gen.experiment import read_experiment
 from prototxt_gen.model_card import read_card
 from tests.datasets import DATASETS
-from training import driver, progress, snapshots
+from training import driver, snapshots
 from training.rank import Task
 from training.run import Run, open_run
 
@@ -190,7 +190,7 @@ def test_a_log_on_a_full_disk_ends_the_training_with_a_snapshot_and_one_error(ti
     run = new_run(tiny, "run", display="1", max_iter="1000", snapshot="1000")
     with monkeypatch.context() as full:
         full.setattr(
-            report,
+            progress,
             "open",
             lambda *_, **__: os.fdopen(os.open("/dev/full", os.O_WRONLY), "wb", 0),
             raising=False,

@@ -21,9 +21,10 @@ def one_thread(monkeypatch):
 
 
 def probabilities(deploy: Path, weights: Path, image: np.ndarray) -> np.ndarray:
+    from inference.deploy import read_deploy
     from inference.loading import load_predictor
 
-    predictor, _ = load_predictor(deploy, weights, warn=pytest.fail)
+    predictor, _ = load_predictor(read_deploy(deploy), weights, warn=pytest.fail)
     return whole_maps.probabilities(predictor, image)
 
 

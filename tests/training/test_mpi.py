@@ -118,7 +118,7 @@ from pathlib import Path
 import numpy as np
 from prototxt_gen.experiment import read_experiment
 from training import rank as module
-from training.communicators import Mpi
+from training.communicators import MPICommunicator
 from training.run import Run
 
 class Parent:
@@ -128,7 +128,7 @@ class Parent:
         return False
 
 run = Run(read_experiment(Path(sys.argv[1])), Path(sys.argv[2]))
-engine = Mpi(gpu=False)
+communicator = MPICommunicator(gpu=False)
 solvers = []
 real = module.import_caffe
 def keep(verbose):
@@ -141,9 +141,9 @@ def keep(verbose):
             return solvers[-1]
     return Kept()
 module.import_caffe = keep
-module._train(run, module.Task(weights=(Path("statistics.caffemodel"),)), engine, Parent())
+module._train(run, module.Task(weights=(Path("statistics.caffemodel"),)), communicator, Parent())
 learnt = [b.data.ravel() for n, bs in solvers[0].net.params.items() for b in bs]
-np.save(f"rank{engine.number}.npy", np.concatenate(learnt))
+np.save(f"rank{communicator.rank}.npy", np.concatenate(learnt))
 """
 
 

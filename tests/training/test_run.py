@@ -283,7 +283,7 @@ def test_another_database_at_the_same_path_is_not_resumed_with(tiny, tmp_path):
     edit_manifest(tmp_path, data_mdb_sha256="ab" * 32)
     open_again(tiny, tmp_path)
     edit_manifest(tmp_path, data_mdb_sha256="cd" * 32)
-    words = "was started with land_lmdb of SHA-256 abababababababab, now it is cdcdcdcdcdcdcdcd; build the database"
+    words = "was started with land_lmdb of SHA-256 abababababababab, now it is cdcdcdcdcdcdcdcd; build"
     with pytest.raises(ExperimentError, match=words):
         open_again(tiny, tmp_path)
     open_again(tiny, tmp_path, overwrite=True)

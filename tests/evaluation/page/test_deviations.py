@@ -1,37 +1,30 @@
-"""The README's table comes out whole, without its marks."""
+"""The table of deviations comes out whole, in the report and as a page."""
 
-import pytest
+import re
 
-from common.errors import DataError
-from evaluation.page.deviations import Piece, read_deviations
-
-
-def test_cells_lose_their_marks_and_keep_code_apart(tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_text(
-        "# T\n| not | this |\n\n## Deviations\n\nWords.\n\n| the paper | we |\n| --- | --- |\n"
-        "| 1\\*1 \\| x | `--a|b`.md |\n".replace("--a|b", "--ab")
-        + "| [the page](a.md) | |\n\n## Next\n| a |\n"
-    )
-    head, rows = read_deviations(readme)
-    assert head == [[Piece("the paper", False)], [Piece("we", False)]]
-    assert rows == [
-        [[Piece("1*1 | x", False)], [Piece("--ab", True), Piece(".md", False)]],
-        [[Piece("the page", False)], []],
-    ]
+from evaluation.page.deviations import page, pieces, read_deviations
+from tests.conftest import ROOT
 
 
-def test_the_projects_own_table_is_read():
-    head, rows = read_deviations()
-    assert [cell[0].text for cell in head] == ["the paper says", "we do", "why"]
-    assert len(rows) > 10
-    assert all(len(row) == 3 for row in rows)
+def test_code_is_kept_apart():
+    assert pieces("by `--scales`, or") == [("by ", False), ("--scales", True), (", or", False)]
+    assert pieces("`poly`") == [("poly", True)]
+    assert pieces("") == []
 
 
-@pytest.mark.parametrize("text", ["# T\n", "# T\n\n## Deviations\n\nnone\n"])
-def test_a_readme_without_the_table_is_named(tmp_path, text):
-    (tmp_path / "README.md").write_text(text)
-    with pytest.raises(DataError, match=r"README\.md: has no table under '## Deviations'"):
-        read_deviations(tmp_path / "README.md")
-    with pytest.raises(DataError, match="cannot be read"):
-        read_deviations(tmp_path / "none.md")
+def test_the_page_in_the_docs_is_the_one_that_is_written():
+    assert (ROOT / "docs" / "deviations.md").read_text(encoding="utf-8") == page()
+
+
+def test_the_page_has_a_line_for_each_row_and_no_mark_left_open():
+    rows = [line for line in page().splitlines() if line.startswith("|")][2:]
+    assert len(rows) == len(read_deviations()) > 20
+    for line, row in zip(rows, read_deviations(), strict=True):
+        cells = re.split(r"(?<!\\)\|", line)[1:-1]
+        assert [re.sub(r"\\([*|_])", r"\1", cell).strip() for cell in cells] == list(row)
+        assert all(cell.count("`") % 2 == 0 for cell in row)
+
+
+def test_every_row_names_what_the_paper_says_and_what_we_do():
+    for paper, ours, _ in read_deviations():
+        assert paper and ours

@@ -15,6 +15,12 @@ inline const dnnl::engine& DnnlEngine() {
   return *engine;
 }
 
+/// The calling thread's stream, in which oneDNN's primitives run.
+inline dnnl::stream& DnnlStream() {
+  static thread_local dnnl::stream stream(DnnlEngine());
+  return stream;
+}
+
 /// The memory at `data`, laid out as `desc` says.
 inline dnnl::memory DnnlMemory(const dnnl::memory::desc& desc,
     const void* data) {

@@ -100,7 +100,7 @@ inline int FusedThread() {
 class FusedScratch {
  public:
   enum Use { ACTIVATION, BOTTLENECK, BOTTLENECK_DIFF, ACTIVATED, OUTPUT,
-      FILTERS, FILTERS_DIFF, SUMS, COLUMNS, TILES, USES };
+      FILTERS, FILTERS_DIFF, SUMS, COLUMNS, TILES, STRIP, USES };
   template <typename Dtype>
   static Dtype* Get(Use use, size_t count) {
     return static_cast<Dtype*>(Bytes(use, count * sizeof(Dtype)));

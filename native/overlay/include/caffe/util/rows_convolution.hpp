@@ -81,7 +81,6 @@ class RowsConvolution<float> {
   const int num_, height_, width_, channels_, outputs_;
   const bool winograd_wins_;
   const float* filters_;
-  dnnl::stream stream_;
   std::map<std::pair<int, Type>, Primitive> strips_;
   shared_ptr<Primitive> data_, weights_;
   Winograd winograd_;

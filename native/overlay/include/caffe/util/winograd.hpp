@@ -1,7 +1,6 @@
 #ifndef CAFFE_UTIL_WINOGRAD_HPP_
 #define CAFFE_UTIL_WINOGRAD_HPP_
 
-#include <algorithm>
 #include <vector>
 
 namespace caffe {
@@ -40,19 +39,9 @@ class Winograd {
       const float* bias, float* y) const;
 
   /// Rows of outputs in a block of tiles, which are multiplied together.
-  static int BlockRows(int columns) {
-    return kTile * std::max(1, kTilesAtOnce / TilesAcross(columns));
-  }
+  static int BlockRows(int columns);
 
  private:
-  static int TilesAcross(int columns) { return (columns + kTile - 1) / kTile; }
-
-  static const int kTile = 4;    // rows and columns of outputs of a tile
-  static const int kPatch = 6;   // rows and columns of inputs of a tile
-  static const int kLanes = 16;  // channels that are transformed together
-  static const int kTilesAtOnce = 36;  // rows of a matrix product, at most
-  static const int kPoints = kPatch * kPatch;
-
   const int channels_, outputs_;
   std::vector<float> filters_;  // transformed: points x channels x outputs
 };

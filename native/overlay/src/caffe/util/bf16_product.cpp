@@ -79,7 +79,6 @@ const Made& Make(int pixels, int channels, int outputs, ptrdiff_t lead) {
 
 void Run(const Made& one, const void* a, const memory::desc& b_desc,
     const void* b, const float* bias, void* y) {
-  dnnl::stream stream(DnnlEngine());
   std::unordered_map<int, memory> arguments = {
       {DNNL_ARG_SRC, DnnlMemory(one.desc.src_desc(), a)},
       {DNNL_ARG_WEIGHTS, DnnlMemory(b_desc, b)},
@@ -88,8 +87,8 @@ void Run(const Made& one, const void* a, const memory::desc& b_desc,
   if (bias) {
     arguments.insert({DNNL_ARG_BIAS, DnnlMemory(one.desc.bias_desc(), bias)});
   }
-  one.product.execute(stream, arguments);
-  stream.wait();
+  one.product.execute(DnnlStream(), arguments);
+  DnnlStream().wait();
 }
 
 /// Whether the CPU has instructions for bfloat16, and oneDNN what nets do with
@@ -131,9 +130,8 @@ Bf16Product::Bf16Product(int channels, int outputs, const float* filters)
           DnnlEngine()) {
   memory given = DnnlMemory(Matrix(outputs, channels, memory::data_type::f32,
       channels), filters);
-  dnnl::stream stream(DnnlEngine());
-  dnnl::reorder(given, plain_).execute(stream, given, plain_);
-  stream.wait();
+  dnnl::reorder(given, plain_).execute(DnnlStream(), given, plain_);
+  DnnlStream().wait();
 }
 
 void Bf16Product::Prepare(int pixels, ptrdiff_t lead) {
@@ -142,9 +140,8 @@ void Bf16Product::Prepare(int pixels, ptrdiff_t lead) {
   memory liked(one.desc.weights_desc(), DnnlEngine());
   memory turned(memory::desc({channels_, outputs_}, memory::data_type::bf16,
       memory::dims({1, channels_})), DnnlEngine(), plain_.get_data_handle());
-  dnnl::stream stream(DnnlEngine());
-  dnnl::reorder(turned, liked).execute(stream, turned, liked);
-  stream.wait();
+  dnnl::reorder(turned, liked).execute(DnnlStream(), turned, liked);
+  DnnlStream().wait();
   filters_[pixels] = liked;
 }
 

@@ -2,8 +2,6 @@
 
 #include "caffe/util/dnnl_convolution.hpp"
 
-#include <stdlib.h>
-
 #include <algorithm>
 #include <cstring>
 #include <map>
@@ -16,6 +14,7 @@
 #include "caffe/common.hpp"
 #include "caffe/util/dnnl_convolution_plan.hpp"
 #include "caffe/util/dnnl_engine.hpp"
+#include "caffe/util/fused_math.hpp"
 
 namespace caffe {
 
@@ -23,36 +22,10 @@ using dnnl::memory;
 
 namespace {
 
-/// A growing buffer of one thread; growing loses what it held.
-class Scratch {
- public:
-  Scratch() : data_(NULL), size_(0) {}
-  ~Scratch() { free(data_); }
-
-  char* Get(size_t size) {
-    if (size > size_) {
-      free(data_);
-      data_ = NULL;
-      size_ = size;
-      CHECK_EQ(posix_memalign(reinterpret_cast<void**>(&data_), 64, size), 0)
-          << "no memory for " << size << " bytes of a convolution's scratch";
-    }
-    return data_;
-  }
-
- private:
-  char* data_;
-  size_t size_;
-  DISABLE_COPY_AND_ASSIGN(Scratch);
-};
-
-thread_local Scratch strip_scratch, weights_scratch;
-
 void Pack(const dnnl::reorder& reorder, const memory::desc& from,
     const void* source, const memory::desc& to, void* target) {
-  dnnl::stream stream(DnnlEngine());
   memory in = DnnlMemory(from, source), out = DnnlMemory(to, target);
-  reorder.execute(stream, in, out);
+  reorder.execute(DnnlStream(), in, out);
 }
 
 /// Copies a strip's rows of `image` (width values each) into the strip, where
@@ -148,8 +121,7 @@ void DnnlConvolution::Convolve(const DnnlStrip& strip, const float* bottom,
         DnnlMemory(plan.packed_top, packed_top);
     all[DNNL_ARG_SCRATCHPAD] = DnnlMemory(plan.scratchpad,
         scratch + plan.own_at);
-    dnnl::stream stream(DnnlEngine());
-    plan.convolution.execute(stream, all);
+    plan.convolution.execute(DnnlStream(), all);
   }
   if (!plan.reads_bottom()) {
     Copy(strip.bottom, false, bottom, width, plan.packed_bottom, scratch);
@@ -167,7 +139,8 @@ void DnnlConvolution::ConvolveAll(const float* bottom, const float* top,
 #pragma omp parallel if (plan.is_large)
   {
     const DnnlAlone alone;
-    char* scratch = strip_scratch.Get(plan.scratch_size);
+    char* scratch = FusedScratch::Get<char>(FusedScratch::STRIP,
+        plan.scratch_size);
 #pragma omp for schedule(dynamic, 1)
     for (int i = 0; i < plan.shape.num * per_image; ++i) {
       Convolve(plan.strips[i % per_image],
@@ -208,7 +181,8 @@ void DnnlConvolution::BackwardData(const float* top_diff, const float* weights,
 /// The weights in oneDNN's layout, in the calling thread's scratch.
 dnnl::memory DnnlConvolution::PackedWeights(const float* weights) const {
   const DnnlAlone alone(!plan_->has_large_weights);
-  char* packed = weights_scratch.Get(plan_->packed_weights.get_size());
+  char* packed = FusedScratch::Get<char>(FusedScratch::FILTERS,
+      plan_->packed_weights.get_size());
   Pack(plan_->weights, plan_->plain_weights, weights, plan_->packed_weights,
       packed);
   return DnnlMemory(plan_->packed_weights, packed);
@@ -223,7 +197,8 @@ void DnnlConvolution::BackwardWeights(const float* bottom,
 #pragma omp parallel if (plan.is_large)
   {
     const DnnlAlone alone;
-    char* scratch = strip_scratch.Get(plan.scratch_size);
+    char* scratch = FusedScratch::Get<char>(FusedScratch::STRIP,
+        plan.scratch_size);
     float* gradient = reinterpret_cast<float*>(scratch + plan.gradient_at);
     float*& sum = sums[omp_get_thread_num()];
 #pragma omp for schedule(static)
@@ -246,8 +221,7 @@ void DnnlConvolution::BackwardWeights(const float* bottom,
     for (size_t k = 0; sums[t] && k < packed; ++k) { sums[0][k] += sums[t][k]; }
   }
   const size_t count = plan.plain_weights.get_size() / sizeof(float);
-  float* plain = reinterpret_cast<float*>(
-      weights_scratch.Get(count * sizeof(float)));
+  float* plain = FusedScratch::Get<float>(FusedScratch::FILTERS, count);
   const DnnlAlone alone(!plan.has_large_weights);
   Pack(plan.weights, plan.packed_weights, sums[0], plan.plain_weights, plain);
   for (size_t k = 0; k < count; ++k) { weights_diff[k] += plain[k]; }

@@ -1,7 +1,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 
@@ -12,6 +11,7 @@
 #include "glog/logging.h"
 
 #include "caffe/util/fused_math.hpp"
+#include "caffe/util/large_pages.hpp"
 #include "caffe/util/mkl_alternate.hpp"
 
 namespace caffe {
@@ -316,16 +316,10 @@ void* FusedScratch::Bytes(Use use, size_t size) {
   }
   if (buffers->size[use] < size) {
     free(buffers->memory[use]);
-    buffers->memory[use] = NULL;
-    const size_t page = size_t(2) << 20;  // large pages: fewer page faults
-    const size_t aligned = size >= page ? page : 64;
-    const size_t rounded = (size + aligned - 1) / aligned * aligned;
-    CHECK_EQ(posix_memalign(&buffers->memory[use], aligned, rounded), 0)
-        << "no memory for " << size << " bytes of scratch";
-    if (size >= page) {
-      madvise(buffers->memory[use], rounded, MADV_HUGEPAGE);
-    }
-    buffers->size[use] = rounded;
+    buffers->memory[use] = LargePages(&size);
+    CHECK(buffers->memory[use]) << "no memory for " << size
+        << " bytes of scratch";
+    buffers->size[use] = size;
   }
   return buffers->memory[use];
 }

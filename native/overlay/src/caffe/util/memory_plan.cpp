@@ -6,18 +6,14 @@
 #include <utility>
 #include <vector>
 
-#ifdef __linux__
-#include <sys/mman.h>
-#endif
-
+#include "caffe/util/large_pages.hpp"
 #include "caffe/util/memory_plan.hpp"
 
 namespace caffe {
 
 namespace {
 
-const size_t kAlignment = 256;           // bytes; cudaMalloc's
-const size_t kHugePage = size_t(1) << 21;
+const size_t kAlignment = 256;  // bytes; cudaMalloc's
 
 size_t RoundUp(size_t bytes, size_t unit) {
   return (bytes + unit - 1) / unit * unit;
@@ -69,18 +65,6 @@ bool BeginsWithBottom(Layer<Dtype>* layer, const Blob<Dtype>& bottom,
     size_t whole) {
   return layer->type() == std::string("DenseBlock") && bottom.num() == 1
       && bottom.count() * sizeof(Dtype) == whole;
-}
-
-shared_ptr<void> HugePages(size_t bytes) {
-  void* memory = NULL;
-  if (posix_memalign(&memory, kHugePage, RoundUp(bytes, kHugePage)) != 0) {
-    throw std::bad_alloc();
-  }
-#ifdef MADV_HUGEPAGE
-  // Only a wish: fewer page faults when the arena is touched first.
-  madvise(memory, RoundUp(bytes, kHugePage), MADV_HUGEPAGE);
-#endif
-  return shared_ptr<void>(memory, std::free);
 }
 
 }  // namespace
@@ -291,7 +275,9 @@ Dtype* MemoryPlan<Dtype>::Arena(size_t bytes) {
   gpu_arena_.reset();
   if (cpu_arena_bytes_ < bytes) {
     cpu_arena_.reset();
-    cpu_arena_ = HugePages(bytes);
+    cpu_arena_bytes_ = 0;
+    cpu_arena_.reset(LargePages(&bytes), std::free);
+    if (!cpu_arena_) { throw std::bad_alloc(); }
     cpu_arena_bytes_ = bytes;
   }
   return static_cast<Dtype*>(cpu_arena_.get());

@@ -125,7 +125,7 @@ RowsConvolution<float>::RowsConvolution(int num, int height, int width,
     : num_(num), height_(height), width_(width), channels_(channels),
       outputs_(outputs),
       winograd_wins_(Winograd::Wins(channels, outputs, height, width)),
-      filters_(NULL), stream_(DnnlEngine()), winograd_(channels, outputs),
+      filters_(NULL), winograd_(channels, outputs),
       use_winograd_(false) {}
 
 void RowsConvolution<float>::SetFilters(const float* filters, bool predicts) {
@@ -160,7 +160,7 @@ RowsConvolution<float>::Primitive* RowsConvolution<float>::Use(
     Primitive* primitive) {
   if (!primitive->current) {
     memory plain = DnnlMemory(Filters(memory::format_tag::oihw), filters_);
-    dnnl::reorder(plain, primitive->filters).execute(stream_, plain,
+    dnnl::reorder(plain, primitive->filters).execute(DnnlStream(), plain,
         primitive->filters);
     primitive->current = true;
   }
@@ -193,11 +193,11 @@ void RowsConvolution<float>::Strip(int count, const void* x, Type type,
     found = strips_.insert(std::make_pair(key, made)).first;
   }
   Primitive* strip = Use(&found->second);
-  strip->primitive.execute(stream_, {
+  strip->primitive.execute(DnnlStream(), {
       {DNNL_ARG_SRC, DnnlMemory(strip->x, x)},
       {DNNL_ARG_WEIGHTS, strip->filters},
       {DNNL_ARG_DST, DnnlMemory(strip->y, y)}});
-  stream_.wait();
+  DnnlStream().wait();
 }
 
 void RowsConvolution<float>::BackwardData(const float* dy, float* dx) {
@@ -215,11 +215,11 @@ void RowsConvolution<float>::BackwardData(const float* dy, float* dx) {
     data_->filters = memory(data.weights_desc(), DnnlEngine());
     data_->current = false;
   }
-  Use(data_.get())->primitive.execute(stream_, {
+  Use(data_.get())->primitive.execute(DnnlStream(), {
       {DNNL_ARG_DIFF_DST, DnnlMemory(data_->y, dy)},
       {DNNL_ARG_WEIGHTS, data_->filters},
       {DNNL_ARG_DIFF_SRC, DnnlMemory(data_->x, dx)}});
-  stream_.wait();
+  DnnlStream().wait();
 }
 
 void RowsConvolution<float>::BackwardFilters(const float* x, const float* dy,
@@ -237,16 +237,16 @@ void RowsConvolution<float>::BackwardFilters(const float* x, const float* dy,
     weights_->y = weights.diff_dst_desc();
     weights_->filters = memory(weights.diff_weights_desc(), DnnlEngine());
   }
-  weights_->primitive.execute(stream_, {
+  weights_->primitive.execute(DnnlStream(), {
       {DNNL_ARG_SRC, DnnlMemory(weights_->x, x)},
       {DNNL_ARG_DIFF_DST, DnnlMemory(weights_->y, dy)},
       {DNNL_ARG_DIFF_WEIGHTS, weights_->filters}});
   const size_t count = static_cast<size_t>(outputs_) * channels_ * kTaps;
   float* sums = FusedScratch::Get<float>(FusedScratch::FILTERS, count);
   memory plain = DnnlMemory(Filters(memory::format_tag::oihw), sums);
-  dnnl::reorder(weights_->filters, plain).execute(stream_, weights_->filters,
+  dnnl::reorder(weights_->filters, plain).execute(DnnlStream(), weights_->filters,
       plain);
-  stream_.wait();
+  DnnlStream().wait();
   for (size_t i = 0; i < count; ++i) { filters_diff[i] += sums[i]; }
 }
 

@@ -10,7 +10,13 @@ namespace caffe {
 
 namespace {
 
-const int kTile = 4, kPatch = kTile + 2, kLanes = 16;
+const int kTile = 4;           // rows and columns of outputs of a tile
+const int kPatch = kTile + 2;  // rows and columns of inputs of a tile
+const int kPoints = kPatch * kPatch;
+const int kLanes = 16;         // channels that are transformed together
+const int kTilesAtOnce = 36;   // rows of a matrix product, at most
+
+int TilesAcross(int columns) { return (columns + kTile - 1) / kTile; }
 
 // The polynomial x (x^2 - A) (x^2 - B) has the finite points as its roots.
 const float kA1 = 5.f / 8, kB1 = 3.f / 2;  // the points beside 0, both signs
@@ -162,6 +168,10 @@ void FilterTiles(const float* filters, ptrdiff_t lead, int outputs,
 }
 
 }  // namespace
+
+int Winograd::BlockRows(int columns) {
+  return kTile * std::max(1, kTilesAtOnce / TilesAcross(columns));
+}
 
 void Winograd::SetFilters(const float* filters) {
   filters_.resize(static_cast<size_t>(kPoints) * channels_ * outputs_);
