@@ -18,7 +18,7 @@ from prototxt_gen.caffe_proto import caffe_pb2
 from prototxt_gen.experiment import read_experiment
 from prototxt_gen.model_card import read_card
 from tests.datasets import DATASETS
-from training import driver, snapshots
+from training import driver, progress, snapshots
 from training.rank import Task
 from training.run import Run, open_run
 
