@@ -18,8 +18,7 @@ from prototxt_gen.model_card import ModelCard
 from prototxt_gen.onnx_graph import Graph
 from prototxt_gen.onnx_layers import CONVERTERS, batch_norm
 from prototxt_gen.prototxt import layers_for, net_inputs, net_outputs
-from prototxt_gen.shapes import is_input_size
-from prototxt_gen.sides import STEP
+from prototxt_gen.shapes import STEP, is_input_size
 from prototxt_gen.unfuse import unfuse
 
 SIDES = "sides must be 32k+1"  # what an engine says, as a node's name, of other tiles

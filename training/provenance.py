@@ -13,7 +13,7 @@ from common.errors import ExperimentError, RunError
 from common.files import file_checksum
 from data_prep.manifest import read_manifest
 from prototxt_gen.experiment import Experiment
-from prototxt_gen.model_card import IMAGE_DIGITS, Origin, read_card
+from prototxt_gen.model_card import IMAGE_DIGITS, WeightsSource, read_card
 
 PROVENANCE_FILE = "origins.json"
 SHORT = 16  # hexadecimal digits of a SHA-256 that messages show
@@ -29,7 +29,7 @@ class Provenance(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    weights: tuple[Origin, ...]
+    weights: tuple[WeightsSource, ...]
     databases: dict[str, str | None]
     trained_on: dict[str, str] | None = None
 
@@ -40,7 +40,7 @@ class Provenance(BaseModel):
         sources = [path for task in tasks for path in (task.source, task.validation) if path]
         manifests = {path: read_manifest(Path(path)) for path in sources}
         sums = {path: manifest.get("data_mdb_sha256") for path, manifest in manifests.items()}
-        provenance = [Origin(name=str(path), sha256=file_checksum(path)) for path in weights]
+        provenance = [WeightsSource(name=str(path), sha256=file_checksum(path)) for path in weights]
         cards = [card for path in weights if (card := read_card(path))]
         seen = {}
         for name, task in exp.tasks.items():
@@ -86,7 +86,7 @@ def check_provenance(folder: Path, now: Provenance) -> None:
             raise ExperimentError(folder, fact, f"build the database again as it was, {ANEW}")
 
 
-def describe_weights(weights: Sequence[Origin]) -> str:
+def describe_weights(weights: Sequence[WeightsSource]) -> str:
     """Return names and short checksums of weights to start from; "scratch" for none."""
     return ", ".join(f"{each.name} (SHA-256 {each.sha256[:SHORT]})" for each in weights) or "scratch"
 

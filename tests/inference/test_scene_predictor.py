@@ -294,10 +294,10 @@ def test_what_qgis_writes_beside_a_map_changes_nothing_of_it(tmp_path, mapped):
     given = ("a", tmp_path / "a_sat.tif", NOTHING_MORE.names("a", True), settings)
     assert is_finished(out, *given, overwrite=False)
     names.write_text(before.replace("urban", "somebody else's"))
-    with pytest.raises(OutputError, match=r"a_mask\.tif\.aux\.xml: exists already, and no record"):
+    with pytest.raises(OutputError, match=r"a_mask\.tif\.aux\.xml: exists already, and no manifest"):
         is_finished(out, *given, overwrite=False)
     names.write_text("<PAMDataset")
-    with pytest.raises(OutputError, match=r"a_mask\.tif\.aux\.xml: exists already, and no record"):
+    with pytest.raises(OutputError, match=r"a_mask\.tif\.aux\.xml: exists already, and no manifest"):
         is_finished(out, *given, overwrite=False)
 
 

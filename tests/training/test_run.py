@@ -42,6 +42,10 @@ def edit_manifest(folder, database="land_lmdb", **changes):
             "land_lmdb: holds the bands nir, red, green, the experiment has blue",
         ),
         (
+            {"mean": [104.0, 116.78, 123.68]},
+            r"land_lmdb: is filled with 104\.0 116\.78 123\.68 where a scene ends, the experiment has mean",
+        ),
+        (
             {"dataset": changed(LAND, resize=[0.5, 2]).model_dump(mode="json")},
             r"land_lmdb: was built when deepglobe_land had resize = \(0\.5, 2\.0\), now it is \(0\.8",
         ),
@@ -91,6 +95,21 @@ def test_each_rank_of_a_gpu_run_takes_its_share_of_the_batch(tiny, tmp_path):
     ):
         open_run(read_experiment(tiny), tmp_path / "other", 3, True)
     assert not (tmp_path / "other").exists()
+
+
+def test_weights_carry_the_images_of_their_training_and_of_what_they_were_started_from(tiny, tmp_path):
+    shapes = build(read_experiment(tiny), TRAIN).parameter_shapes()
+    blobs = {name: [np.ones(shape, np.float32) for shape in its] for name, its in shapes.items()}
+    write_caffemodel(tmp_path / "first.caffemodel", "tiny", blobs)
+    sums = {name: name * 32 for name in ("ab", "cd", "ef")}
+    for names, options in ((("ab", "cd"), {}), (("ef",), {"weights": [tmp_path / "first.caffemodel"]})):
+        inputs = [{"id": name, "image_sha256": sums[name]} for name in names]
+        edit_manifest(tmp_path, inputs=inputs)
+        run = open_run(read_experiment(tiny), tmp_path / f"run_{names[0]}", 1, False, **options)
+        card = run.card(3)
+        write_card(tmp_path / "first.caffemodel", card)
+    assert card.has_seen("land") == {"abababababab", "cdcdcdcdcdcd", "efefefefefef"}
+    assert card.has_seen("road") == card.has_seen("sea") == frozenset()
 
 
 def test_scenes_that_train_and_validate_are_told(tiny, tmp_path):
