@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from machine import describe_machine
 from speed_cases import predicting, prediction_rows, training, training_rows
-from speed_measuring import Result, Sgemm, measure
+from speed_measuring import Measurement, Sgemm, measure
 
 from common.files import write_text
 from prototxt_gen.caffemodel import read_caffemodel
@@ -113,7 +113,7 @@ def run_table(args: argparse.Namespace, exp: Experiment, what: str, side: int, r
     }
 
 
-def print_table(results: list[Result], floor: float) -> None:
+def print_table(results: list[Measurement], floor: float) -> None:
     """Print medians, ratios to PyTorch's and to the arithmetic's time, peaks and differences."""
     torch = next((result.median for result in results if result.name == "pytorch"), float("nan"))
     print(f"  {'':22} {'s':>8} {'x PyTorch':>10} {'x arithmetic':>13} {'peak GB':>8} {'difference':>11}")

@@ -29,7 +29,7 @@ SAME, BFLOAT16 = 1e-3, np.inf  # allowed difference from Caffe, of probabilities
 
 
 @dataclass(frozen=True)
-class Row:
+class SpeedCase:
     """One row: its name, the command that serves it, what it may need in bytes, its allowed difference."""
 
     name: str
@@ -74,7 +74,7 @@ def fused_form(net: Net, weights: Weights) -> Form:
     return Form("fused", fed_by_caller(net_message(net)), fuse_weights(weights))
 
 
-def prediction_rows(folder: Path, forms: Sequence[Form], side: int, threads: int) -> list[Row]:
+def prediction_rows(folder: Path, forms: Sequence[Form], side: int, threads: int) -> list[SpeedCase]:
     """Write the cases of a tile, and return its rows."""
     rng = np.random.default_rng(2)
     inputs = {"data": rng.normal(0, 1.2, (1, 3, side, side)).astype(np.float32)}
@@ -85,7 +85,8 @@ def prediction_rows(folder: Path, forms: Sequence[Form], side: int, threads: int
     needs = PROCESS + PREDICTION_PEER * side**2
     kinds = {"pytorch": SAME, "onnxruntime": SAME, "openvino": SAME, "openvino-bf16": BFLOAT16}
     peers = [
-        Row(kind, _peer(kind, folder / "plain", threads), needs, allowed) for kind, allowed in kinds.items()
+        SpeedCase(kind, _peer(kind, folder / "plain", threads), needs, allowed)
+        for kind, allowed in kinds.items()
     ]
     rounded = _caffe_rows("caffe-bf16", folder, [form for form in forms if form.name == "fused"], threads)
     return [
@@ -95,7 +96,7 @@ def prediction_rows(folder: Path, forms: Sequence[Form], side: int, threads: int
     ]
 
 
-def training_rows(folder: Path, forms: Sequence[Form], side: int, threads: int) -> list[Row]:
+def training_rows(folder: Path, forms: Sequence[Form], side: int, threads: int) -> list[SpeedCase]:
     """Write the cases of a training step, and return its rows."""
     rng = np.random.default_rng(2)
     inputs = {}
@@ -108,14 +109,14 @@ def training_rows(folder: Path, forms: Sequence[Form], side: int, threads: int) 
     for form in forms:
         write_case(folder / form.name, form.net, form.weights, inputs)
     needs = PROCESS + TRAINING_PEER * side**2 * len(inputs)
-    peer = Row("pytorch", _peer("pytorch-training", folder / "plain", threads), needs)
+    peer = SpeedCase("pytorch", _peer("pytorch-training", folder / "plain", threads), needs)
     return [*_caffe_rows("caffe-training", folder, forms, threads), peer]
 
 
-def _caffe_rows(kind: str, folder: Path, forms: Sequence[Form], threads: int) -> list[Row]:
+def _caffe_rows(kind: str, folder: Path, forms: Sequence[Form], threads: int) -> list[SpeedCase]:
     script = (sys.executable, str(HERE / "caffe_rows.py"), kind)
     return [
-        Row(
+        SpeedCase(
             f"caffe {form.name}",
             (*script, str(folder / form.name), str(threads)),
             PROCESS + form.blob_bytes,

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 import numpy as np
-from speed_cases import Row
+from speed_cases import SpeedCase
 
 from inference.memory import available_bytes
 
@@ -20,7 +20,7 @@ Answers = dict[str, np.ndarray]
 
 
 @dataclass
-class Result:
+class Measurement:
     """What came of a row: seconds of each round, peak bytes, difference from the first row, or a remark."""
 
     name: str
@@ -39,7 +39,7 @@ class Result:
 class RowProcess:
     """A row's process, started and warmed up; `alive` until closed."""
 
-    def __init__(self, row: Row, threads: int) -> None:
+    def __init__(self, row: SpeedCase, threads: int) -> None:
         count = {
             name: str(threads) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
         }
@@ -96,14 +96,18 @@ class RowProcess:
 
 
 def measure(
-    rows: Sequence[Row], rounds: int, threads: int, folder: Path, aside: Callable[[], None] = lambda: None
-) -> list[Result]:
+    rows: Sequence[SpeedCase],
+    rounds: int,
+    threads: int,
+    folder: Path,
+    aside: Callable[[], None] = lambda: None,
+) -> list[Measurement]:
     """Run each row once a round; before the first round compare its answers with the first row's.
 
     Processes stay alive between rounds while memory allows; the largest make room. `aside` is called once
     a round, for what is to be measured at the same times. A row that cannot run says why in its remark.
     """
-    results = {row.name: Result(row.name) for row in rows}
+    results = {row.name: Measurement(row.name) for row in rows}
     processes: dict[str, RowProcess] = {}
     reference: Answers = {}
     try:
@@ -135,7 +139,9 @@ def measure(
     return list(results.values())
 
 
-def _process(row: Row, processes: dict[str, RowProcess], result: Result, threads: int) -> RowProcess | None:
+def _process(
+    row: SpeedCase, processes: dict[str, RowProcess], result: Measurement, threads: int
+) -> RowProcess | None:
     """Return the row's process, started if need be; None, with a remark, where it cannot run."""
     needs = max(row.needs if not result.peak else 0, result.peak)
     own = processes[row.name].resident() if row.name in processes else 0

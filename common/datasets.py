@@ -6,7 +6,6 @@ the databases' manifests, the weights' cards and the maps' manifests, and from t
 
 import colorsys
 import re
-from collections.abc import Sequence
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from common.errors import ExperimentError
 from common.settings import ConfigFile, Count, Positive, StrictModel, read_toml, validated
 
 IGNORE = 255  # label of pixels without a class: no loss, no score
@@ -55,8 +55,10 @@ class Dataset(ConfigFile):
 
     `images` and `masks` are patterns of file names, in which `*` stands for the scene's id; capitals and
     small letters are the same. `bands` are those of an image file in its order. `resize` is the range of the
-    random resize in training. In a mask of colours, a pixel belongs to the class whose colour it has, or has
-    but for `tolerance` grey levels in each channel, as compression leaves it.
+    random resize in training. `stretch` holds the values that become 0 and 255 in images of more than 8 bits;
+    without it, the 2nd and 98th percentile of each band do, scene by scene.
+    In a mask of colours, a pixel belongs to the class whose colour it has, or has but for `tolerance` grey
+    levels in each channel, as compression leaves it.
     """
 
     EXAMPLE: ClassVar[str] = "datasets/deepglobe_land.toml"
@@ -66,6 +68,7 @@ class Dataset(ConfigFile):
     masks: tuple[str, ...] = Field(strict=False, min_length=1)
     bands: tuple[str, ...] = Field(strict=False, min_length=1)
     resize: tuple[Positive, Positive] = Field(strict=False)
+    stretch: tuple[float, float] | None = Field(default=None, strict=False)
     tolerance: Annotated[int, Field(ge=0, le=127)] = 32
     train: Count | None = None  # scenes that split_data.py takes for training unless told
     classes: tuple[Class, ...] = Field(strict=False, min_length=2, max_length=254)
@@ -76,7 +79,9 @@ class Dataset(ConfigFile):
     def _patterns_hold_the_id(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
         for pattern in patterns:
             if pattern.count("*") != 1 or pattern.startswith("/") or ".." in Path(pattern).parts:
-                raise ValueError(f"{pattern!r} is not a pattern with one *, as '*_sat.jpg' or 'images/*.png'")
+                raise ValueError(
+                    f"{pattern!r} is not a pattern; give one *, as '*_sat.jpg' or 'images/*.png'"
+                )
         return patterns
 
     @field_validator("bands")
@@ -86,7 +91,7 @@ class Dataset(ConfigFile):
             if not IDENTIFIER.fullmatch(band):
                 raise ValueError(f"{band!r} is not a band's name; give letters and digits, as 'nir'")
         if len(set(bands)) < len(bands):
-            raise ValueError(f"{list(bands)} names a band twice")
+            raise ValueError(f"{list(bands)} names a band twice; name each once")
         return bands
 
     @field_validator("resize")
@@ -96,24 +101,31 @@ class Dataset(ConfigFile):
             raise ValueError(f"{list(resize)} is not a range; give the smaller factor first")
         return resize
 
+    @field_validator("stretch")
+    @classmethod
+    def _stretch_rises(cls, stretch: tuple[float, float] | None) -> tuple[float, float] | None:
+        if stretch is not None and stretch[0] >= stretch[1]:
+            raise ValueError(f"{list(stretch)} is not a range; give the lower value first")
+        return stretch
+
     @model_validator(mode="after")
     def _files_and_classes_can_be_told_apart(self) -> Self:
         if both := set(self.images) & set(self.masks):
-            raise ValueError(f"the pattern {min(both)!r} is one of images and of masks")
+            raise ValueError(f"the pattern {min(both)!r} is one of images and of masks; give two patterns")
         names = [entry.name for entry in self.classes]
         if twice := _repeated([*names, self.ignore.name]):
-            raise ValueError(f"two classes are named {twice}")
+            raise ValueError(f"two classes are named {twice}; give each a name of its own")
         if reserved := set(names) & {"ignored", "no data"}:
-            raise ValueError(f"{min(reserved)!r} is what counts of pixels call those without a class")
+            raise ValueError(f"class {min(reserved)} has the name of pixels without a class; give another")
         for entry in self.classes:
             if entry.colour is None and not entry.values:
-                raise ValueError(f"class {entry.name} has neither colour nor values")
+                raise ValueError(f"class {entry.name} has neither colour nor values; give one or both")
         values = [value for entry in (*self.classes, self.ignore) for value in entry.values]
         if (twice := _repeated(values)) is not None:
             both = " and ".join(
                 dict.fromkeys(e.name for e in (*self.classes, self.ignore) if twice in e.values)
             )
-            raise ValueError(f"value {twice} stands twice, for {both}")
+            raise ValueError(f"value {twice} stands twice, for {both}; give it to one")
         self._check_colours()
         return self
 
@@ -123,7 +135,7 @@ class Dataset(ConfigFile):
         for (name, colour), (other, its) in combinations(named, 2):
             apart = max(abs(a - b) for a, b in zip(colour, its, strict=True))
             if not apart:
-                raise ValueError(f"{name} and {other} have one colour, {list(colour)}")
+                raise ValueError(f"{name} and {other} have one colour, {list(colour)}; give each its own")
             if apart <= 2 * self.tolerance:
                 raise ValueError(
                     f"the colours of {name} and {other} are {apart} grey levels apart, and tolerance "
@@ -155,6 +167,11 @@ class Dataset(ConfigFile):
             taken.add(colour)
             colours.append(colour)
         return tuple(colours)
+
+    @property
+    def stretch_text(self) -> str:
+        """The stretch in words: `of 500 to 1900`, `by percentiles`."""
+        return "by percentiles" if self.stretch is None else "of {:g} to {:g}".format(*self.stretch)
 
     @property
     def ignored_colour(self) -> Colour:
@@ -194,8 +211,6 @@ def read_dataset(named: str | Path, folder: Path = Path()) -> Dataset:
 
 
 def _refuse_mapping(path: Path, table: dict) -> None:
-    from common.errors import ExperimentError
-
     values: dict[str, list[str]] = {}
     for value, name in table["values"].items():
         values.setdefault(str(name), []).append(value)
@@ -209,10 +224,24 @@ def _refuse_mapping(path: Path, table: dict) -> None:
     raise ExperimentError(path, "is a mapping of version 1.0", remedy)
 
 
-def dataset_with_classes(names: Sequence[str]) -> Dataset | None:
-    """Return the data set of datasets/ with these classes in this order: version 1.0 noted names alone."""
+def dataset_noted(noted: object, where: object, key: str) -> object:
+    """Return the data set that a note of version 1.0 means: a list of classes, or a name put in its place.
+
+    Anything else is returned as it is. Raises ExperimentError, naming `where` and the list's `key`, where
+    not just one file of datasets/ has these classes in this order.
+    """
+    if isinstance(noted, str):
+        return read_dataset(noted)
+    if not isinstance(noted, list):
+        return noted
     known = (read_dataset(path) for path in sorted(DATASETS.glob("*.toml")))
-    return next((dataset for dataset in known if dataset.class_names == tuple(names)), None)
+    fitting = [dataset for dataset in known if dataset.class_names == tuple(noted)]
+    if len(fitting) != 1:
+        which = " and ".join(dataset.name for dataset in fitting) or "no file"
+        fact = f"is of version 1.0, and {which} of datasets/ has its classes {', '.join(map(str, noted))}"
+        remedy = f"write in place of the list {key} the name of the data set, or the path of its .toml file"
+        raise ExperimentError(where, fact, remedy)
+    return fitting[0]
 
 
 def display_bands(bands: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """TOML files with strict tables: an unknown key, a wrong type or a missing key is an error in one line."""
 
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, ClassVar, TypeVar
 
@@ -8,6 +9,28 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from common.errors import ExperimentError
 from common.numbers import FLOAT_MAX, FLOAT_MIN, INT_MAX
+
+ROOT = Path(__file__).resolve().parent.parent
+KINDS = {"a data set": "classes", "a study": "seeds", "an experiment": "solver"}  # with a key of each alone
+MOST_SHOWN = 60  # characters of a wrong value
+# What to do for pydantic's findings, with what their contexts hold.
+REMEDIES = {
+    "int_type": "give a whole number",
+    "int_from_float": "give a whole number",
+    "float_type": "give a number",
+    "finite_number": "give a finite number",
+    "string_type": 'give a text in quotes, as "dfcnet"',
+    "bool_type": "give true or false",
+    "tuple_type": "give a list, as [ ... ]",
+    "dict_type": "give a table",
+    "model_type": "give a table",
+    "literal_error": "give {expected}",
+    "greater_than": "give more than {gt:g}",
+    "greater_than_equal": "give {ge:g} or more",
+    "less_than": "give less than {lt:g}",
+    "less_than_equal": "give {le:g} or less",
+    "string_pattern_mismatch": "give a text of the form {pattern}",
+}
 
 
 def _in_floats(value: float) -> float:
@@ -45,22 +68,34 @@ class ConfigFile(StrictModel):
 
 
 def read_toml(path: Path, kind: str) -> dict:
-    """Return the tables of a TOML file; ExperimentError where it cannot be read. `kind` is "a study file"."""
+    """Return the tables of a TOML file of a `kind`, of KINDS; ExperimentError where it cannot be read."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        remedy = f"name {kind} ({', '.join(_beside(path)) or 'none there'})"
+        remedy = f"name {kind} ({', '.join(_beside(path, kind)) or 'none there'})"
         raise ExperimentError(path, f"cannot be read ({error.strerror})", remedy) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ExperimentError(path, f"is not TOML ({error})", "fix the file") from error
+    difference = _kind(table)
+    if difference not in (kind, None):
+        raise ExperimentError(path, f"is {difference}", f"name {kind}")
+    return table
 
 
-def _beside(path: Path) -> list[str]:
-    """Return the files of the same kind by name: those of the folder, or those alike in folders beside it."""
-    folders = path.parent.parent.glob(f"*/{path.name}")
-    return sorted(file.stem for file in path.parent.glob("*.toml")) or sorted(
-        file.parent.name for file in folders
-    )
+def _kind(table: dict) -> str | None:
+    """Return which of KINDS a file's table is, by the keys that it alone has."""
+    return next((kind for kind, key in KINDS.items() if key in table), None)
+
+
+def _beside(path: Path, kind: str) -> list[str]:
+    """Return the files of a kind as commands name them: of the folder, or alike in folders beside it."""
+    names = []
+    for file in (*path.parent.glob("*.toml"), *path.parent.parent.glob(f"*/{path.name}")):
+        with suppress(OSError, ValueError):
+            if _kind(tomllib.loads(file.read_text(encoding="utf-8"))) == kind:
+                ours = file.parent.name if file.parent != path.parent else file.stem
+                names.append(ours if ROOT in file.resolve().parents else str(file))
+    return sorted(names)
 
 
 def validated(kind: type[T], table: dict, name: str, where: object, folder: Path = Path()) -> T:
@@ -76,33 +111,42 @@ def validated(kind: type[T], table: dict, name: str, where: object, folder: Path
         raise ExperimentError(where, *explain_error(error, kind)) from error
 
 
-def explain_error(error: ValidationError, kind: type[ConfigFile]) -> tuple[str, str]:
-    """Return what is wrong and what to do for one finding: a misspelt key is unknown before it is missing."""
+def explain_error(error: ValidationError, kind: type[ConfigFile] | None = None) -> tuple[str, str]:
+    """Return what is wrong and what to do for one finding: a misspelt key is unknown before it is missing.
+
+    The checks of this project raise ValueError with both, as "crop 64 is not 32k+1; take 33 or 65".
+    """
     first = min(error.errors(), key=lambda finding: finding["type"] != "extra_forbidden")
     location = [str(part) for part in first["loc"] if part != "[key]"]
     key = ".".join(location)
     if first["type"] == "extra_forbidden":
         for known in (key, ".".join(["*", *location[1:]]), ".".join([*location[:1], "*", *location[2:]])):
-            if known in kind.REJECTED_KEYS:
+            if kind and known in kind.REJECTED_KEYS:
                 return f"{key} is not to be given", f"leave it out: {kind.REJECTED_KEYS[known]}"
         return f"unknown key {key}", "remove it, or correct its spelling"
     if first["type"] == "missing":
-        return f"key {key} is missing", f"add it; {kind.EXAMPLE} shows all keys"
+        return f"key {key} is missing", f"add it; {kind.EXAMPLE} shows all keys" if kind else "add it"
     if first["type"] == "value_error":
-        return f"{key + ': ' if key else ''}{first['ctx']['error']}", "correct the setting"
+        fact, _, remedy = str(first["ctx"]["error"]).rpartition("; ")
+        return f"{key + ': ' if key else ''}{fact}", remedy
     if first["type"] in ("too_short", "too_long"):
         limits = first["ctx"]
         least, most = limits.get("min_length"), limits.get("max_length")
         remedy = f"give {least} or more" if least else f"give at most {most}"
         return f"{key} has {limits['actual_length']} entries", remedy
-    return f"{key} = {first['input']!r}", first["msg"][0].lower() + first["msg"][1:]
+    remedy = REMEDIES.get(first["type"], "give another value")
+    shown = repr(first["input"])
+    value = shown if len(shown) <= MOST_SHOWN else f"{shown[:MOST_SHOWN]} ..."
+    return f"{key or 'the file'} = {value}", remedy.format(**first.get("ctx", {}))
 
 
 def first_difference(before: object, now: object, key: str = "") -> tuple[str, object, object] | None:
     """Return (key, before, now) of the first setting that differs, or None.
 
-    Tables stand within tables, and a key is `table.key`; None is the value of a setting that is not there.
+    Tables stand within tables, and a key is `table.key`; None is the value of a setting that is not there. A
+    list of named tables is a table by their names.
     """
+    before, now = _by_name(before), _by_name(now)
     if not (isinstance(before, dict) and isinstance(now, dict)):
         return None if before == now else (key, before, now)
     for name in (*now, *(name for name in before if name not in now)):
@@ -110,3 +154,22 @@ def first_difference(before: object, now: object, key: str = "") -> tuple[str, o
         if difference := first_difference(before.get(name), now.get(name), inner):
             return difference
     return None
+
+
+def difference_text(difference: tuple[str, object, object]) -> str:
+    """Say what `first_difference` has found: `crop = 65, now it is 97`."""
+    key, before, now = difference
+    was = f"no {key}" if before is None else f"{key} = {_text(before)}"
+    return f"{was}, now it {'has none' if now is None else f'is {_text(now)}'}"
+
+
+def _by_name(value: object) -> object:
+    if isinstance(value, list | tuple) and value and all(isinstance(v, dict) and "name" in v for v in value):
+        return {entry["name"]: entry for entry in value}
+    return value
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_text, value))}]"
+    return str(value).removesuffix(".0")

@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from common.errors import OutputError
@@ -18,11 +18,11 @@ LOCK = "lock"  # held by the owner; the system frees it when the owner ends, how
 def staging_directory(out: Path) -> Iterator[Path]:
     """Yield an empty folder in `out` for unfinished files; it is removed at the end.
 
-    Those that killed processes have left in `out` are removed at the beginning. Raises OutputError where
-    `out` cannot be written.
+    So is `out` where it was made here and nothing is in it then. Those that killed processes have left in
+    `out` are removed at the beginning. Raises OutputError where `out` cannot be written.
     """
+    new = not out.exists()
     try:
-        out.mkdir(parents=True, exist_ok=True)
         sweep(out)
         folder, handle = _make(out)
     except OSError as error:
@@ -32,14 +32,18 @@ def staging_directory(out: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(handle)
+        if new:
+            with suppress(OSError):  # it holds something
+                out.rmdir()
 
 
 def _make(out: Path) -> tuple[Path, int]:
     while True:
-        folder = Path(tempfile.mkdtemp(dir=out, prefix=PREFIX))
+        out.mkdir(parents=True, exist_ok=True)
         try:
+            folder = Path(tempfile.mkdtemp(dir=out, prefix=PREFIX))
             handle, _ = _lock(folder, os.O_CREAT)
-        except FileNotFoundError:  # another process has just swept it away
+        except FileNotFoundError:  # another process has just removed it
             continue
         except OSError:
             shutil.rmtree(folder, ignore_errors=True)

@@ -50,21 +50,20 @@ def write_database(
     *,
     workers: int = 1,
     numbers: tuple[int, ...] | None = None,
-    stretch: tuple[float, float] | None = None,
     log: Callable[[str], None] = lambda line: None,
 ) -> Database:
     """Write `config.variants` records of each scene to a new LMDB at `out`, whole or not at all.
 
     Keys are `00000017_<id>_<variant>`: Caffe reads in key order and never shuffles, so the numbers are
     a permutation drawn from the seed. The same scenes and recipe give the same bytes, with any number
-    of `workers`. `split` is noted in the manifest, `numbers` and `stretch` say how images are read (see
-    `ReadOptions`), `log` gets the estimated size. Raises DataError for a bad scene,
-    OutputError for an output that is in the way or a disk that is too full.
+    of `workers`. `split` is noted in the manifest, `numbers` are those of the bands (see `ReadOptions`),
+    `log` gets the estimated size. Raises DataError for a bad scene, OutputError for an output that is in
+    the way or a disk that is too full.
     """
     check_workers(workers)
     refuse_existing(out, overwrite, markers=(MANIFEST,))
     refuse_one_class(scenes, config.dataset)
-    read_options = ReadOptions(config.bands, config.dataset.bands, numbers, stretch, config.mean)
+    read_options = ReadOptions.of(config.dataset, config.bands, numbers, config.mean)
     caffe_pb2()  # say now, not after the first scene, that Caffe is missing
     make = partial(_scene_records, config=config, read_options=read_options)
     with build_lock(out):
@@ -74,8 +73,7 @@ def write_database(
                 inputs, counts = _write_records(make, scenes, config, staged, workers)
                 pixels = dict(zip(config.dataset.label_names, map(int, counts), strict=True))
                 database = Database(len(scenes) * config.variants, pixels, (staged / DATA).stat().st_size)
-                notes = {"split": split, "band_numbers": numbers, "stretch": stretch}
-                write_manifest(staged, config, database, inputs, **notes)
+                write_manifest(staged, config, database, inputs, split=split, band_numbers=numbers)
             except (lmdb.Error, OSError) as error:
                 raise OutputError(
                     out, f"cannot be written ({error})", "check the disk's free space"

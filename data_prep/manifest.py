@@ -9,9 +9,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from common.datasets import Dataset, dataset_with_classes
+from common.datasets import Dataset, dataset_noted
 from common.errors import DataError
 from common.files import file_checksum
+from common.settings import explain_error
 from data_prep.records import RecordConfig
 from prototxt_gen.input_comment import BGR
 
@@ -69,29 +70,27 @@ def write_manifest(
 
 
 def read_manifest(database: Path) -> dict:
-    """Return the manifest of a database; DataError if it is missing or broken.
+    """Return the manifest of a database; DataError if it is missing or broken, else as `dataset_noted`.
 
     Its "dataset" is a Dataset, its "bands" are the names of the records' channels. What version 1.0 wrote has
-    the data set of datasets/ with the same classes.
+    the data set of datasets/ with the same classes, and a stretch beside the data set is put into it.
     """
     path, remedy = Path(database) / MANIFEST, "build the database again"
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        missing = {"side", "dataset" if manifest.get("format", 1) > 1 else "classes"} - set(manifest)
+        known = "dataset" if manifest.get("format", 1) > 1 else "classes"
+        missing = {"side", known} - set(manifest)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise DataError(path, f"cannot be read ({error})", remedy) from error
     if missing:
         raise DataError(path, f"lacks {', '.join(sorted(missing))}", remedy)
-    if "dataset" not in manifest:
-        dataset = dataset_with_classes(manifest["classes"])
-        if dataset is None:
-            fact = f"is of version 1.0, of the classes {', '.join(map(str, manifest['classes']))}"
-            raise DataError(path, fact, "describe them in a file of datasets/, or build the database again")
-        return manifest | {"dataset": dataset, "bands": BGR}
     try:
-        return manifest | {"dataset": Dataset.model_validate(manifest["dataset"])}
+        dataset = Dataset.model_validate(dataset_noted(manifest[known], path, known))
+        if manifest.get("stretch"):
+            dataset = dataset.model_copy(update={"stretch": tuple(manifest["stretch"])})
+        return {"bands": BGR} | manifest | {"dataset": dataset}
     except ValidationError as error:
-        raise DataError(path, f"has no data set ({error.errors()[0]['msg']})", remedy) from error
+        raise DataError(path, f"has no data set ({explain_error(error)[0]})", remedy) from error
 
 
 @cache

@@ -85,9 +85,7 @@ def _numbers(dataset: rasterio.DatasetReader, read_options: ReadOptions) -> dict
     """Return the number of each of the data set's bands in the file."""
     names, kinds = read_options.file_bands, dataset.colorinterp
     if read_options.numbers is not None:
-        if max(read_options.numbers) > dataset.count:
-            fact = f"band {max(read_options.numbers)} of {dataset.count} in {dataset.name}"
-            raise DataError("--bands", fact, "give numbers of bands that are there")
+        read_options.check_numbers(dataset.name, dataset.count)
         return dict(zip(names, read_options.numbers, strict=True))
     by_kind = {name: kinds.index(kind) + 1 for name, kind in zip(RGB, COLOURS, strict=True) if kind in kinds}
     if read_options.is_colour and len(by_kind) == 3:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from common.datasets import RGB
+from common.datasets import RGB, Dataset
 from common.errors import DataError
 
 PERCENTILES = (2, 98)  # of the valid pixels of each band
@@ -65,6 +65,18 @@ class ReadOptions:
     stretch: tuple[float, float] | None = None
     fill: Sequence[float] = (0,)
 
+    @classmethod
+    def of(
+        cls,
+        dataset: Dataset,
+        bands: tuple[str, ...] | None = None,
+        numbers: Sequence[int] | None = None,
+        fill: Sequence[float] = (0,),
+    ) -> "ReadOptions":
+        """Return how images of a data set are read: `bands` (None: all) of them, by its stretch."""
+        numbers = None if numbers is None else tuple(numbers)
+        return cls(bands or dataset.bands, dataset.bands, numbers, dataset.stretch, fill)
+
     def __post_init__(self) -> None:
         """Raise DataError for a stretch or bands that make no image."""
         if self.stretch is not None:
@@ -93,12 +105,18 @@ class ReadOptions:
         """Whether the bands are of a colour picture: grey stands for all of them."""
         return set(self.file_bands) <= set(RGB)
 
-    def no_numbers_for(self, path: Path) -> None:
+    def check_numbers(self, path: object, count: int) -> None:
+        """Raise DataError where a number is chosen that none of the `count` bands of `path` has."""
+        if self.numbers is not None and max(self.numbers) > count:
+            fact = f"band {max(self.numbers)} of {count} in {path}"
+            raise DataError("--bands", fact, "give numbers of bands that are there")
+
+    def refuse_numbers_for(self, path: Path) -> None:
         """Raise DataError where numbers of bands are chosen for `path`, a picture."""
         if self.numbers is not None:
             raise DataError("--bands", f"given for {path}, which is not a TIFF", "leave it out")
 
-    def stretch_of(self, pixels: "Pixels") -> Stretch | None:
+    def stretch_of(self, pixels: "PixelSource") -> Stretch | None:
         """Return the stretch of an image of more than 8 bits; None for one of 8."""
         if pixels.dtype == np.uint8:
             return None
@@ -108,7 +126,7 @@ class ReadOptions:
         return Stretch((low,) * len(self.bands), (high,) * len(self.bands))
 
 
-class Pixels(Protocol):
+class PixelSource(Protocol):
     """Where pixels come from: a decoded picture, or a raster read in windows. C channels are those read."""
 
     shape: tuple[int, int]

@@ -23,7 +23,7 @@ MOST_MARGIN, MOST_VARIANTS = 8192, 1_000_000
 COARSE = 64  # it counts that many pixels of that many rows
 
 
-class Pixels(Protocol):
+class CropSource(Protocol):
     """A scene to cut from, of C bands."""
 
     shape: tuple[int, int]
@@ -88,7 +88,7 @@ def record_rng(seed: int, scene_id: str, variant: int) -> np.random.Generator:
     return np.random.default_rng([seed, variant, *words])
 
 
-def make_record(pixels: Pixels, scene_id: str, variant: int, config: RecordConfig) -> np.ndarray:
+def make_record(pixels: CropSource, scene_id: str, variant: int, config: RecordConfig) -> np.ndarray:
     """Cut one record: uint8 (channels, side, side), the bands and the label.
 
     The scale is uniform in the data set's range (paper section 3.2), the place uniform over all that fit.
@@ -119,7 +119,7 @@ def make_record(pixels: Pixels, scene_id: str, variant: int, config: RecordConfi
 
 
 def _choose(
-    rng: np.random.Generator, pixels: Pixels, window: int, config: RecordConfig
+    rng: np.random.Generator, pixels: CropSource, window: int, config: RecordConfig
 ) -> tuple["_Span", "_Span"]:
     """Draw the place of a window of `window` pixels: spans of rows and of columns."""
     places = [

@@ -14,7 +14,7 @@ from common.files import read_bytes
 from data_prep.decoding import JPEG_START, PNG_START, decode_as_stored, decode_plain
 from data_prep.geotiff import MAGIC, SETTINGS, Georeference, georeference_of, open_geotiff
 from data_prep.raster_bands import RasterBands
-from data_prep.read_options import WHOLE, Pixels, ReadOptions, Stretch
+from data_prep.read_options import WHOLE, PixelSource, ReadOptions, Stretch
 
 TIFF = "GTiff"
 DRIVERS = {**dict.fromkeys(MAGIC, TIFF), JPEG_START: "JPEG", PNG_START: "PNG"}
@@ -25,7 +25,7 @@ STORED = RGB[::-1]  # order of OpenCV's channels
 class SceneImage:
     """An open scene. `image[top:bottom]` gives rows as (h, W, C) in 0-255, uint8 or float32."""
 
-    source: Pixels
+    source: PixelSource
     fill: Sequence[float] = (0,)
     georeference: Georeference | None = None  # None: a picture, not a raster
     stretch: Stretch | None = None
@@ -39,7 +39,7 @@ class SceneImage:
 
     @classmethod
     def of(
-        cls, source: Pixels, read_options: ReadOptions, georeference: Georeference | None = None
+        cls, source: PixelSource, read_options: ReadOptions, georeference: Georeference | None = None
     ) -> "SceneImage":
         """Return the image of `source` as `read_options` says."""
         return cls(source, read_options.fill, georeference, read_options.stretch_of(source))
@@ -68,14 +68,14 @@ class SceneImage:
 
 
 @dataclass(frozen=True)
-class Picture:
+class DecodedImage:
     """A decoded JPEG or PNG."""
 
     image: np.ndarray  # (H, W, C)
     alpha: np.ndarray | None  # (H, W)
 
     @classmethod
-    def of(cls, stored: np.ndarray, read_options: ReadOptions, where: object) -> "Picture":
+    def of(cls, stored: np.ndarray, read_options: ReadOptions, where: object) -> "DecodedImage":
         """Choose channels of what the decoder gives, (H, W), BGR or BGRA; DataError where it lacks them."""
         if stored.ndim == 2 and (read_options.is_colour or len(read_options.file_bands) == 1):
             return cls(np.repeat(stored[..., None], len(read_options.bands), axis=2), None)
@@ -124,9 +124,9 @@ def open_image(path: Path, read_options: ReadOptions, plain: bool = False) -> It
         with rasterio.Env(**SETTINGS), open_geotiff(path) as dataset:
             yield SceneImage.of(RasterBands.of(dataset, read_options), read_options, georeference_of(dataset))
     else:
-        read_options.no_numbers_for(path)
+        read_options.refuse_numbers_for(path)
         stored = (decode_plain if plain else decode_as_stored)(read_bytes(path), path)
-        yield SceneImage.of(Picture.of(stored, read_options, path), read_options)
+        yield SceneImage.of(DecodedImage.of(stored, read_options, path), read_options)
 
 
 def driver_of(path: Path) -> str | None:

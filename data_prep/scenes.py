@@ -114,7 +114,7 @@ def scan_scenes(
     for folder in map(Path, folders):
         images, masks = names.listing(folder)
         if not images:
-            fact = f"holds no {names.images[0]} among {sum(1 for _ in folder.iterdir())} files"
+            fact = f"holds no {' or '.join(names.images)} among {sum(1 for _ in folder.iterdir())} files"
             raise DataError(folder, fact, "give a folder of scenes")
         for id in sorted(images.keys() | masks.keys()):
             if id in leave_out:
@@ -148,7 +148,8 @@ def _pair(
         raise DataError(duplicate, f"scene {id} is also {other}", "leave one of the two out")
     known[id] = path
     if not masks:
-        wanted = names.masks[0].replace("*", id)
+        likely = (name for name in names.masks if is_raster(Path(name)) == is_raster(path))
+        wanted = next(likely, names.masks[0]).replace("*", id)
         raise DataError(path, f"has no mask {wanted}", "add the mask or remove the image")
     # A raster beside a picture's mask may be a map of it, and the other way round.
     found = [mask for mask in masks if is_raster(mask) == is_raster(path)] or masks

@@ -44,7 +44,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Report:
+class Verification:
     """What a check found."""
 
     dataset: Dataset
@@ -121,7 +121,7 @@ def verify(
     *,
     workers: int = 1,
     leave_out: Collection[str] = (),
-) -> Report:
+) -> Verification:
     """Check every scene of a data set in `folders`; problems of scenes go into the report.
 
     Raises DataError only where there is nothing to check: a folder that is missing or holds no scene.
@@ -138,7 +138,7 @@ def verify(
     for result, _ in tqdm(results, total=len(scenes), unit="scene", desc="verify", disable=None):
         (checked if isinstance(result, SoundScene) else problems).append(result)
     sound, duplicates = _part_duplicates(checked)
-    return Report(dataset, sound, sorted(problems + duplicates, key=lambda problem: problem.id))
+    return Verification(dataset, sound, sorted(problems + duplicates, key=lambda problem: problem.id))
 
 
 def _check(

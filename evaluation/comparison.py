@@ -20,7 +20,7 @@ LONGEST = 600  # pixels of a side kept: more than a cell of the figure shows
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparedScene:
     """One scene of the grid: `image` (H, W, 3) RGB uint8, `maps` of labels (H, W), the truth first."""
 
     id: str
@@ -75,7 +75,7 @@ def read_rows(
     predicted: Sequence[Path],
     ids: Sequence[str],
     dataset: Dataset,
-) -> Iterator[Row]:
+) -> Iterator[ComparedScene]:
     """Yield the scenes `ids`, shrunk to what a figure shows; DataError for a missing or broken file."""
     pictures = _images(images, dataset)
     true_masks, folders = find_true_masks(truth, dataset), [find_maps(folder) for folder in predicted]
@@ -83,7 +83,7 @@ def read_rows(
         image, shape = read_thumbnail(_image_of(images, pictures, id), LONGEST, dataset)
         opened = [open_truth(true_masks[id], dataset)]
         opened += [open_map_of(masks[id], id, dataset) for masks in folders]
-        yield Row(id, image, [_read_map(labels, shape) for labels in opened])
+        yield ComparedScene(id, image, [_read_map(labels, shape) for labels in opened])
 
 
 def _read_map(opened: AbstractContextManager[Labels], shape: tuple[int, int]) -> np.ndarray:

@@ -14,7 +14,7 @@ from common.files import staged_file
 from common.numbers import check_number
 from data_prep.read_options import ReadOptions
 from data_prep.scene_image import open_image
-from evaluation.features import Blob, FeatureNet, choose_blobs, strongest
+from evaluation.features import FeatureNet, TrunkBlob, choose_blobs, strongest
 from evaluation.figures import CELL, DOTS, STYLE
 from evaluation.thumbnails import as_bytes, read_centre_crop
 from inference.deploy import read_deploy
@@ -81,7 +81,7 @@ def draw_models(
     blobs: Sequence[str] | None = None,
     overwrite: bool = False,
     warn: Callable[[str], None] = print,
-) -> list[Blob]:
+) -> list[TrunkBlob]:
     """Draw features of `models` (name -> deploy prototxt and weights) for the middle of `scenes`.
 
     `task` and `dataset` as in `trained_task`. `side` of the middle: pixels, 32k+1; by default the first
@@ -96,6 +96,10 @@ def draw_models(
         if net.trained.bands != first.bands:
             fact = f"learnt from {', '.join(net.trained.bands)}, the first from {', '.join(first.bands)}"
             raise DataError(weights, fact, "compare nets of the same bands")
+        if net.trained.dataset.stretch != first.dataset.stretch:
+            its, other = net.trained.dataset.stretch_text, first.dataset.stretch_text
+            fact = f"learnt with a stretch {its}, the first with one {other}"
+            raise DataError(weights, fact, "compare nets that have learnt with one stretch")
     images = [_middle_of(path, side, first) for path in scenes.values()]
     shown = {
         name: columns([net.feature(blob, image) for image in images], channels)
@@ -108,7 +112,7 @@ def draw_models(
 
 
 def _middle_of(path: Path, side: int, trained: TrainedTask) -> np.ndarray:
-    with open_image(path, ReadOptions(trained.bands, trained.dataset.bands, fill=trained.mean)) as image:
+    with open_image(path, ReadOptions.of(trained.dataset, trained.bands, fill=trained.mean)) as image:
         return read_centre_crop(image, side)
 
 

@@ -12,9 +12,10 @@ from common.drawing import drawn_with
 from common.errors import DataError, OutputError
 from common.files import refuse_existing, staged_file
 from data_prep.masks import colours_from_labels
-from evaluation.comparison import Row
+from evaluation.comparison import ComparedScene
 
 CELL = 1.9  # inches a picture is wide
+LEAST_ENTRY = 0.4  # inches of an entry of the legend
 DOTS = 200  # per inch
 STYLE = {"font.family": "DejaVu Sans", "font.size": 8.5}
 FORMATS = (".png", ".pdf", ".svg")
@@ -53,7 +54,7 @@ def check_output(path: Path, overwrite: bool) -> None:
 
 
 def compare(
-    rows: Sequence[Row], names: Sequence[str], dataset: Dataset, out: Path, overwrite: bool = False
+    rows: Sequence[ComparedScene], names: Sequence[str], dataset: Dataset, out: Path, overwrite: bool = False
 ) -> None:
     """Draw the grid image / truth / one column per name, with a legend, into the file `out`.
 
@@ -61,10 +62,12 @@ def compare(
     """
     titles = ["Image", "Ground truth", *names]
     tallest = [row.image.shape[0] / row.image.shape[1] for row in rows]
-    legend = 0.34
-    size = (CELL * len(titles), CELL * sum(tallest) + legend + 0.22)
     with drawn_with(STYLE):
-        figure = Figure(figsize=size)
+        figure = Figure(figsize=(CELL * len(titles), 1))
+        patches = _patches(rows, dataset)
+        columns, legend = _fitting_legend(figure, patches)
+        size = (CELL * len(titles), CELL * sum(tallest) + legend + 0.22)
+        figure.set_size_inches(size)
         grid = figure.subplots(len(rows), len(titles), squeeze=False, gridspec_kw={"height_ratios": tallest})
         for row, axes in zip(rows, grid, strict=True):
             _draw_row(row, axes, dataset)
@@ -72,12 +75,12 @@ def compare(
             axis.set_title(title, fontsize=9, pad=4)
         edges = {"left": 0.004, "right": 0.996, "top": 1 - 0.22 / size[1], "bottom": legend / size[1]}
         figure.subplots_adjust(**edges, wspace=0.025, hspace=0.025)
-        _draw_legend(figure, rows, dataset)
+        _draw_legend(figure, patches, columns)
         with staged_file(out, overwrite) as staged:
             figure.savefig(staged, dpi=DOTS)
 
 
-def _draw_row(row: Row, axes: Sequence, dataset: Dataset) -> None:
+def _draw_row(row: ComparedScene, axes: Sequence, dataset: Dataset) -> None:
     pictures = [row.image, *(colours_from_labels(labels, dataset) for labels in row.maps)]
     for axis, picture in zip(axes, pictures, strict=True):
         axis.imshow(
@@ -99,18 +102,32 @@ def legend(dataset: Dataset) -> list[tuple[str, Colour]]:
     return [*entries, (dataset.ignore.name, dataset.ignored_colour)] if has_own else entries
 
 
-def _draw_legend(figure, rows: Sequence[Row], dataset: Dataset) -> None:
+def _patches(rows: Sequence[ComparedScene], dataset: Dataset) -> list[Patch]:
+    """Return the entries of the legend; what is ignored is one where a map has it."""
     entries = legend(dataset)
     if not any((labels == IGNORE).any() for row in rows for labels in row.maps):
         entries = entries[: len(dataset.classes)]
-    patches = [
+    return [
         Patch(facecolor=np.array(colour) / 255, edgecolor="0.35", linewidth=0.5, label=name)
         for name, colour in entries
     ]
-    figure.legend(
+
+
+def _fitting_legend(figure, patches: Sequence[Patch]) -> tuple[int, float]:
+    """Return the most columns with which the legend fits into the width, and its height in inches."""
+    for columns in range(min(len(patches), int(figure.get_figwidth() / LEAST_ENTRY)), 0, -1):
+        drawn = _draw_legend(figure, patches, columns)
+        extent = drawn.get_window_extent()
+        drawn.remove()
+        if extent.width <= figure.bbox.width or columns == 1:
+            return columns, extent.height / figure.dpi
+
+
+def _draw_legend(figure, patches: Sequence[Patch], columns: int):
+    return figure.legend(
         handles=patches,
         loc="lower center",
-        ncols=len(patches),
+        ncols=columns,
         frameon=False,
         handlelength=1.2,
         handleheight=1.0,

@@ -21,7 +21,7 @@ def read_thumbnail(path: Path, longest: int, dataset: Dataset) -> tuple[np.ndarr
     there are no data; images of more than 8 bits are stretched as in prediction. Raises DataError for what
     cannot be read.
     """
-    with open_image(path, ReadOptions(display_bands(dataset.bands), dataset.bands)) as image:
+    with open_image(path, ReadOptions.of(dataset, display_bands(dataset.bands))) as image:
         height, width = shrunk_shape(image.shape, longest)
         small = np.empty((height, width, 3), np.uint8)
         for top in range(0, height, STRIP):

@@ -19,7 +19,7 @@ SUMMARY = "[  PASSED  ]"  # gtest's, where the program has ended by itself
 
 
 @dataclass(frozen=True)
-class Result:
+class SuiteResult:
     """How many tests passed, and the names of those that did not."""
 
     passed: int
@@ -56,7 +56,7 @@ def run_caffe_tests(
     deadline: Deadline,
     program: Path | None = None,
     environment: dict[str, str] | None = None,
-) -> Result:
+) -> SuiteResult:
     """Run the test program (None: the installed one) with a gtest filter until the deadline.
 
     A test that ends the program has failed; another process goes on with those that were not begun.
@@ -73,7 +73,7 @@ def run_caffe_tests(
         if SUMMARY in out or not now or err.endswith(NO_END):
             break
     else:
-        results.append(Result(0, (f"the rest, after {RESTARTS} restarts",), ""))
+        results.append(SuiteResult(0, (f"the rest, after {RESTARTS} restarts",), ""))
     return _together(results)
 
 
@@ -84,17 +84,17 @@ def without(pattern: str, tests: list[str]) -> str:
     return f"{pattern}{':' if '-' in pattern else '-'}{':'.join(tests)}"
 
 
-def _together(results: list[Result]) -> Result:
+def _together(results: list[SuiteResult]) -> SuiteResult:
     failed = tuple(name for result in results for name in result.failed)
     first = next((result for result in results if result.failed), results[-1])
-    return Result(sum(result.passed for result in results), failed, first.last_line)
+    return SuiteResult(sum(result.passed for result in results), failed, first.last_line)
 
 
 def _begun(stdout: str) -> list[str]:
     return re.findall(r"^\[ RUN      \] ([\w/]+\.\w+)", stdout, re.M)
 
 
-def read_result(stdout: str, stderr: str, code: int) -> Result:
+def read_result(stdout: str, stderr: str, code: int) -> SuiteResult:
     """Read gtest's lines; a program that dies in a test has failed that test."""
     passed = re.findall(r"^\[       OK \] ", stdout, re.M)
     failed = re.findall(r"^\[  FAILED  \] ([\w/]+\.\w+)(?:, where .*| \(\d+ ms\))?$", stdout, re.M)
@@ -107,4 +107,4 @@ def read_result(stdout: str, stderr: str, code: int) -> Result:
     fatal = (
         [line for line in lines if re.match(r"F\d{4,8} ", line)] or lines or [""]
     )  # glog puts a trace behind it
-    return Result(len(passed), tuple(dict.fromkeys(failed)), fatal[-1])
+    return SuiteResult(len(passed), tuple(dict.fromkeys(failed)), fatal[-1])

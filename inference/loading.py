@@ -55,6 +55,10 @@ def trained_task(
     if dataset is not None and (difference := dataset.difference(card.tasks[name])):
         remedy = "use weights trained on these classes in this order"
         raise WeightsError(card_path(weights), f"learnt {difference} of {dataset.name}", remedy)
+    if dataset is not None and dataset.stretch != card.tasks[name].stretch:
+        its, now = card.tasks[name].stretch_text, dataset.stretch_text
+        fact = f"learnt with a stretch {its}, that of {dataset.name} is {now}"
+        raise WeightsError(card_path(weights), fact, "leave --dataset out, or give the file as it was")
     _check_net(weights, card, deploy)
     return TrainedTask(name, card.tasks[name], card.bands, card.mean, card.scale, card.has_seen(name))
 
@@ -121,6 +125,10 @@ def load_predictor(
             raise WeightsError(
                 card_path(path), f"learnt {difference} of {paths[0]}", "average nets of one task"
             )
+        if other.dataset.stretch != first.dataset.stretch:
+            fact = f"learnt with a stretch {other.dataset.stretch_text}, {paths[0]} with one "
+            remedy = "average nets that have learnt with one stretch"
+            raise WeightsError(card_path(path), f"{fact}{first.dataset.stretch_text}", remedy)
         if other.bands != first.bands:
             fact = f"learnt from the bands {', '.join(other.bands)}, {paths[0]} from {', '.join(first.bands)}"
             raise WeightsError(card_path(path), fact, "average nets of the same bands in one order")

@@ -41,7 +41,7 @@ def to_bytes(probabilities: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Layout:
+class RasterContent:
     """What a raster of uint8 holds, beside its values: one name for each band.
 
     `palette` are RGB colours by value; `scale` makes values into quantities; `tags` are kept as
@@ -62,7 +62,7 @@ class MapRaster:
     """
 
     def __init__(
-        self, path: Path, shape: tuple[int, int], georeference: Georeference | None, layout: Layout
+        self, path: Path, shape: tuple[int, int], georeference: Georeference | None, layout: RasterContent
     ) -> None:
         """Create the file; `shape` is (H, W) in pixels."""
         self.path, self._layout, self._row = path, layout, 0

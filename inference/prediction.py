@@ -11,6 +11,7 @@ from rasterio.errors import RasterioError
 
 from common.errors import DFCNetError, OutputError
 from data_prep.geotiff import SETTINGS
+from data_prep.read_options import ReadOptions
 from data_prep.scene_image import TIFF, driver_of
 from inference.prediction_manifest import is_finished
 from inference.process_group import ProcessGroup, assign_scenes
@@ -56,13 +57,14 @@ def plan_predictions(
     scenes: Sequence[ScenePath],
     out: Path,
     outputs: OutputOptions,
+    read_options: ReadOptions,
     settings: Mapping[str, object],
     overwrite: bool = False,
 ) -> PredictionPlan:
     """Tell what is to do: scenes whose maps are there, made with these settings, are finished.
 
     Raises OutputError, before time is spent, where `out` is a folder of scenes or a map is there that was
-    made in another way (unless `overwrite`).
+    made in another way (unless `overwrite`); DataError where a scene lacks a band whose number is chosen.
     """
     for scene in scenes:
         if scene.path.resolve().parent == out.resolve():
@@ -73,18 +75,24 @@ def plan_predictions(
         names = outputs.names(scene.id, driver_of(scene.path) == TIFF)
         if not is_finished(out, scene.id, scene.path, names, settings, overwrite):
             todo.append(scene)
-    return PredictionPlan(todo, [_pixels(scene.path) for scene in todo], len(scenes) - len(todo))
+    return PredictionPlan(
+        todo, [_pixels(scene.path, read_options) for scene in todo], len(scenes) - len(todo)
+    )
 
 
-def _pixels(path: Path) -> int:
+def _pixels(path: Path, read_options: ReadOptions) -> int:
     """Return an image's size from its header; 0 where it has none, which its turn will tell."""
     driver = driver_of(path)
+    if driver not in (None, TIFF):
+        read_options.refuse_numbers_for(path)
     try:
         with (
             rasterio.Env(**SETTINGS),
             warnings.catch_warnings(action="ignore"),
             rasterio.open(path, driver=driver) as header,
         ):
+            if driver == TIFF:
+                read_options.check_numbers(path, header.count)
             return header.width * header.height
     except (RasterioError, ValueError, TypeError):
         return 0

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from common.datasets import Dataset
 from common.errors import DataError, OutputError
 from common.files import file_checksum
+from common.settings import explain_error
 from data_prep.label_files import Labels, open_map
 from inference.map_rasters import CATEGORY_NAMES_SUFFIX, SIDECARS, names_in
 
@@ -92,7 +93,7 @@ def map_dataset(path: Path, id: str) -> Dataset | None:
     try:
         return Dataset.model_validate(manifest["dataset"])
     except ValidationError as error:
-        fact = f"has no data set ({error.errors()[0]['msg']})"
+        fact = f"has no data set ({explain_error(error)[0]})"
         raise DataError(manifest_path(path.parent, id), fact, "predict the scene again") from error
 
 

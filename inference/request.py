@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -105,18 +105,31 @@ class Request:
         deploy = self._deploy
         for path in self.weights:
             if not path.is_file():
-                raise WeightsError(path, "cannot be read (no such file)", "give a .caffemodel file")
+                remedy = "give a .caffemodel file, of a training that has ended or of one of its snapshots"
+                raise WeightsError(path, "cannot be read (no such file)", remedy)
         return trained_task(self.weights[0], deploy, self.task, self._dataset, lambda line: None)
 
     def _read_options(self, trained: TrainedTask) -> ReadOptions:
-        numbers = None if self.bands is None else tuple(self.bands)
-        return ReadOptions(trained.bands, trained.dataset.bands, numbers, self.stretch, trained.mean)
+        read_options = ReadOptions.of(trained.dataset, trained.bands, self.bands, trained.mean)
+        if self.stretch is None:
+            return read_options
+        given, its = tuple(self.stretch), trained.dataset.stretch
+        if its not in (None, given):
+            low, high = its
+            fact = f"is {given[0]:g} {given[1]:g}, the weights have learnt with {low:g} {high:g}"
+            raise DataError("--stretch", fact, "leave it out: it is taken from the weights' card")
+        return replace(read_options, stretch=given)
 
     def _plan(self, log: Callable[[str], None]) -> tuple[PredictionPlan, dict[str, object]]:
         trained = self._trained_task()
-        self._read_options(trained)  # refuses options that make no image before time is spent
-        settings, scenes = self._settings(trained), self._scenes(trained, log)
-        return plan_predictions(scenes, self.out, self.outputs, settings, self.overwrite), settings
+        read_options = self._read_options(trained)
+        if self.stretch and trained.dataset.stretch is None:
+            fact = f"{trained.dataset.name} states no stretch"
+            log(f"warning: --stretch: {fact}; the maps are right only if the weights have learnt with it")
+        settings, scenes = self._settings(trained, read_options), self._scenes(trained, log)
+        return plan_predictions(
+            scenes, self.out, self.outputs, read_options, settings, self.overwrite
+        ), settings
 
     def _scenes(self, trained: TrainedTask, log: Callable[[str], None]) -> list[ScenePath]:
         subset = Subset(trained.dataset, "test", self.hold_out, self.split, self.leave_out)
@@ -136,7 +149,7 @@ class Request:
                 fact = f"has trained these weights, and {option} takes it for testing"
                 raise DataError(scene.path, fact, SAME_PART)
 
-    def _settings(self, trained: TrainedTask) -> dict[str, object]:
+    def _settings(self, trained: TrainedTask, read_options: ReadOptions) -> dict[str, object]:
         """Return all that the maps depend on, beside the image: not batch, threads, GPU, other backends."""
         side = self._deploy.side if self.tile is None else check_input_size("tile", self.tile)
         return {
@@ -148,7 +161,7 @@ class Request:
             "scales": list(self.scales),
             "flip": self.flip,
             **({"engine": CAFFE_BF16} if self.backend == CAFFE_BF16 else {}),
-            "stretch": None if self.stretch is None else list(self.stretch),
+            "stretch": read_options.stretch and list(read_options.stretch),
             "bands": None if self.bands is None else list(self.bands),
             CLASSES: [
                 "{} #{:02x}{:02x}{:02x}".format(name, *colour)

@@ -80,21 +80,21 @@ def _images(given: Path, paths: Iterable[Path], names: FilePatterns, fact: str) 
 def find_true_masks(folder: Path, dataset: Dataset) -> dict[str, Path]:
     """Return the true masks of a data set in a folder by id, sorted; DataError for none, or two of one id."""
     names = FilePatterns.of(dataset)
-    return _by_id(Path(folder), names.listing(Path(folder))[1], names.masks[0])
+    return _by_id(Path(folder), names.listing(Path(folder))[1], names.masks)
 
 
 def find_maps(folder: Path) -> dict[str, Path]:
     """Return the maps of a folder by id, <id>_mask.png and <id>_mask.tif, as `find_true_masks` does."""
     names = FilePatterns((), MAPS)
-    return _by_id(Path(folder), names.listing(Path(folder))[1], names.masks[0])
+    return _by_id(Path(folder), names.listing(Path(folder))[1], names.masks)
 
 
-def _by_id(folder: Path, masks: dict[str, list[Path]], wanted: str) -> dict[str, Path]:
+def _by_id(folder: Path, masks: dict[str, list[Path]], patterns: Sequence[str]) -> dict[str, Path]:
     for id, paths in masks.items():
         if len(paths) > 1:
             raise DataError(paths[1], f"has the id {id} of {paths[0].name}", "leave one of the two out")
     if not masks:
-        raise DataError(folder, f"holds no {wanted}", "give a folder of masks")
+        raise DataError(folder, f"holds no {' or '.join(patterns)}", "give a folder of masks")
     return {id: masks[id][0] for id in sorted(masks)}
 
 

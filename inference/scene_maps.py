@@ -16,8 +16,8 @@ from data_prep.masks import class_list, colours_from_labels
 from inference.map_rasters import (
     FULL,
     NODATA,
-    Layout,
     MapRaster,
+    RasterContent,
     category_names_path,
     category_names_xml,
     to_bytes,
@@ -74,21 +74,23 @@ class SceneMaps:
         self._rasters: dict[str, MapRaster] = {}
         self._labels = None
 
-        def raster(kind: str, suffix: str, layout: Layout) -> None:
+        def raster(kind: str, suffix: str, layout: RasterContent) -> None:
             self._rasters[kind] = MapRaster(folder / f"{id}{suffix}", shape, georeference, layout)
 
         try:
             if georeference is not None or outputs.raster:
-                raster("classes", RASTER_SUFFIX, Layout([f"{task} class"], dataset.palette, 1.0, tags))
+                raster("classes", RASTER_SUFFIX, RasterContent([f"{task} class"], dataset.palette, 1.0, tags))
             else:
                 self._labels = np.empty(shape, np.uint8)
             scaled = tags | {"scaling": f"probability = value / {FULL}; {NODATA} = no data"}
             if outputs.probabilities:
                 raster(
-                    "probabilities", PROBABILITIES_SUFFIX, Layout(dataset.class_names, (), 1 / FULL, scaled)
+                    "probabilities",
+                    PROBABILITIES_SUFFIX,
+                    RasterContent(dataset.class_names, (), 1 / FULL, scaled),
                 )
             if outputs.confidence:
-                layout = Layout(["probability of the likeliest class"], (), 1 / FULL, scaled)
+                layout = RasterContent(["probability of the likeliest class"], (), 1 / FULL, scaled)
                 raster("confidence", CONFIDENCE_SUFFIX, layout)
         except BaseException:
             self.discard()

@@ -143,6 +143,9 @@ def classmate_slice(net: Net, x: Blob, tasks: Sequence[str], batches: Sequence[i
     return net.slice("classmate_slice", x, [f"{task}_feature" for task in tasks], axis=0, points=points)
 
 
+HEAD_CONVOLUTIONS = 2  # of a task's own: 3x3, and the score's 1x1
+
+
 def task_head(net: Net, task: str, x: Blob, classes: int, size: int, channels: int, arch: DenseNet) -> Blob:
     """A task's own layers: "we add different convolution layers after the slice layer" (3.2).
 

@@ -68,9 +68,8 @@ def solver_text(
     try:
         iter_size = exp.iter_size(ranks)
     except ValueError as error:
-        raise ExperimentError(
-            exp.name, str(error), "change batch_size, images_per_pass or the ranks"
-        ) from error
+        fact, _, remedy = str(error).rpartition("; ")
+        raise ExperimentError(exp.name, fact, remedy) from error
     words = exp.solver.model_dump(include={"type", "lr_policy", "regularization_type"}, exclude_none=True)
     own = {"batch_size", "ranks", "images_per_pass", "keep_snapshots", "validate_every", *words}
     if not snapshots:

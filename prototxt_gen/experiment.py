@@ -61,10 +61,11 @@ class Input(StrictModel):
     @model_validator(mode="after")
     def _each_band_has_a_mean(self) -> Self:
         if len(set(self.bands)) < len(self.bands):
-            raise ValueError(f"bands {list(self.bands)} names a band twice")
+            raise ValueError(f"bands {list(self.bands)} names a band twice; name each once")
         if len(self.mean) != len(self.bands):
             raise ValueError(
-                f"mean {list(self.mean)} must be one for each of the bands {', '.join(self.bands)}"
+                f"mean {list(self.mean)} has {len(self.mean)} values; give one for each of the bands "
+                f"{', '.join(self.bands)}"
             )
         return self
 
@@ -122,7 +123,7 @@ class Task(StrictModel):
         weights = self.class_weights
         if weights is not None and (len(weights) != self.classes or not any(weights)):
             raise ValueError(
-                f"class_weights {list(weights)} must be one for each of the {self.classes} classes"
+                f"class_weights is {list(weights)}; give {self.classes}, one for each class, not all 0"
             )
         return self
 
@@ -192,11 +193,15 @@ class Solver(StrictModel):
         }
         missing = [key for key in needs.get(self.lr_policy, []) if getattr(self, key) is None]
         if missing:
-            raise ValueError(f'lr_policy "{self.lr_policy}" needs {" and ".join(missing)}')
+            raise ValueError(
+                f'lr_policy "{self.lr_policy}" needs {" and ".join(missing)}; add what is missing'
+            )
         if self.gamma is not None and self.gamma <= 0 and self.lr_policy != "sigmoid":
             raise ValueError(f"gamma {self.gamma:g} makes a learning rate of 0 or less; give more than 0")
         if self.stepvalue is not None and any(a >= b for a, b in pairwise(self.stepvalue)):
-            raise ValueError(f"stepvalue {list(self.stepvalue)} must rise from number to number")
+            raise ValueError(
+                f"stepvalue {list(self.stepvalue)} does not rise; give each number once, in order"
+            )
         return self
 
 
@@ -227,7 +232,7 @@ class Experiment(ConfigFile):
             wanted = "4, which dense fusion needs" if self.fusion else "3 (DenseBlocks 6-8) or 4"
             raise ValueError(f"decoder_units gives {blocks} decoder blocks; give {wanted}")
         if self.solver.validate_every and not any(task.validation for task in self.tasks.values()):
-            raise ValueError("validate_every needs the key validation in a task")
+            raise ValueError("validate_every is given; give validation, a database, in a task too")
         self.iter_size()
         return self
 
@@ -238,19 +243,21 @@ class Experiment(ConfigFile):
             for band in self.input.bands:
                 if band not in task.dataset.bands:
                     known = ", ".join(task.dataset.bands)
-                    raise ValueError(f"input.bands: {task.dataset.name} has no band {band}, it has {known}")
+                    raise ValueError(
+                        f"input.bands: {task.dataset.name} has no band {band}; choose from {known}"
+                    )
 
     def iter_size(self, ranks: int | None = None) -> int:
         """Return the passes per update and rank; raise ValueError if the batch does not divide."""
         ranks = self.solver.ranks if ranks is None else ranks
         if ranks < 1:
-            raise ValueError(f"{ranks} ranks cannot share a batch")
+            raise ValueError(f"{ranks} ranks cannot share a batch; give 1 or more")
         images = ranks * len(self.tasks) * self.solver.images_per_pass
         passes, rest = divmod(self.solver.batch_size, images)
         if rest or not passes:
             raise ValueError(
                 f"batch_size {self.solver.batch_size} is not a multiple of {ranks} ranks x {len(self.tasks)} "
-                f"tasks x {self.solver.images_per_pass} images_per_pass = {images}"
+                f"tasks x {self.solver.images_per_pass} images_per_pass = {images}; change one of these"
             )
         return passes
 
@@ -285,7 +292,7 @@ def read_experiment(path: Path, settings: Sequence[str] = ()) -> Experiment:
     `settings` are "table.key=value" with a TOML value, and replace or add keys.
     """
     path = Path(path)
-    table = read_toml(path, "an experiment file")
+    table = read_toml(path, "an experiment")
     for setting in settings:
         _set(table, setting)
     where = f"{path} with --set {' '.join(settings)}" if settings else path

@@ -24,7 +24,7 @@ def fuse(net: Net, keep_bottlenecks: bool = False) -> Net:
     fused, names = Net(net.name, net.phase), {}  # the blobs that have another name here
     fused.plain = net
     for section in net.sections:
-        fused.section(section.title)
+        fused.section(section.title, section.part)
         for layer in section.layers:
             group = layer.group(*KINDS)
             if group and layer is not members[group][-1]:

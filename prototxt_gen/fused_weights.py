@@ -19,14 +19,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from prototxt_gen.blocks import BLOCKS, block_name, dense_block
 from prototxt_gen.experiment import DenseNet
-from prototxt_gen.layers import Blob as NetBlob
-from prototxt_gen.layers import Net
+from prototxt_gen.layers import Blob, Net
 
 if TYPE_CHECKING:  # nets are emitted without NumPy, in less time
     import numpy as np
 
 PlainLayer = tuple[str, int]  # a plain layer, and how many blobs it has
-Blob = TypeVar("Blob")
+Values = TypeVar("Values")
 
 STATISTICS, AFFINE, FILTERS = 3, 2, 1  # blobs of BatchNorm, of Scale, of a convolution without bias
 UNIT, PARTS = 2 * (STATISTICS + AFFINE + FILTERS), 6  # blobs and plain layers of a DenseBlock's layer unit
@@ -43,7 +42,7 @@ def block_parts(block: int, units: int) -> list[PlainLayer]:
     net = Net("one block", "deploy")
     net.section("All")
     arch = DenseNet.model_construct(growth_rate=1, bottleneck=1)
-    dense_block(net, block, NetBlob("x", (1, 1, 1, 1)), units, arch)
+    dense_block(net, block, Blob("x", (1, 1, 1, 1)), units, arch)
     return [(layer.name, len(layer.params)) for layer in net.layers if layer.params]
 
 
@@ -62,12 +61,12 @@ def parts(name: str, blobs: int, before: str | None) -> list[PlainLayer]:
     return [(name, blobs)]
 
 
-def plain_view(layers: Mapping[str, Sequence[Blob]]) -> dict[str, list[Blob]]:
+def plain_view(layers: Mapping[str, Sequence[Values]]) -> dict[str, list[Values]]:
     """Return {plain layer: its blobs} of layers of any form; the blobs (or shapes) are those given.
 
     `layers` are in the order of a net, as Caffe gives and saves them.
     """
-    view: dict[str, list[Blob]] = {}
+    view: dict[str, list[Values]] = {}
     before = None
     for name, blobs in layers.items():
         rest = list(blobs)

@@ -67,9 +67,10 @@ class Layer:
 
 @dataclass
 class Section:
-    """Layers that belong together, under a comment of their own."""
+    """Layers that belong together, under a comment of their own; `part` is what the title is about."""
 
     title: str
+    part: str
     layers: list[Layer] = field(default_factory=list)
 
 
@@ -121,9 +122,9 @@ class Net:
         """All layers in order."""
         return [layer for section in self.sections for layer in section.layers]
 
-    def section(self, title: str) -> None:
-        """Begin a section; the layers that follow stand under its title."""
-        self.sections.append(Section(title))
+    def section(self, title: str, part: str | None = None) -> None:
+        """Begin a section; the layers that follow stand under its title. `part` is by default the title."""
+        self.sections.append(Section(title, part or title))
 
     @contextmanager
     def group(self, kind: str, name: str) -> Iterator[None]:
@@ -138,6 +139,10 @@ class Net:
     def parameter_shapes(self) -> dict[str, list[Shape]]:
         """Return layer name -> shapes of its learnt blobs, for the layers that have any."""
         return {layer.name: list(layer.params) for layer in self.layers if layer.params}
+
+    def parts(self) -> dict[str, str]:
+        """Return layer name -> the part of the net that it belongs to, by its section."""
+        return {layer.name: section.part for section in self.sections for layer in section.layers}
 
     def parameters(self) -> int:
         """Return how many numbers are learnt, BatchNorm's statistics among them."""

@@ -1,6 +1,6 @@
 """The model card: a small JSON beside the weights that says how their net reads and answers."""
 
-from collections.abc import Sequence
+import json
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -10,13 +10,13 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
-from common.datasets import Dataset, dataset_with_classes
+from common.datasets import Dataset, dataset_noted
 from common.errors import WeightsError
 from common.files import write_text
+from common.settings import explain_error
 from prototxt_gen.input_comment import BGR
 from prototxt_gen.shapes import is_input_size, nearest_input_sizes
 
@@ -25,7 +25,7 @@ IMAGE_DIGITS = 12  # hexadecimal, of an image's SHA-256: a chance of 1e-11 that 
 
 def _tile_side(side: int) -> int:
     if not is_input_size(side):
-        raise ValueError(f"must be 32k+1, as {nearest_input_sizes(side)}")
+        raise ValueError(f"{side} is not 32k+1; give {nearest_input_sizes(side)}")
     return side
 
 
@@ -65,30 +65,13 @@ class ModelCard(BaseModel):
         """Return the images that `task` was trained on, by the first IMAGE_DIGITS digits of their SHA-256."""
         return frozenset((self.trained_on or {}).get(task, "").split())
 
-    @field_validator("tasks", mode="before")
-    @classmethod
-    def _names_of_version_1(cls, tasks: object) -> object:
-        if not isinstance(tasks, dict):
-            return tasks
-        return {
-            task: _dataset_of(its) if isinstance(its, list | tuple) else its for task, its in tasks.items()
-        }
-
     @model_validator(mode="after")
     def _each_band_has_a_mean(self) -> Self:
         if not 1 <= len(self.bands) == len(self.mean):
-            raise ValueError(f"mean has {len(self.mean)} values for the bands {', '.join(self.bands)}")
+            raise ValueError(
+                f"mean has {len(self.mean)} values for the bands {', '.join(self.bands)}; give one each"
+            )
         return self
-
-
-def _dataset_of(names: Sequence) -> Dataset:
-    dataset = dataset_with_classes(names)
-    if dataset is None:
-        classes = ", ".join(map(str, names))
-        raise ValueError(
-            f"version 1.0 named the classes alone, and no file of datasets/ has {classes}; write it"
-        )
-    return dataset
 
 
 def card_path(weights_path: Path) -> Path:
@@ -111,19 +94,23 @@ def write_card(weights_path: Path, card: ModelCard) -> Path:
 def read_card(weights_path: Path) -> ModelCard | None:
     """Return the card beside `weights_path`, or None where there is none.
 
-    Raises WeightsError if the card is there but cannot be read, is not JSON or has a wrong field.
+    A task of which the classes alone are named, as by version 1.0, has the data set of datasets/ with these.
+    Raises WeightsError if the card is there but cannot be read, is not JSON or has a wrong field, and
+    ExperimentError where not just one data set has the classes.
     """
     path = card_path(weights_path)
     remedy = f"write it again with the weights, or remove it to use {Path(weights_path).name} without a card"
     try:
-        return ModelCard.model_validate_json(path.read_bytes())
+        card = json.loads(path.read_bytes())
+        if isinstance(card, dict) and isinstance(card.get("tasks"), dict):
+            tasks = card["tasks"].items()
+            card["tasks"] = {task: dataset_noted(noted, path, f"tasks.{task}") for task, noted in tasks}
+        return ModelCard.model_validate(card)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise WeightsError(path, f"cannot be read ({error.strerror})", remedy) from error
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        shown = repr(first["input"])
-        value = f"{key} = {shown[:60]}" if key else "the file"
-        raise WeightsError(path, f"is not a model card: {value}: {first['msg']}", remedy) from error
+        raise WeightsError(path, f"is not a model card ({explain_error(error)[0]})", remedy) from error
+    except ValueError as error:  # not JSON, not UTF-8
+        raise WeightsError(path, f"is not a model card ({error})", remedy) from error

@@ -113,7 +113,7 @@ def trunk(net: Net, exp: Experiment, data: Blob) -> Blob:
             fusion.add(block, x)
     if fusion:
         return fusion.result()
-    net.section(f"Deepest feature, at r_{10 - block} = {x.size}")
+    net.section(f"Deepest feature, at r_{10 - block} = {x.size}", "Deepest feature")
     return transition(net, block, x, exp.densenet.up_channels, exp.densenet)
 
 
@@ -123,11 +123,11 @@ def _dense_blocks(net: Net, exp: Experiment, data: Blob) -> Iterator[tuple[int, 
     DenseBlock b of the decoder has the resolution, and the skip, of DenseBlock 10 - b; 9 has the stem's.
     """
     arch = exp.densenet
-    net.section(f"Stem of DenseNet-121, to r_1 = {(data.size + 1) // 2}")
+    net.section(f"Stem of DenseNet-121, to r_1 = {(data.size + 1) // 2}", "Stem")
     skips = {1: stem(net, data, arch)}
     x = net.pool("pool1", skips[1], "MAX", kernel=3, stride=2, pad=1)
     for block, units in enumerate(arch.encoder_units, start=2):
-        net.section(f"DenseBlock {block}: {units} units at r_{block} = {x.size}")
+        net.section(f"DenseBlock {block}: {units} units at r_{block} = {x.size}", f"DenseBlock {block}")
         x = skips[block] = dense_block(net, block, x, units, arch)
         yield block, x
         if block < 5:
@@ -136,7 +136,7 @@ def _dense_blocks(net: Net, exp: Experiment, data: Blob) -> Iterator[tuple[int, 
     for block, units in enumerate(arch.decoder_units, start=6):
         net.section(f"Transition up {block - 1} -> {block}")
         x = transition_up(net, block - 1, x, skips[10 - block], arch)
-        net.section(f"DenseBlock {block}: {units} units at r_{10 - block} = {x.size}")
+        net.section(f"DenseBlock {block}: {units} units at r_{10 - block} = {x.size}", f"DenseBlock {block}")
         x = dense_block(net, block, x, units, arch)
         yield block, x
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.errors import NetError
+from prototxt_gen.blocks import HEAD_CONVOLUTIONS
 from prototxt_gen.caffe_proto import caffe_pb2
 from prototxt_gen.shapes import Shape
 
@@ -57,6 +58,20 @@ def layers_for(net, outputs: Sequence[str]) -> list:
         fact = f"no layer makes {', '.join(sorted(unknown))}"
         raise NetError(net.name, fact, f"choose outputs of {', '.join(net_outputs(net))}")
     return layers[::-1]
+
+
+def head_of(net, answer: str) -> set[str]:
+    """Return the names of the layers that are a task's own in a deploy net, by its `answer`'s blob.
+
+    These are its last convolutions, in whatever form they are, and what follows them.
+    """
+    names, convolutions = set(), 0
+    for layer in reversed(net.layer):
+        if answer in layer.top and convolutions < HEAD_CONVOLUTIONS:
+            names.add(layer.name)
+            answer = layer.bottom[0]
+            convolutions += "Convolution" in layer.type
+    return names
 
 
 def text_for(net, outputs: Sequence[str]) -> str:

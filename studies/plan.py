@@ -74,13 +74,14 @@ class Study(ConfigFile):
     def _arms_are_known_and_in_order(self) -> Self:
         for key in ("arms", "seeds"):
             if len(set(getattr(self, key))) < len(getattr(self, key)):
-                raise ValueError(f"{key} {list(getattr(self, key))} names one twice")
+                raise ValueError(f"{key} {list(getattr(self, key))} names one twice; name each once")
         for arm in self.batch_size:
             if arm not in self.arms:
-                raise ValueError(f"batch_size is for {arm}, which is not one of the arms")
+                remedy = f"name one of {', '.join(self.arms)}"
+                raise ValueError(f"batch_size is for {arm}, which is not one of the arms; {remedy}")
         for arm, first in self.start_from.items():
             if arm not in self.arms or first not in self.arms[: self.arms.index(arm)]:
-                raise ValueError(f"start_from: {first} must stand before {arm} in arms")
+                raise ValueError(f"start_from: {arm} begins with {first}; name {first} before {arm} in arms")
         return self
 
 
@@ -92,7 +93,7 @@ def study_path(named: str) -> Path:
 def read_study(path: Path) -> tuple[Study, Experiment]:
     """Read a study file and the experiment of DFCNet that it names; ExperimentError with key and remedy."""
     path = Path(path)
-    study = validated(Study, read_toml(path, "a study file"), path.stem, path)
+    study = validated(Study, read_toml(path, "a study"), path.stem, path)
     base = experiment_path(study.experiment, path.parent)
     experiment = read_experiment(base, study.set)
     if experiment.fusion is None or len(experiment.tasks) < 2:

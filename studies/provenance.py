@@ -5,7 +5,7 @@ from pathlib import Path
 
 from common.errors import ExperimentError
 from common.files import write_text
-from common.settings import first_difference
+from common.settings import difference_text, first_difference
 
 BEGUN = "study.json"
 REMEDY = "give another --out, or remove the folder"
@@ -23,8 +23,7 @@ def remember(out: Path, settings: dict) -> None:
         known = {arm: before["arms"].get(arm, table) for arm, table in settings["arms"].items()}
         difference = first_difference({**before, "arms": known}, settings)
         if difference:
-            key, old, new = difference
-            raise ExperimentError(out, f"was started with {key} = {old}, now it is {new}", REMEDY)
+            raise ExperimentError(out, f"was started with {difference_text(difference)}", REMEDY)
     write_text(path, json.dumps({**settings, "arms": arms}, indent=1) + "\n")
 
 

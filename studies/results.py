@@ -22,7 +22,7 @@ Bounds = tuple[float, float] | None
 
 
 @dataclass(frozen=True)
-class Row:
+class ArmScore:
     """One arm tested in one way; shares from 0 to 1, one of `mious` per seed (of an ensemble: one).
 
     `interval` is that of the mean over seeds, over scenes. `iou` is the mean over seeds by class, NaN for a
@@ -65,7 +65,7 @@ class Difference:
 class Results:
     """All of a study: rows, differences, each arm's parameters and crops seen, the commonest class."""
 
-    rows: list[Row]
+    rows: list[ArmScore]
     differences: list[Difference]
     parameters: dict[str, int]
     crops: dict[str, int]
@@ -73,7 +73,7 @@ class Results:
     commonest: str
     always: float  # mIoU of the commonest class everywhere
 
-    def of(self, how: str) -> list[Row]:
+    def of(self, how: str) -> list[ArmScore]:
         """Return the rows tested in one way."""
         return [row for row in self.rows if row.how == how]
 
@@ -117,12 +117,12 @@ def _evaluations(runner: StudyRunner, arm: str, how: str) -> list[Evaluation]:
     return [evaluate(each, runner.dataset, bootstrap=bootstrap) for each in pairs]
 
 
-def row_of(arm: str, how: str, scored: Sequence[Evaluation]) -> Row:
+def row_of(arm: str, how: str, scored: Sequence[Evaluation]) -> ArmScore:
     """Return the row of one evaluation per seed."""
     draws = _draws(scored)
     ious = np.array([each.measured["iou"] for each in scored])
     iou = np.ma.masked_invalid(ious).mean(axis=0).filled(np.nan).tolist()
-    return Row(
+    return ArmScore(
         arm,
         how,
         _mious(scored),

@@ -26,7 +26,7 @@ from studies.scenes import StudyScenes, choose_study_scenes
 from training import driver
 from training.communicators import mpi_rank_and_size
 from training.gpus import check_gpus
-from training.rank import Task
+from training.rank import RankOptions
 from training.run import Run
 
 LOG = "log.jsonl"  # a line per step: what, when it ended, seconds
@@ -146,7 +146,7 @@ class StudyRunner:
                     config = RecordConfig.of(self.base, task, records.margin, variants, records.seed)
                     scenes = self.scenes.train[task]
                     if kind == SHUFFLED:
-                        read_options = ReadOptions(config.bands, config.dataset.bands)
+                        read_options = ReadOptions.of(config.dataset, config.bands)
                         scenes = shuffle_masks(scenes, config.dataset, records.seed, read_options)
                     write_database(scenes, config, self.data / name)
 
@@ -158,9 +158,9 @@ class StudyRunner:
         weights = (self.training(first, seed).weights,) if first else ()
         with self._step(f"train {arm} seed {seed}") as step:
             step["gpus"] = len(self.gpus)
-            task = Task(weights=weights)
+            options = RankOptions(weights=weights)
             step["code"] = driver.start(
-                run.experiment, run.folder, self.gpus, task, False, resume=True, command=self.command
+                run.experiment, run.folder, self.gpus, options, False, resume=True, command=self.command
             )
         return step["code"]
 

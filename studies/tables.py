@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from evaluation.score_text import between, percent
 from studies.arms import ARMS
 from studies.plan import Study
-from studies.results import Results, Row
+from studies.results import ArmScore, Results
 from studies.runner import ENSEMBLE, ONE_SCALE, SCALES
 
 PAPER = {"baseline": 43.57, "classmate": 51.87, "dfcnet": 52.24}  # Table 1: mIoU on the validation set
@@ -99,6 +99,6 @@ def _scales(scales: Sequence[float], flip: bool) -> str:
     return text + (", mirrored too" if flip else "")
 
 
-def mean_and_spread(row: Row) -> str:
+def mean_and_spread(row: ArmScore) -> str:
     """Return "51.87 ± 0.30", or the mean alone where there is one seed."""
     return percent(row.mean) + ("" if row.spread is None else f" ± {percent(row.spread)}")

@@ -30,6 +30,7 @@ images = ["*_img.tif"]
 masks = ["*_crops.png"]
 bands = ["blue", "green", "red", "nir"]
 resize = [0.9, 1.1]
+stretch = [400, 3200]
 tolerance = 12
 classes = [
 {classes}
@@ -123,7 +124,7 @@ def fields(tmp_path):
     return tmp_path
 
 
-def test_nine_classes_and_four_bands_of_16_bits_from_verify_to_report(fields, call):
+def test_nine_classes_and_four_bands_of_16_bits_from_verify_to_report(fields, call, run_tool):
     for name in ("fields", "hedges"):
         said = call("verify_data.py", f"{name}.toml", "scenes", "--workers", 1)
         assert "6 sound scenes of" in said
@@ -144,6 +145,13 @@ def test_nine_classes_and_four_bands_of_16_bits_from_verify_to_report(fields, ca
         assert file.tags()["classes"] == ", ".join(f"{k} {name}" for k, name in enumerate(CROPS))
         assert [file.colormap(1)[k][:3] for k in range(9)] == list(CROPS.values())
         assert (file.crs.to_epsg(), file.read(1).max() < 9) == (32632, True)
+    # The stretch comes with the weights; another one is refused.
+    settings = json.loads((fields / "maps" / "records" / "v2.json").read_text())["settings"]
+    assert settings["stretch"] == [400, 3200]
+    done = run_tool("predict.py", "--run", run, "--out", "other", "--stretch", 0, 5000, "scenes")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "--stretch: is 0 5000, the weights have learnt with 400 3200; leave it out" in done.stderr
+    assert not (fields / "other").exists()
     call("predict.py", "--run", run, "--task", "hedges", "--out", "hedge_maps", "--hold-out", 3, "scenes")
     scored = ("evaluate.py", "--truth", "scenes", "--hold-out", 3)
     table = call(*scored, "--pred", "maps", "--json", "crops.json", "--figure", "crops.png")
@@ -171,10 +179,16 @@ def test_maps_truth_databases_and_weights_of_other_classes_are_refused_by_name(f
     assert "crops_lmdb: has 9 classes (wheat, " in done.stderr
     assert "not 2 (open, hedge) as hedges has; give a database of hedges" in done.stderr
     text = (fields / "fields.toml").read_text()
-    (fields / "fields.toml").write_text(text.replace("tolerance = 12", "tolerance = 9"))
-    done = run_tool("train.py", "valley.toml", "--cpu")
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "crops_lmdb: was built when fields had tolerance = 12, now it is 9" in done.stderr
+    for old, new, words in (
+        ("tolerance = 12", "tolerance = 9", "tolerance = 12, now it is 9"),
+        ("stretch = [400, 3200]", "stretch = [0, 3200]", "stretch = [400, 3200], now it is [0, 3200]"),
+        ("stretch = [400, 3200]", "", "stretch = [400, 3200], now it has none"),
+        ("[70, 90, 20]", "[71, 90, 20]", "classes.orchard.colour = [70, 90, 20], now it is [71, 90, 20]"),
+    ):
+        (fields / "fields.toml").write_text(text.replace(old, new))
+        done = run_tool("train.py", "valley.toml", "--cpu")
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert f"crops_lmdb: was built when fields had {words}; " in done.stderr
     (fields / "fields.toml").rename(fields / "moved.toml")
     done = run_tool("train.py", "valley.toml", "--cpu")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)

@@ -64,3 +64,11 @@ def test_templates_hold_syntax_only():
         text = path.read_text()
         assert len(text.splitlines()) <= 60, path
         assert not re.search(r"{%.*[-+*/]\s*\d.*%}|{{.*\d\s*[-+*/].*}}", text), path
+
+
+def test_no_two_public_classes_share_a_name():
+    where: dict[str, str] = {}
+    for path in python_files(*ROOMS, "benchmarks", "gpu_check"):
+        for name in re.findall(r"^class ([A-Z]\w*)", path.read_text(), re.M):
+            other = where.setdefault(name, str(path))
+            assert other == str(path), f"{name} is a class of {other} and of {path}"

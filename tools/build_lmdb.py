@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 import cli
-from data_options import add_part, add_reading, add_workers
+from data_options import CROP, MAPPING, STRETCH, add_bands, add_part, add_workers
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -52,7 +52,8 @@ def parse_arguments() -> argparse.Namespace:
         action="store_true",
         help="give each image the labels of another one: a control for experiments",
     )
-    add_reading(parser)
+    add_bands(parser)
+    cli.add_retired(parser, CROP | MAPPING | STRETCH)
     add_part(parser, "take one part of")
     parser.add_argument(
         "--part",
@@ -90,7 +91,7 @@ def main() -> None:
     subset = Subset(task.dataset, args.part, args.hold_out, args.split, args.leave_out)
     scenes, noted = select_scenes(args.images, subset), subset.manifest_entry()
     if args.shuffle_labels:
-        read_options = ReadOptions(config.bands, task.dataset.bands, args.bands, args.stretch)
+        read_options = ReadOptions.of(task.dataset, config.bands, args.bands)
         scenes = shuffle_masks(scenes, task.dataset, args.seed, read_options)
         noted = {**(noted or {}), "labels": "of another image"}
     database = write_database(
@@ -101,7 +102,6 @@ def main() -> None:
         noted,
         workers=args.workers,
         numbers=args.bands and tuple(args.bands),
-        stretch=args.stretch and tuple(args.stretch),
         log=lambda line: print(line, flush=True),
     )
     print(f"{out}: {database.records} records of {len(scenes)} scenes, {config.side}x{config.side} pixels")

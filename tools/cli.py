@@ -54,6 +54,21 @@ def add_overwrite(parser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace an output that exists")
 
 
+class _Retired(argparse.Action):
+    """An option that version 1.0 had: `const` says what stands in its place."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        from common.errors import DFCNetError
+
+        raise DFCNetError(option_string, "was an option of version 1.0", self.const)
+
+
+def add_retired(parser, options: dict[str, str]) -> None:
+    """Refuse options that version 1.0 had, each with what to do in its place."""
+    for option, remedy in options.items():
+        parser.add_argument(option, action=_Retired, nargs="*", const=remedy, help=argparse.SUPPRESS)
+
+
 def add_experiment(parser) -> None:
     """Add the experiment: a name of solvers/, or a path to a .toml file or to its folder."""
     parser.add_argument(

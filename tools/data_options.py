@@ -4,6 +4,18 @@ import os
 from argparse import ArgumentParser
 from pathlib import Path
 
+# Options of version 1.0, and what stands in their place.
+MAPPING = {
+    "--mapping": "write its numbers as values of the classes, in a data set's file (docs/own_imagery.md)"
+}
+STRETCH = {
+    "--stretch": "write stretch = [LOW, HIGH] in the data set's file: prediction takes it from there too"
+}
+TASK = {"--task": "leave it out: the maps' records say it, or --dataset NAME does"}
+CROP = {
+    "--crop": "name an experiment, which has the crop, and its task: build_lmdb.py dfcnet land --images DIR"
+}
+
 
 def add_dataset(parser: ArgumentParser) -> None:
     """Add the data set."""
@@ -39,16 +51,8 @@ def add_part(parser: ArgumentParser, does: str) -> None:
     add_leave_out(parser)
 
 
-def add_reading(parser: ArgumentParser) -> None:
-    """Add `--bands` and `--stretch`: how images are read that do not say it, or are of more than 8 bits."""
-    parser.add_argument(
-        "--stretch",
-        type=float,
-        nargs=2,
-        metavar=("LOW", "HIGH"),
-        help="values that become 0 and 255 where an image has more than 8 bits "
-        "(default: 2nd and 98th percentile of each band)",
-    )
+def add_bands(parser: ArgumentParser) -> None:
+    """Add `--bands`: which they are in files that do not say it."""
     parser.add_argument(
         "--bands",
         type=int,

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import cli
-from data_options import add_dataset_option, add_part
+from data_options import MAPPING, TASK, add_dataset_option, add_part
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -21,6 +21,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--truth", type=Path, required=True, help=truth)
     parser.add_argument("--pred", type=Path, required=True, nargs="+", help=maps)
     add_dataset_option(parser, "the maps, by their manifests")
+    cli.add_retired(parser, MAPPING | TASK)
     parser.add_argument("--names", nargs="+", help="a name per --pred folder (default: its own)")
     add_part(parser, "score only the test part of")
     parser.add_argument("--only-predicted", action="store_true", help="skip true masks without prediction")

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import cli
-from data_options import add_dataset_option
+from data_options import MAPPING, TASK, add_dataset_option
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -20,6 +20,7 @@ def parse_arguments() -> argparse.Namespace:
     compare.add_argument("--truth", type=Path, required=True, help="folder of true masks")
     compare.add_argument("--pred", type=Path, required=True, nargs="+", help="folders of predicted masks")
     add_dataset_option(compare, "the maps, by their manifests")
+    cli.add_retired(compare, MAPPING | TASK)
     compare.add_argument("--names", nargs="+", help="a title per --pred folder (default: its name)")
     features = commands.add_parser("features", help="deepest feature maps of models side by side")
     features.add_argument("--deploy", type=Path, required=True, nargs="+", help="deploy prototxt per model")

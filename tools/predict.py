@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import cli
-from data_options import add_dataset_option, add_part, add_reading
+from data_options import add_bands, add_dataset_option, add_part
 
 from inference.backends import BACKENDS, CAFFE
 
@@ -51,7 +51,15 @@ def parse_arguments() -> argparse.Namespace:
     )
     tiles.add_argument("--gpu", type=gpu_number, metavar="N", help="compute on GPU N (default: on the CPU)")
     images = parser.add_argument_group("images")
-    add_reading(images)
+    add_bands(images)
+    images.add_argument(
+        "--stretch",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="values that become 0 and 255 where an image has more than 8 bits (default: those that the "
+        "weights have learnt with; else the 2nd and 98th percentile of each band)",
+    )
     maps = parser.add_argument_group("maps")
     maps.add_argument("--raster", action="store_true", help="class rasters (TIFF) for JPEG and PNG too")
     maps.add_argument("--cloud", action="store_true", help="cloud-optimised GeoTIFFs")
@@ -88,7 +96,7 @@ def main() -> None:
     from inference.process_group import ProcessGroup, set_threads
 
     set_threads(args.threads)
-    from common.errors import DFCNetError
+    from common.errors import DFCNetError, WeightsError
     from inference.prediction import on_all_ranks
     from inference.request import Request
     from inference.scene_maps import OutputOptions
@@ -96,6 +104,8 @@ def main() -> None:
 
     options = vars(args)
     if run := options.pop("run"):
+        if not run.is_dir():
+            raise WeightsError(run, "is not a folder", "give --run the folder of a training, as runs/dfcnet")
         options["deploy"] = options["deploy"] or run / DEPLOY_FILE
         options["weights"] = options["weights"] or [run / WEIGHTS_FILE]
     del options["threads"]

@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 import cli
-from data_options import add_dataset_option
+from data_options import MAPPING, add_dataset_option
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -18,6 +18,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--images", type=Path, help="folder of images, by the data set's names")
     parser.add_argument("--truth", type=Path, help="folder of true masks")
     add_dataset_option(parser, "the run's main task")
+    cli.add_retired(parser, MAPPING)
     parser.add_argument("--pred", type=Path, help="folder of predicted masks")
     parser.add_argument("--scenes", type=int, default=6, help="how many to show, 1 to 24 (default: 6)")
     parser.add_argument("--out", type=Path, help="page to write (default: RUN/report.html)")

@@ -40,13 +40,13 @@ def main() -> None:
     from evaluation.validation import Validation
     from prototxt_gen.experiment import experiment_path
     from training import driver
-    from training.rank import Task
+    from training.rank import RankOptions
     from training.run import gpu_numbers
     from training.weights import Coverage
 
     experiment = cli.read_experiment(args)
     gpus = [] if args.cpu else gpu_numbers(args.gpus)
-    task = Task(
+    options = RankOptions(
         weights=tuple(args.weights),
         coverage=Coverage.ALLOW_MISMATCH if args.allow_mismatch else Coverage.PARTIAL,
         validate=Validation.of(experiment),
@@ -55,7 +55,7 @@ def main() -> None:
     device = ["--cpu"] if args.cpu else ["--gpus", args.gpus]
     path = experiment_path(args.experiment)
     command = cli.command(args.experiment, path, *cli.experiment_options(args), *device)
-    sys.exit(driver.start(experiment, folder, gpus, task, args.overwrite, args.resume, command))
+    sys.exit(driver.start(experiment, folder, gpus, options, args.overwrite, args.resume, command))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import cli
-from data_options import add_dataset, add_leave_out, add_reading, add_workers
+from data_options import MAPPING, STRETCH, add_bands, add_dataset, add_leave_out, add_workers
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -19,7 +19,8 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--fix-list", type=Path, metavar="FILE", help="write the ids that must be left out")
     add_leave_out(parser)
-    add_reading(parser)
+    add_bands(parser)
+    cli.add_retired(parser, MAPPING | STRETCH)
     add_workers(parser)
     cli.add_overwrite(parser)
     return parser.parse_args()
@@ -38,7 +39,7 @@ def main() -> None:
         if path is not None:
             refuse_existing(path, args.overwrite)
     dataset = read_dataset(args.dataset)
-    read_options = ReadOptions(dataset.bands, dataset.bands, args.bands, args.stretch)
+    read_options = ReadOptions.of(dataset, numbers=args.bands)
     left_out = read_leave_out(args.leave_out)
     report = verify(args.folders, dataset, read_options, workers=args.workers, leave_out=left_out)
     if args.json is not None:

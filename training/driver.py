@@ -23,7 +23,7 @@ from training.gpus import check_gpus, out_of_memory
 from training.progress import ProgressLog
 from training.provenance import initial_weights
 from training.pycaffe import LOG_START
-from training.rank import Task, train_rank
+from training.rank import RankOptions, train_rank
 from training.run import Run, open_run, overlapping_scenes
 
 Processes = dict[Connection, BaseProcess]  # by the pipe to each
@@ -33,7 +33,7 @@ def start(
     exp: Experiment,
     folder: Path,
     gpus: Sequence[int],
-    task: Task,
+    options: RankOptions,
     overwrite: bool,
     resume: bool,
     command: Command | None = None,
@@ -45,7 +45,7 @@ def start(
     check_gpus("--gpus", gpus, "use --cpu")
     place = mpi_rank_and_size()
     if place is None:
-        return _start(exp, folder, gpus, task, overwrite, resume, command)
+        return _start(exp, folder, gpus, options, overwrite, resume, command)
     if resume and overwrite:
         raise ExperimentError("--resume", "and --overwrite under mpirun", "give one of the two")
     with ExitStack() as stack:
@@ -55,14 +55,14 @@ def start(
             if place[0] == 0:
                 raise
             return 2
-        return _start(exp, folder, gpus, task, overwrite, resume, command, ranks)
+        return _start(exp, folder, gpus, options, overwrite, resume, command, ranks)
 
 
 def _start(
     exp: Experiment,
     folder: Path,
     gpus: Sequence[int],
-    task: Task,
+    options: RankOptions,
     overwrite: bool,
     resume: bool,
     command: Command | None,
@@ -71,15 +71,15 @@ def _start(
     number, count = mpi_rank_and_size() or (0, len(gpus) or 1)
     if number:  # the first of mpirun's processes makes the folder and chooses the snapshot
         run = Run(exp, folder)
-        return _dismiss(ranks) if resume and run.is_done() else train(run, gpus, task, ranks=ranks)
+        return _dismiss(ranks) if resume and run.is_done() else train(run, gpus, options, ranks=ranks)
     with run_lock(folder):
-        begin = (task.weights, task.coverage, overwrite, resume, command)
+        begin = (options.weights, options.coverage, overwrite, resume, command)
         run = open_run(exp, folder, count, bool(gpus), *begin)
     with run_lock(folder):  # it may be a new one
         if resume and run.is_done():
             print(f"{run.weights}: trained already")
             return _dismiss(ranks)
-        return train(run, gpus, task, resume, ranks)
+        return train(run, gpus, options, resume, ranks)
 
 
 def _dismiss(ranks: Processes | None) -> int:
@@ -93,7 +93,7 @@ def _dismiss(ranks: Processes | None) -> int:
 def train(
     run: Run,
     gpus: Sequence[int] = (),
-    task: Task | None = None,
+    options: RankOptions | None = None,
     resume: bool = False,
     ranks: Processes | None = None,
 ) -> int:
@@ -104,17 +104,17 @@ def train(
     once. Raises the error that a rank met, or RunError if a rank died; the other ranks are ended. Where the
     log cannot be written, ends with a snapshot and raises OutputError. `ranks` have been started already.
     """
-    task, place = task or Task(), mpi_rank_and_size()
+    options, place = options or RankOptions(), mpi_rank_and_size()
     with ProgressLog(run, quiet=bool(place and place[0])) as progress, _stop_signals() as stop:
         progress.say(run.summary())
         for line in overlapping_scenes(run.experiment):
             progress.say(f"warning: {line}")
         if resume:
-            task = replace(task, resume=snapshots.newest(run.snapshots, progress.say))
-            if task.resume is None and not task.weights:  # stopped before its first snapshot
-                task = replace(task, weights=initial_weights(run.folder))
+            options = replace(options, resume=snapshots.newest(run.snapshots, progress.say))
+            if options.resume is None and not options.weights:  # stopped before its first snapshot
+                options = replace(options, weights=initial_weights(run.folder))
         with nullcontext(ranks) if ranks else _ranks(gpus) as processes:
-            _send((run, task), processes)
+            _send((run, options), processes)
             _watch(run, processes, progress, stop)
         if progress.failure:
             raise progress.failure

@@ -7,7 +7,7 @@ LOSS = "_loss"
 
 
 @dataclass(frozen=True)
-class Reading:
+class IterationLosses:
     """Mean loss of each task over the passes of an update, and the seconds that Data layers took."""
 
     task: dict[str, float]
@@ -45,9 +45,11 @@ class LossMeter:
             for name in self._losses:
                 self._sums[name] += float(self._net.blobs[name].data)
 
-    def take(self) -> Reading:
-        """Return the reading since the last call."""
+    def take(self) -> IterationLosses:
+        """Return the losses since the last call."""
         passes = max(self._passes, 1)
-        reading = Reading({n.removesuffix(LOSS): s / passes for n, s in self._sums.items()}, self._wait)
+        losses = IterationLosses(
+            {n.removesuffix(LOSS): s / passes for n, s in self._sums.items()}, self._wait
+        )
         self._clear()
-        return reading
+        return losses

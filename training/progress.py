@@ -11,6 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from common.errors import OutputError
+from prototxt_gen.models import TRAIN, build
 from training.run import Run
 from training.weights import WeightsMatch
 
@@ -79,7 +80,7 @@ class ProgressLog:
         return OutputError(self.run.log, f"cannot be written ({error.strerror})", remedy)
 
     def _loaded(self, path: Path, match: WeightsMatch) -> None:
-        for line in match.lines():
+        for line in match.lines(build(self.run.experiment, TRAIN).plain.parts()):
             self.say(f"{path}: {line}")
 
     def _resumed(self, snapshot: Path, iteration: int) -> None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from common.errors import ExperimentError, RunError
 from common.files import file_checksum
+from common.settings import explain_error
 from data_prep.manifest import read_manifest
 from prototxt_gen.experiment import Experiment
 from prototxt_gen.model_card import IMAGE_DIGITS, WeightsSource, read_card
@@ -62,7 +63,7 @@ def read_provenance(folder: Path) -> Provenance | None:
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:
-        fact = error.strerror if isinstance(error, OSError) else error.errors()[0]["msg"]
+        fact = error.strerror if isinstance(error, OSError) else explain_error(error)[0]
         remedy = "start over with --overwrite, or remove it: what the run was started with is unknown then"
         raise RunError(path, f"cannot be read ({fact})", remedy) from error
 

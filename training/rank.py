@@ -31,7 +31,7 @@ Validate = Callable[[object, object], dict]  # (caffe, the solver's net) -> {"mi
 
 
 @dataclass(frozen=True)
-class Task:
+class RankOptions:
     """What a rank is told: its GPU (None: CPU), what to begin with, and how to validate.
 
     Later weights replace what earlier ones have loaded. `resume` counts before them.
@@ -47,7 +47,7 @@ class Task:
 def train_rank(gpu: int | None, place: tuple[int, int] | None, parent: Connection) -> None:
     """Train to exactly max_iter, or until the parent says stop; `place` is (number, count), None under MPI.
 
-    Sends "place" and waits for (run, task), or None where there is nothing to do. Then rank 0 sends "uid",
+    Sends "place" and waits for (run, options), or None where there is nothing to do. Then rank 0 sends "uid",
     "loaded", "resumed", "ready", "step", "validated", "snapshot", "stopped" and "done" messages. An error
     that a user can fix is sent as ("error", error) by any rank.
     """
@@ -64,7 +64,7 @@ def train_rank(gpu: int | None, place: tuple[int, int] | None, parent: Connectio
     parent.send(("place", communicator.rank))
     if (order := parent.recv()) is None:
         return
-    run, task = order
+    run, options = order
     communicator.begin()
     log = run.caffe_log(communicator.rank)
     try:
@@ -75,7 +75,7 @@ def train_rank(gpu: int | None, place: tuple[int, int] | None, parent: Connectio
         os._exit(2)
     code = 0
     try:
-        _train(run, replace(task, gpu=gpu), communicator, parent)
+        _train(run, replace(options, gpu=gpu), communicator, parent)
     except DFCNetError as error:
         parent.send(("error", error))
         code = 2
@@ -94,7 +94,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _train(run: Run, task: Task, communicator: Communicator, parent: Connection) -> None:
+def _train(run: Run, options: RankOptions, communicator: Communicator, parent: Connection) -> None:
     settings = run.experiment.solver
     first = communicator.rank == 0
 
@@ -103,12 +103,12 @@ def _train(run: Run, task: Task, communicator: Communicator, parent: Connection)
             parent.send(message)
 
     caffe = import_caffe(verbose=True)
-    _choose_device(caffe, task.gpu, communicator)
+    _choose_device(caffe, options.gpu, communicator)
     solver = caffe.get_solver(str(run.solver))
-    resume, weights = communicator.broadcast((task.resume, task.weights))
-    task = replace(task, resume=resume, weights=weights)
-    _begin(run, task, solver, communicator.size, tell)
-    if first and task.resume:
+    resume, weights = communicator.broadcast((options.resume, options.weights))
+    options = replace(options, resume=resume, weights=weights)
+    _begin(run, options, solver, communicator.size, tell)
+    if first and options.resume:
         snapshots.drop_after(run.snapshots, solver.iter)
     joined = communicator.join(caffe, solver)  # kept: Caffe holds a bare pointer to it
     meter = LossMeter(solver.net)
@@ -129,8 +129,8 @@ def _train(run: Run, task: Task, communicator: Communicator, parent: Connection)
             saved = _snapshot(run, solver, communicator.size)
             tell("snapshot", solver.iter)
         due = settings.due(settings.validate_every, solver.iter) or ended
-        if first and task.validate and due and not stop:
-            scores = task.validate(caffe, solver.net)
+        if first and options.validate and due and not stop:
+            scores = options.validate(caffe, solver.net)
             tell("validated", solver.iter, scores)
             if saved:
                 snapshots.add_score(saved, scores["miou"])
@@ -161,19 +161,19 @@ def _choose_device(caffe, gpu: int | None, communicator: Communicator) -> None:
     caffe.set_multiprocess(communicator.size > 1)
 
 
-def _begin(run: Run, task: Task, solver, ranks: int, tell: Callable) -> None:
+def _begin(run: Run, options: RankOptions, solver, ranks: int, tell: Callable) -> None:
     """Load the snapshot to continue from, or the weights to start from, in every rank."""
-    if task.resume is None:
-        for path in task.weights:
-            tell("loaded", path, load_weights(solver.net, path, task.coverage, run.experiment))
+    if options.resume is None:
+        for path in options.weights:
+            tell("loaded", path, load_weights(solver.net, path, options.coverage, run.experiment))
         return
-    load_weights(solver.net, task.resume.weights)
-    solver.restore(str(task.resume.state))
+    load_weights(solver.net, options.resume.weights)
+    solver.restore(str(options.resume.state))
     # The data's cursor and its random draws are not part of Caffe's state: run the data layers alone.
     last = run.last_data_layer()
     for _ in range(solver.iter * run.experiment.iter_size(ranks)):
         solver.net.forward(end=last)
-    tell("resumed", task.resume.folder, solver.iter)
+    tell("resumed", options.resume.folder, solver.iter)
 
 
 def _snapshot(run: Run, solver, ranks: int) -> Snapshot:

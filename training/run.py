@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from common.errors import DataError, DFCNetError, ExperimentError, OutputError
 from common.files import staged_folder
-from common.settings import explain_error, first_difference
+from common.settings import difference_text, explain_error, first_difference
 from data_prep.manifest import read_manifest
 from prototxt_gen.emit import Command, class_weights, header, net_texts, solver_text, write_files
 from prototxt_gen.experiment import Experiment, Input, Task
@@ -106,7 +106,7 @@ def check_data(exp: Experiment) -> None:
 
 
 # Of a data set, what its records depend on.
-OF_RECORDS = ("classes", "ignore", "tolerance", "bands", "resize")
+OF_RECORDS = ("classes", "ignore", "tolerance", "bands", "resize", "stretch")
 
 
 def _check_database(source: Path, task: str, settings: Task, net_input: Input) -> None:
@@ -131,9 +131,8 @@ def _check_database(source: Path, task: str, settings: Task, net_input: Input) -
         raise DataError(source, fact, again)
     before, now = (each.model_dump(include=set(OF_RECORDS)) for each in (manifest["dataset"], dataset))
     if difference := first_difference(before, now):
-        key, old, new = difference
-        fact = f"was built when {dataset.name} had {key} = {old}, now it is {new}"
-        raise DataError(source, fact, again)
+        fact = f"was built when {dataset.name} had {difference_text(difference)}"
+        raise DataError(source, fact, f"{again}, or give the data set's file as it was")
 
 
 def overlapping_scenes(exp: Experiment) -> Iterator[str]:
@@ -226,14 +225,20 @@ def _other_experiment(run: Run) -> ExperimentError | None:
         return ExperimentError(path, f"cannot be read ({error})", "start over with --overwrite")
     try:
         Experiment.model_validate(begun_with)
-    except ValidationError as error:  # of an older version
-        return ExperimentError(path, *explain_error(error, Experiment))
+    except ValidationError as error:
+        return other_version(path, error)
     difference = first_difference(begun_with, _as_json(run.experiment))
     if not difference:
         return None
-    key, old, new = difference
     remedy = "resume with the same experiment, or choose another --run"
-    return ExperimentError(run.folder, f"was started with {key} = {old}, now it is {new}", remedy)
+    return ExperimentError(run.folder, f"was started with {difference_text(difference)}", remedy)
+
+
+def other_version(path: Path, error: ValidationError) -> ExperimentError:
+    """Return the error of a run whose settings, in `path`, another version has noted."""
+    fact = f"is of another version of this project ({explain_error(error, Experiment)[0]})"
+    remedy = f"begin another --run with --weights {path.with_name(WEIGHTS_FILE)}, or that of a snapshot"
+    return ExperimentError(path, fact, remedy)
 
 
 def gpu_numbers(text: str) -> list[int]:

@@ -4,7 +4,6 @@ Net and file may be of plain or of fused layers, each of its own: both are seen 
 """
 
 import ctypes
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,13 +11,15 @@ from enum import Enum
 from pathlib import Path
 
 from common.errors import WeightsError
+from prototxt_gen.blocks import TASK
 from prototxt_gen.caffemodel import read_caffemodel
 from prototxt_gen.experiment import Experiment
 from prototxt_gen.fused_weights import plain_view
 from prototxt_gen.model_card import read_card
+from prototxt_gen.models import TRAIN, build
 
 Shapes = Sequence[tuple[int, ...]]
-FIRST = "conv1"  # the convolution that reads the bands
+EXAMPLES = 3  # layers named of those that the net does not have
 
 
 class Coverage(Enum):
@@ -38,15 +39,23 @@ class WeightsMatch:
     unused: list[str]
     differing: list[str]
 
-    def lines(self) -> list[str]:
-        """Say which layers those are, counted by block: conv2 stands for conv2_1/x1, conv2_1/x1/bn ..."""
-        parts = {
+    def lines(self, parts: Mapping[str, str]) -> list[str]:
+        """Say which layers those are, counted by the net's `parts`, to which its layers belong by name."""
+        lists = {
             "loaded": self.loaded,
             "left at their filler": self.left,
             "other shape, bands or classes, left at their filler": self.differing,
-            "not in this net": self.unused,
         }
-        return [f"{len(names)} layer(s) {what}: {_by_block(names)}" for what, names in parts.items() if names]
+        lines = []
+        for what, names in lists.items():
+            counts = Counter(parts[name] for name in names).items()
+            if names:
+                words = ", ".join(f"{part} ({count})" for part, count in counts)
+                lines.append(f"{len(names)} layer(s) {what}: {words}")
+        if self.unused:
+            words = ", ".join(self.unused[:EXAMPLES]) + (" ..." if len(self.unused) > EXAMPLES else "")
+            lines.append(f"{len(self.unused)} layer(s) not in this net: {words}")
+        return lines
 
 
 def match_weights(
@@ -61,8 +70,8 @@ def match_weights(
     own = plain_view(own)
     file = {name: [blob.shape for blob in blobs] for name, blobs in plain_view(read_caffemodel(path)).items()}
     shared = [name for name in own if name in file]
-    foreign = _trained_differently(path, coverage, exp, {_part(name) for name in shared}) if exp else set()
-    differing = [name for name in shared if not _equal(own[name], file[name]) or _part(name) in foreign]
+    foreign = _trained_differently(path, coverage, exp, shared) if exp else set()
+    differing = [name for name in shared if not _equal(own[name], file[name]) or name in foreign]
     left = [name for name in own if name not in file]
     if differing and coverage is not Coverage.ALLOW_MISMATCH:
         name = differing[0]
@@ -80,32 +89,36 @@ def match_weights(
     return WeightsMatch(loaded, left, [name for name in file if name not in own], differing)
 
 
-def _part(name: str) -> str:
-    """Return what a layer belongs to: the first convolution itself, or what stands before the first slash."""
-    return name if name == FIRST else name.partition("/")[0] + "/"
+def _trained_differently(path: Path, coverage: Coverage, exp: Experiment, shared: Sequence[str]) -> set[str]:
+    """Return the layers of a net, of those in `shared`, that a file has learnt for other bands or classes.
 
-
-def _trained_differently(path: Path, coverage: Coverage, exp: Experiment, shared: set[str]) -> set[str]:
-    """Return the parts of a net that a file, by its card, has learnt for other bands or classes.
-
-    Such a part is an error unless it may differ.
+    What it has learnt for, its card says. Such layers are an error unless they may differ.
     """
     card = read_card(path)
     if card is None:
         return set()
-    facts = {}
+    first, heads = _first_and_heads(exp)
+    foreign = {}  # layer -> what is wrong with it, and what to use
     if card.bands != exp.input.bands:
         bands = ", ".join(exp.input.bands)
-        facts[FIRST] = f"has learnt from the bands {', '.join(card.bands)}, the experiment has {bands}"
-    for task, settings in exp.tasks.items():
-        if task in card.tasks and (difference := settings.dataset.difference(card.tasks[task])):
-            facts[f"{task}/"] = f"has learnt for {task} {difference} as the experiment has"
-    facts = {part: fact for part, fact in facts.items() if part in shared}
-    if facts and coverage is not Coverage.ALLOW_MISMATCH:
-        part, fact = next(iter(facts.items()))
-        remedy = f"use weights of these {'bands' if part == FIRST else 'classes'}"
-        raise WeightsError(path, fact, f"{remedy}; --allow-mismatch leaves {part} at its filler")
-    return set(facts)
+        fact = f"has learnt from the bands {', '.join(card.bands)}, the experiment has {bands}"
+        foreign[first] = fact, f"bands; --allow-mismatch leaves {first} at its filler"
+    for name, task in heads.items():
+        difference = task in card.tasks and exp.tasks[task].dataset.difference(card.tasks[task])
+        if difference:
+            fact = f"has learnt for {task} {difference} as the experiment has"
+            foreign[name] = fact, f"classes; --allow-mismatch leaves the head of {task} at its filler"
+    matched = [name for name in foreign if name in shared]
+    if matched and coverage is not Coverage.ALLOW_MISMATCH:
+        fact, remedy = foreign[matched[0]]
+        raise WeightsError(path, fact, f"use weights of these {remedy}")
+    return set(matched)
+
+
+def _first_and_heads(exp: Experiment) -> tuple[str, dict[str, str]]:
+    """Return the layer that reads the bands, and the task of each layer of a head, of those with weights."""
+    layers = [layer for layer in build(exp, TRAIN).plain.layers if layer.params]
+    return layers[0].name, {layer.name: task.name for layer in layers if (task := layer.group(TASK))}
 
 
 def load_weights(
@@ -141,8 +154,3 @@ def _equal(own: Shapes, file: Shapes) -> bool:
 
 def _text(shapes: Shapes) -> str:
     return ", ".join("x".join(map(str, shape)) for shape in shapes)
-
-
-def _by_block(names: Sequence[str]) -> str:
-    blocks = Counter(re.split(r"[_/]", name)[0] for name in names)
-    return ", ".join(f"{block} ({count})" for block, count in blocks.items())

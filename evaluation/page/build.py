@@ -14,7 +14,7 @@ from evaluation.metrics import OVERALL
 from evaluation.page.charts import charts
 from evaluation.page.deviations import COLUMNS, pieces, read_deviations
 from evaluation.page.run_facts import facts, read_run
-from evaluation.page.scenes import Picture, pictures
+from evaluation.page.scenes import ScenePictures, pictures
 from evaluation.page.scores import (
     ScoreFile,
     check_maps,
@@ -109,7 +109,7 @@ def page(
 
 def _pictures(
     scenes: SceneFolders, dataset: Dataset, count: int, measured: ScoreFile | None, path: Path | None
-) -> list[Picture]:
+) -> list[ScenePictures]:
     """Return the scenes to show: of those scored, if there are scores, which must be these maps'."""
     folders = (scenes.images, scenes.truth, scenes.predicted)
     shown = pictures(*folders, dataset, count, measured and measured.by_scene)

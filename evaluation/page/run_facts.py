@@ -8,12 +8,11 @@ from pydantic import ValidationError
 
 from common.errors import DataError
 from common.files import file_checksum
-from common.settings import explain_error
 from data_prep.manifest import DATA, read_manifest
 from prototxt_gen.experiment import Experiment
 from prototxt_gen.models import TRAIN, build
 from training.provenance import describe_weights, read_provenance
-from training.run import EXPERIMENT, Run
+from training.run import EXPERIMENT, Run, other_version
 
 GIB = 2**30
 
@@ -27,7 +26,7 @@ def read_run(folder: Path) -> Run:
         remedy = "give a folder that tools/train.py wrote"
         raise DataError(path, f"cannot be read ({error.strerror})", remedy) from error
     except ValidationError as error:
-        raise DataError(path, *explain_error(error, Experiment)) from error
+        raise other_version(path, error) from error
 
 
 def facts(run: Run) -> list[tuple[str, str]]:

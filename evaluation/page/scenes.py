@@ -18,7 +18,7 @@ QUALITY = 82  # of the JPEGs
 
 
 @dataclass(frozen=True)
-class Picture:
+class ScenePictures:
     """What a page shows of a scene: data URIs of image, map and truth, and their size in pixels."""
 
     id: str
@@ -36,7 +36,7 @@ def pictures(
     dataset: Dataset,
     count: int,
     scored: Collection[str] | None = None,
-) -> list[Picture]:
+) -> list[ScenePictures]:
     """Return `count` scenes spread over those that all three folders have, sides of at most 600 pixels.
 
     Where `scored` gives ids, they are of these. Raises DataError for more than MOST, and as
@@ -48,7 +48,7 @@ def pictures(
     for row in read_rows(images, truth, [predicted], ids, dataset):
         true, mapped = (_png(colours_from_labels(labels, dataset)) for labels in row.maps)
         height, width = row.image.shape[:2]
-        found.append(Picture(row.id, width, height, _jpeg(row.image), mapped, true))
+        found.append(ScenePictures(row.id, width, height, _jpeg(row.image), mapped, true))
     return found
 
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError, create_model
 
 from common.datasets import Dataset
 from common.errors import DataError
+from common.settings import explain_error
 from evaluation.evaluation import confusion_of
 from evaluation.metrics import BY_CLASS, MAIN, METRICS, OVERALL, Metric
 from evaluation.score_files import scene_numbers
@@ -80,10 +81,11 @@ def read_scores(path: Path) -> ScoreFile:
             path, f"cannot be read ({error.strerror})", "write it with evaluate.py --json"
         ) from error
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"])) or "the file"
-        several = isinstance(first["input"], dict) and "maps" in first["input"]
-        fact = "holds scores of several folders" if several else f"holds no scores: {key}: {first['msg']}"
+        first = error.errors()[0]["input"]
+        several = isinstance(first, dict) and "maps" in first
+        fact = (
+            "holds scores of several folders" if several else f"holds no scores ({explain_error(error)[0]})"
+        )
         remedy = "write it again with evaluate.py --json, with one --pred folder"
         raise DataError(path, fact, remedy) from error
 

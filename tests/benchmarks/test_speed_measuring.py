@@ -32,13 +32,13 @@ serve({{"kind": make}})
 def make_row(tmp_path, monkeypatch):
     """Return a function that makes a row of a little program; all write their names into `log`."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    from speed_cases import Row
+    from speed_cases import SpeedCase
 
     def make(name, answer=1.0, work="pass", setup="pass", needs=0.0):
         path = tmp_path / f"{name}.py"
         parts = {"name": name, "answer": answer, "work": work, "setup": setup}
         path.write_text(ROW.format(benchmarks=str(BENCHMARKS), log=str(tmp_path / "log"), **parts))
-        return Row(name, (sys.executable, str(path), "kind", str(tmp_path), "1"), needs)
+        return SpeedCase(name, (sys.executable, str(path), "kind", str(tmp_path), "1"), needs)
 
     return make
 

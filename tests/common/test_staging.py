@@ -26,13 +26,19 @@ def left(out: Path) -> list[Path]:
     return list(out.glob(f"{PREFIX}*"))
 
 
-def test_it_is_there_during_the_block_and_gone_after_it(tmp_path):
+def test_it_is_there_during_the_block_and_gone_after_it_with_a_new_folder_that_stays_empty(tmp_path):
     out = tmp_path / "new" / "maps"
     with pytest.raises(KeyError), staging_directory(out) as folder:
         (folder / "a").write_bytes(b"a")
         assert left(out) == [folder]
         raise KeyError
-    assert left(out) == []
+    assert not out.exists()
+    out.mkdir()
+    for kept in ((), ("a.tif",)):
+        with staging_directory(out):
+            for name in kept:
+                (out / name).write_bytes(b"a")
+        assert [path.name for path in out.iterdir()] == list(kept)
 
 
 def test_that_of_a_living_process_stays_and_that_of_a_killed_one_goes(tmp_path):

@@ -10,7 +10,7 @@ import lmdb
 import numpy as np
 import pytest
 
-from common.errors import DataError, OutputError
+from common.errors import DataError, ExperimentError, OutputError
 from data_prep import growing_lmdb, lmdb_writer
 from data_prep.lmdb_writer import read_manifest, write_database
 from data_prep.records import make_record
@@ -211,6 +211,11 @@ def test_a_manifest_of_version_1_has_the_data_set_whose_classes_it_names(tmp_pat
     (tmp_path / "manifest.json").write_text(json.dumps(old))
     manifest = read_manifest(tmp_path)
     assert (manifest["dataset"], manifest["bands"]) == (ROAD, ("blue", "green", "red"))
+    (tmp_path / "manifest.json").write_text(json.dumps(old | {"stretch": [500, 1900]}))
+    assert read_manifest(tmp_path)["dataset"].stretch == (500, 1900)
     (tmp_path / "manifest.json").write_text(json.dumps(old | {"classes": ["ice", "ship"]}))
-    with pytest.raises(DataError, match=r"manifest\.json: is of version 1\.0, of the classes ice, ship"):
+    found = (
+        r"manifest\.json: is of version 1\.0, and no file of datasets/ has its classes ice, ship; write in"
+    )
+    with pytest.raises(ExperimentError, match=found):
         read_manifest(tmp_path)

@@ -86,7 +86,7 @@ def test_one_id_in_two_folders_is_refused(tmp_path):
 def test_missing_and_empty_folders_are_refused(tmp_path):
     with pytest.raises(DataError, match="is not a folder"):
         find_scenes([tmp_path / "nowhere"], ROAD)
-    with pytest.raises(DataError, match=r"holds no \*_sat.jpg among 0 files"):
+    with pytest.raises(DataError, match=r"holds no .* or .*_sat\.tiff among 0 files"):
         find_scenes([tmp_path], ROAD)
 
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 def blobs_of(name):
     net = build(read_experiment(ROOT / "solvers" / name / "experiment.toml"), DEPLOY)
     sizes = {top.name: top.size for layer in net.layers for top in layer.tops}
-    return trunk(read_net(ROOT / "solvers" / name / "deploy.prototxt").layer, sizes)
+    return trunk(read_net(ROOT / "solvers" / name / "deploy.prototxt"), sizes)
 
 
 def test_the_deepest_blobs_of_the_papers_nets():

@@ -6,14 +6,14 @@ import pytest
 
 from common.datasets import IGNORE
 from common.errors import DataError, OutputError
-from evaluation.comparison import Row
+from evaluation.comparison import ComparedScene
 from evaluation.figures import check_output, column_names, compare
-from tests.datasets import LAND
+from tests.datasets import LAND, changed
 
 
 def row(labels, shape=(40, 40)):
     image = np.full((*shape, 3), 90, np.uint8)
-    return Row("1", image, [np.full(shape, label, np.uint8) for label in labels])
+    return ComparedScene("1", image, [np.full(shape, label, np.uint8) for label in labels])
 
 
 def picture(path):
@@ -38,10 +38,23 @@ def test_columns_are_image_truth_predictions_in_rows_of_scenes(tmp_path):
 @pytest.mark.parametrize("columns", [1, 3])
 def test_the_legend_has_all_classes_and_is_not_cut(tmp_path, columns):
     compare([row([IGNORE] * (columns + 1))], ["m"] * columns, LAND, tmp_path / "f.png")
-    legend = picture(tmp_path / "f.png")[-50:]
-    for colour in LAND.palette:
-        assert (legend == colour).all(axis=2).sum() > 100, colour
-    assert (legend[:, [0, -1]] == 255).all()
+    pixels = picture(tmp_path / "f.png")
+    for colour in LAND.palette:  # the maps have none of them
+        assert (pixels == colour).all(axis=2).sum() > 100, colour
+    assert (pixels[-50:, [0, -1]] == 255).all()
+
+
+def test_a_legend_of_many_classes_has_several_lines_below_the_pictures(tmp_path):
+    classes = [{"name": f"class of land {k}", "values": [k]} for k in range(40)]
+    many = changed(LAND, classes=classes, ignore={"colours": [[1, 2, 3]]})
+    compare([row([IGNORE, IGNORE])], ["m"], many, tmp_path / "f.png")
+    pixels = picture(tmp_path / "f.png")
+    lowest = max(np.flatnonzero((pixels == (90, 90, 90)).all(axis=2).sum(axis=1) > 99))  # of the image
+    for colour in many.palette:
+        ys, xs = np.nonzero((pixels == colour).all(axis=2))
+        assert len(xs) > 100
+        assert ys.min() > lowest
+        assert 0 < xs.min() < xs.max() < pixels.shape[1] - 1
 
 
 def test_names_are_one_for_each_folder(tmp_path):

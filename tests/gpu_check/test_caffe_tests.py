@@ -16,7 +16,7 @@ OUTPUT = """[==========] Running 3 tests from 2 test cases.
 
 def test_a_test_program_that_ends_well_is_counted():
     text = OUTPUT + "[       OK ] InterpLayerTest/3.TestGradient (1 ms)\n[  PASSED  ] 2 tests.\n"
-    assert caffe_tests.read_result(text, "", 0) == caffe_tests.Result(2, (), "[  PASSED  ] 2 tests.")
+    assert caffe_tests.read_result(text, "", 0) == caffe_tests.SuiteResult(2, (), "[  PASSED  ] 2 tests.")
 
 
 def test_failed_tests_are_named_once():

@@ -8,7 +8,7 @@ from common.errors import DFCNetError, NetError, WeightsError
 from inference.deploy import Deploy, read_deploy
 from inference.loading import TrainedTask, load_predictor, trained_task
 from prototxt_gen.model_card import ModelCard, write_card
-from tests.datasets import LAND, ROAD
+from tests.datasets import LAND, ROAD, changed
 from tests.inference.pixel_net import make_pixel_net, write_deploy
 
 CARD = ModelCard(
@@ -61,6 +61,20 @@ def test_other_classes_are_refused_with_both_lists(tmp_path):
     )
     with pytest.raises(WeightsError, match=words):
         trained_task(tmp_path / "w.caffemodel", NET, dataset=LAND)
+
+
+def test_another_stretch_is_refused_of_a_named_data_set_and_of_nets_to_average(tmp_path):
+    stretched = CARD.model_copy(update={"tasks": {"land": changed(LAND, stretch=[500, 1900])}})
+    first, second = tmp_path / "w.caffemodel", tmp_path / "v.caffemodel"
+    write_card(first, stretched)
+    words = r"w\.json: learnt with a stretch of 500 to 1900, that of deepglobe_land is by percentiles; leave"
+    with pytest.raises(WeightsError, match=words):
+        trained_task(first, NET, dataset=LAND)
+    write_card(second, CARD)
+    write_deploy(tmp_path / "deploy.prototxt", 33, land=6)
+    words = r"v\.json: learnt with a stretch by percentiles, .*w\.caffemodel with one of 500 to"
+    with pytest.raises(WeightsError, match=words):
+        load_predictor(read_deploy(tmp_path / "deploy.prototxt"), [first, second])
 
 
 @pytest.mark.caffe

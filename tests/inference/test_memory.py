@@ -51,7 +51,7 @@ with staging_directory(out) as work:
     predictor = Predictor(Net(), (0, 0, 0), 1.0, scales=(0.75, 1.25))
     before = peak()
     trained = TrainedTask("land", LAND, ("blue", "green", "red"), (0, 0, 0), 1.0)
-    ScenePredictor(predictor, learnt, out, work, outputs, ReadOptions(), {}, print)(ScenePath("a", path))
+    ScenePredictor(predictor, trained, out, work, outputs, ReadOptions(), {}, print)(ScenePath("a", path))
 print(before, peak())
 """
 

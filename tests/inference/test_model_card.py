@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from common.datasets import read_dataset
-from common.errors import WeightsError
+from common.datasets import DATASETS, read_dataset
+from common.errors import ExperimentError, WeightsError
 from prototxt_gen.model_card import ModelCard, card_path, read_card, write_card
 
 LAND, ROAD = read_dataset("deepglobe_land"), read_dataset("deepglobe_road")
@@ -52,8 +52,28 @@ def test_a_card_of_version_1_has_the_data_sets_whose_classes_it_names(tmp_path):
     (tmp_path / "net.json").write_text(json.dumps(old))
     assert read_card(tmp_path / "net.caffemodel") == ModelCard(**CARD)
     (tmp_path / "net.json").write_text(json.dumps(old | {"tasks": {"sea": ["ice", "ship"]}}))
-    with pytest.raises(WeightsError, match=r"net\.json.*named the classes alone.*ice, ship; write it"):
+    found = (
+        r"net\.json: is of version 1\.0, and no file of datasets/ has its classes ice, ship; write in place"
+    )
+    with pytest.raises(ExperimentError, match=found):
         read_card(tmp_path / "net.caffemodel")
+
+
+def test_a_card_of_version_1_whose_classes_two_data_sets_have_is_refused_until_one_is_named(
+    tmp_path, monkeypatch
+):
+    text = (DATASETS / "deepglobe_road.toml").read_text()
+    monkeypatch.setattr("common.datasets.DATASETS", tmp_path)
+    for name in ("paved", "tracks"):
+        (tmp_path / f"{name}.toml").write_text(text)
+    tasks = {"road": ["background", "road"]}
+    (tmp_path / "net.json").write_text(json.dumps(CARD | {"tasks": tasks}))
+    found = r"paved and tracks of datasets/ has its classes.*in place of the list tasks\.road the name"
+    with pytest.raises(ExperimentError, match=found):
+        read_card(tmp_path / "net.caffemodel")
+    for named in ("tracks", str(tmp_path / "tracks.toml")):
+        (tmp_path / "net.json").write_text(json.dumps(CARD | {"tasks": {"road": named}}))
+        assert read_card(tmp_path / "net.caffemodel").tasks["road"].name == "tracks"
 
 
 def test_no_card_is_none(tmp_path):
@@ -70,10 +90,10 @@ def test_a_card_does_not_change():
     [
         ({"scale": 0}, "scale = 0"),
         ({"scale": "much"}, "scale = 'much'"),
-        ({"crop": 512}, "crop = 512"),
+        ({"crop": 512}, "crop: 512 is not 32k+1"),
         ({"iteration": -1}, "iteration = -1"),
         ({"mean": [1, 2]}, "mean"),
-        ({"colour": "BGR"}, "colour = 'BGR'"),
+        ({"colour": "BGR"}, "unknown key colour"),
     ],
 )
 def test_a_broken_field_is_named_with_file_value_and_remedy(tmp_path, change, named):

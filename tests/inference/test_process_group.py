@@ -28,7 +28,7 @@ class Three(ProcessGroup):
     """Rank `number` of three, whose others had `outcomes`."""
 
     def __init__(self, number: int, others: list) -> None:
-        self.number, self.count, self._comm, self._others = number, 3, None, others
+        self.rank, self.size, self._comm, self._others = number, 3, None, others
 
     def gather(self, outcome):
         return [outcome, *self._others]

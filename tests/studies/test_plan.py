@@ -76,7 +76,7 @@ def test_settings_replace_those_of_the_experiment(tmp_path):
         ("seeds = [1, 2]", "seeds = [1]\narms = ['dfcnet', 'resnet']", ("arms", "resnet")),
         ("[test]", "[batch_size]\nbaseline = 32\n[test]", ("different numbers of land crops", "baseline")),
         ("[test]", "[start_from]\ndfcnet = 'baseline'\n[test]", ("different numbers of land crops",)),
-        ("[test]", "[start_from]\nbaseline = 'dfcnet'\n[test]", ("dfcnet must stand before baseline",)),
+        ("[test]", "[start_from]\nbaseline = 'dfcnet'\n[test]", ("name dfcnet before baseline in arms",)),
         ("seeds = [1, 2]", "seeds = [1]\narms = ['dfcnet']\nbatch_size = {baseline = 4}", ("batch_size",)),
         ("hold_out = 5", "hold_out = 1", ("scenes.land.hold_out",)),
         ("hold_out = 5", "", ("scenes.land: land is tested; give one of hold_out and train",)),

@@ -31,11 +31,11 @@ def test_the_same_study_and_further_arms_are_welcome(tmp_path):
     ("other", "words"),
     [
         ({"data": {"hold_out": 4}}, "data.hold_out = 5, now it is 4"),
-        ({"data": {"hold_out": 5, "seed": 1}}, "data.seed = None, now it is 1"),
+        ({"data": {"hold_out": 5, "seed": 1}}, "no data.seed, now it is 1"),
         ({"arms": {"dfcnet": {"crop": 65}}}, "arms.dfcnet.crop = 33, now it is 65"),
         ({"scenes": {"test": {"7": "ab", "9": "xx"}}}, "scenes.test.9 = cd, now it is xx"),
-        ({"scenes": {"test": {"7": "ab"}}}, "scenes.test.9 = cd, now it is None"),
-        ({"scenes": {"test": {"7": "ab", "8": "ef", "9": "cd"}}}, "scenes.test.8 = None, now it is ef"),
+        ({"scenes": {"test": {"7": "ab"}}}, "scenes.test.9 = cd, now it has none"),
+        ({"scenes": {"test": {"7": "ab", "8": "ef", "9": "cd"}}}, "no scenes.test.8, now it is ef"),
     ],
 )
 def test_another_study_is_refused_by_its_first_difference(tmp_path, other, words):

@@ -7,7 +7,7 @@ from evaluation.score_text import between
 from studies.arms import CONTRASTS
 from studies.plan import read_study
 from studies.report import time_spent
-from studies.results import Difference, Results, Row
+from studies.results import ArmScore, Difference, Results
 from studies.runner import ENSEMBLE, ONE_SCALE, SCALES
 from studies.tables import tables
 
@@ -20,7 +20,7 @@ def results() -> Results:
     for how, seeds in ((ONE_SCALE, 3), (SCALES, 3), (ENSEMBLE, 1)):
         for number, arm in enumerate(SMALL.arms):
             mious = tuple(0.3 + number / 100 + seed / 50 for seed in range(seeds))
-            rows.append(Row(arm, how, mious, (0.25, 0.375), IOU))
+            rows.append(ArmScore(arm, how, mious, (0.25, 0.375), IOU))
     differences = [Difference(*contrast, 0.0205, (-0.01, 0.05)) for contrast in CONTRASTS]
     sizes = dict.fromkeys(SMALL.arms, 1234567)
     return Results(rows, differences, sizes, dict.fromkeys(SMALL.arms, 5600), 47, "agriculture", 0.0922)

@@ -238,12 +238,14 @@ def test_how_geotiffs_are_read_is_chosen_and_stands_in_the_manifest(tmp_path, ru
     done = build(tmp_path, *own)
     assert done.returncode == 2
     assert all(word in done.stderr for word in ("a_sat.tif", "has 5 bands", "--bands 1 2 3"))
-    how = ("--bands", 5, 3, 1, "--stretch", 100, 1900)
+    how = ("--bands", 5, 3, 1)
+    own_file = tmp_path / "own.toml"
+    own_file.write_text("stretch = [100, 1900]\n" + own_file.read_text())
     assert run_tool("verify_data.py", tmp_path / "own.toml", folder, *how).returncode == 0
     done = build(tmp_path, *own, *how)
     assert (done.returncode, done.stderr) == (0, "")
     told = manifest(tmp_path)
-    assert (told["band_numbers"], told["stretch"]) == ([5, 3, 1], [100, 1900])
+    assert (told["band_numbers"], told["dataset"]["stretch"]) == ([5, 3, 1], [100, 1900])
     [scene] = told["inputs"]
     assert scene["bands"] == {"blue": 1, "green": 3, "red": 5}
     assert scene["stretch"] == {band: [100, 1900] for band in scene["bands"]}

@@ -4,7 +4,9 @@ import os
 import subprocess
 import sys
 
-from tests.conftest import ROOT
+import pytest
+
+from tests.conftest import ROOT, refused
 
 TOOL = """
 import sys
@@ -72,3 +74,46 @@ def test_a_pipe_that_breaks_elsewhere_is_no_quiet_end():
     )
     assert done.returncode == 1
     assert "BrokenPipeError: of a worker" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (
+            "build_lmdb.py land --images a --out b --crop 513",
+            "--crop: was an option of version 1.0; name",
+        ),
+        (
+            "build_lmdb.py dfcnet land --images a --stretch 0 9",
+            "--stretch: was an option of version 1.0",
+        ),
+        (
+            "verify_data.py land a --mapping m.toml",
+            "--mapping: was an option of version 1.0",
+        ),
+        ("evaluate.py --task road --truth a --pred b", "--task: was an option of version 1.0; leave it out"),
+        ("figure.py compare --images a --truth a --pred b --task land --out c.png", "--task: was an option"),
+        ("report.py runs/a --mapping m.toml", "--mapping: was an option of version 1.0"),
+        (
+            "predict.py --run nowhere --out maps a",
+            "nowhere: is not a folder; give --run",
+        ),
+        (
+            "verify_data.py solvers/dfcnet/experiment.toml a",
+            "experiment.toml: is an experiment; name a data set",
+        ),
+        (
+            "make_net.py datasets/deepglobe_land.toml",
+            "deepglobe_land.toml: is a data set; name an experiment",
+        ),
+        ("study.py datasets/deepglobe_land.toml --cpu --data a --out b", "is a data set; name a study"),
+        ("verify_data.py land a", "name a data set (deepglobe_land, deepglobe_road)"),
+        (
+            "make_net.py dfcnte --summary",
+            "name an experiment (baseline, classmate, dfcnet, dfcnet_256, ",
+        ),
+    ],
+)
+def test_what_version_1_had_and_files_of_another_kind_are_refused_in_one_line(run_tool, command, words):
+    name, *arguments = command.split()
+    refused(run_tool(name, *arguments, cwd=ROOT), words)

@@ -207,6 +207,7 @@ def test_weights_of_another_net_are_refused_with_both_names(work, run_tool):
         (["--scales", "0"], ["scales: 0 is out of range"]),
         (["--stretch", "9", "2"], ["--stretch: is 9 2", "lower value first"]),
         (["--bands", "0", "1", "2"], ["--bands: is 0 1 2"]),
+        (["--bands", "1", "2", "3"], ["--bands: given for", "which is not a TIFF"]),
         (["no/such/*.jpg"], ["no/such/*.jpg: matches no image"]),
         (["nowhere.jpg"], ["nowhere.jpg: is neither a file nor a folder"]),
     ],
@@ -214,6 +215,22 @@ def test_weights_of_another_net_are_refused_with_both_names(work, run_tool):
 def test_a_wrong_option_is_named(work, run_tool, change, words):
     folder, arguments, _ = work
     refused(run_tool("predict.py", *arguments[4:], *arguments[:4], *change, cwd=folder), *words)
+    assert not (folder / "maps").exists()
+
+
+def test_a_stretch_of_which_the_weights_know_nothing_is_warned_of(work, run_tool):
+    _, arguments, _ = work
+    done = run_tool("predict.py", *arguments, "--stretch", 0, 255)
+    assert done.returncode == 0
+    assert "warning: --stretch: deepglobe_land states no stretch; " in done.stderr
+
+
+def test_no_folder_is_left_where_no_scene_can_be_mapped(work, run_tool):
+    folder, arguments, _ = work
+    (folder / "broken").mkdir()
+    (folder / "broken" / "1_sat.jpg").write_bytes(b"no picture")
+    done = run_tool("predict.py", *arguments[:-1], folder / "broken")
+    assert (done.returncode, "; 1 failed" in done.stdout) == (2, True)
     assert not (folder / "maps").exists()
 
 

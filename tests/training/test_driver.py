@@ -19,7 +19,7 @@ from prototxt_gen.experiment import read_experiment
 from prototxt_gen.model_card import read_card
 from tests.datasets import DATASETS
 from training import driver, progress, snapshots
-from training.rank import Task
+from training.rank import RankOptions
 from training.run import Run, open_run
 
 pytestmark = pytest.mark.caffe
@@ -160,9 +160,9 @@ def test_weights_to_start_from_are_loaded_and_counted(tiny, capsys):
     first = new_run(tiny, "first")
     driver.train(first)
     second = new_run(tiny, "second", base_lr="1e-30", max_iter="1")
-    driver.train(second, task=Task(weights=(first.weights,)))
+    driver.train(second, options=RankOptions(weights=(first.weights,)))
     layers = len(blobs(first.weights))
-    line = f"{first.weights}: {layers} layer(s) loaded: conv1 (3), conv2 ("
+    line = f"{first.weights}: {layers} layer(s) loaded: Stem (3), DenseBlock 2 ("
     assert line in capsys.readouterr().out
     np.testing.assert_array_equal(blobs(second.weights)["conv1"][0], blobs(first.weights)["conv1"][0])
 
@@ -179,7 +179,7 @@ def test_sigterm_may_come_twice_and_ctrl_c_after_it_ends_at_once():
 
 def test_a_stop_that_comes_with_the_last_iteration_is_not_lost(tiny, tmp_path, monkeypatch):
     """A study would go on to its next training."""
-    monkeypatch.setattr(driver, "_ranks", lambda *_: nullcontext(([], [])))
+    monkeypatch.setattr(driver, "_ranks", lambda *_: nullcontext({}))
     monkeypatch.setattr(driver, "_watch", lambda *arguments: arguments[-1].append(signal.SIGINT))
     monkeypatch.setattr(Run, "is_done", lambda _: True)
     (tmp_path / "run").mkdir()

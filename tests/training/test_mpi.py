@@ -141,7 +141,7 @@ def keep(verbose):
             return solvers[-1]
     return Kept()
 module.import_caffe = keep
-module._train(run, module.Task(weights=(Path("statistics.caffemodel"),)), communicator, Parent())
+module._train(run, module.RankOptions(weights=(Path("statistics.caffemodel"),)), communicator, Parent())
 learnt = [b.data.ravel() for n, bs in solvers[0].net.params.items() for b in bs]
 np.save(f"rank{communicator.rank}.npy", np.concatenate(learnt))
 """

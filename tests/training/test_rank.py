@@ -10,7 +10,7 @@ import pytest
 from prototxt_gen.experiment import read_experiment
 from training import rank as module
 from training.communicators import LocalCommunicator
-from training.rank import Task
+from training.rank import RankOptions
 from training.run import Run, open_run
 
 pytestmark = pytest.mark.caffe
@@ -89,7 +89,7 @@ def train(
     caffe, parent = FakeCaffe(layer_wise_reduce), Parent()
     monkeypatch.setattr(module, "import_caffe", lambda verbose: caffe)
     monkeypatch.setattr(module, "_snapshot", lambda *_: None)
-    module._train(run, Task(gpu=number + 4), LocalCommunicator(number, 2, parent), parent)
+    module._train(run, RankOptions(gpu=number + 4), LocalCommunicator(number, 2, parent), parent)
     return caffe, parent, run
 
 

@@ -82,10 +82,10 @@ def test_a_mismatch_that_is_allowed_is_left_out_and_told(tmp_path):
     path = write(tmp_path / "w.caffemodel", NET | {"land/score": [(7, 4, 1, 1), (7,)], "fc6": [(2, 2)]})
     found = match_weights(NET, path, Coverage.ALLOW_MISMATCH)
     assert (found.loaded, found.differing) == (["conv1", "conv1/bn"], ["land/score"])
-    assert found.lines() == [
-        "2 layer(s) loaded: conv1 (2)",
-        "1 layer(s) other shape, bands or classes, left at their filler: land (1)",
-        "1 layer(s) not in this net: fc6 (1)",
+    assert found.lines({"conv1": "Stem", "conv1/bn": "Stem", "land/score": "Head"}) == [
+        "2 layer(s) loaded: Stem (2)",
+        "1 layer(s) other shape, bands or classes, left at their filler: Head (1)",
+        "1 layer(s) not in this net: fc6",
     ]
 
 
