@@ -5,12 +5,12 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from prototxt_gen.sides import MIN_INPUT_SIZE
 
 from common.optional import import_optional
 from inference.caffe_net import CaffeNet
 from inference.deploy import INPUT, OUTPUT_SUFFIX, read_deploy
 from prototxt_gen.model_card import ModelCard
+from prototxt_gen.shapes import MIN_INPUT_SIZE
 
 TOLERANCE = 1e-4  # of probabilities
 LARGEST = 257  # pixels: Caffe's plain layers want gigabytes for more

@@ -264,6 +264,7 @@ def test_a_run_notes_the_weights_and_the_databases_that_it_is_begun_with(tiny, t
     assert json.loads((tmp_path / "run" / "origins.json").read_text()) == {
         "weights": [{"name": str(path), "sha256": checksum}],
         "databases": {"land_lmdb": "ab" * 32, "road_lmdb": None},
+        "trained_on": {"land": "", "road": ""},
     }
     assert [(each.name, each.sha256) for each in run.card(6).started_from] == [(str(path), checksum)]
     scratch = open_run(read_experiment(tiny), tmp_path / "scratch", 1, False)
