@@ -9,7 +9,7 @@ from time import perf_counter
 import rasterio
 from rasterio.errors import RasterioError
 
-from common.errors import DFCNetError, OutputError
+from common.errors import DataError, DFCNetError, OutputError
 from data_prep.geotiff import SETTINGS
 from data_prep.read_options import ReadOptions
 from data_prep.scene_image import TIFF, driver_of
@@ -113,6 +113,10 @@ def predict(
         except DFCNetError as error:
             done.errors.append(str(error))
             log(str(error))
+        except OSError as error:  # the file has gone, or its disk fails
+            fact = f"cannot be mapped ({error.strerror or error})"
+            done.errors.append(str(DataError(plan.scenes[number].path, fact, "check the file and its disk")))
+            log(done.errors[-1])
         else:
             done.scenes += 1
             done.pixels += plan.pixels[number]
