@@ -97,6 +97,19 @@ def test_each_rank_of_a_gpu_run_takes_its_share_of_the_batch(tiny, tmp_path):
     assert not (tmp_path / "other").exists()
 
 
+def test_a_manifest_beside_the_records_of_another_database_is_refused(tiny, tmp_path):
+    edit_manifest(tmp_path, records=9)
+    with pytest.raises(
+        DataError, match=r"land_lmdb: holds 8 records of \(4, 37, 37\), its manifest says 9 of"
+    ):
+        check_data(read_experiment(tiny))
+    edit_manifest(tmp_path, records=8, side=65)
+    with pytest.raises(DataError, match=r"8 records of \(4, 37, 37\), its manifest says 8 of \(4, 65, 65\)"):
+        check_data(read_experiment(tiny))
+    edit_manifest(tmp_path, side=37)
+    check_data(read_experiment(tiny))
+
+
 def test_weights_carry_the_images_of_their_training_and_of_what_they_were_started_from(tiny, tmp_path):
     shapes = build(read_experiment(tiny), TRAIN).parameter_shapes()
     blobs = {name: [np.ones(shape, np.float32) for shape in its] for name, its in shapes.items()}
