@@ -8,25 +8,22 @@ import io
 import os
 import sys
 
-# Variables that change what native libraries read, write or compute, by their beginnings.
-UNSET = (
-    *(
-        "GDAL_",
-        "CPL_",
-        "OGR_",
-        "OSR_",
-        "VSI_",
-        "PROJ_",
-        "GTIFF_",
-        "TIFF_",
-        "GEOTIFF_",
-        "JPEG_",
-        "PNG_",
-        "COG_",
-    ),
-    *("OPENCV_", "MPLBACKEND", "MATPLOTLIBRC"),
-    *("ONEDNN_", "DNNL_", "NVIDIA_TF32_OVERRIDE"),
+# Beginnings of variables that change what native libraries read, write or compute.
+GDAL = (
+    "GDAL_",
+    "CPL_",
+    "OGR_",
+    "OSR_",
+    "VSI_",
+    "PROJ_",
+    "GTIFF_",
+    "TIFF_",
+    "GEOTIFF_",
+    "JPEG_",
+    "PNG_",
+    "COG_",
 )
+UNSET = (*GDAL, "OPENCV_", "MPLBACKEND", "MATPLOTLIBRC", "ONEDNN_", "DNNL_", "NVIDIA_TF32_OVERRIDE")
 UNSET_ENDING = "_OVERVIEW"  # GDAL's options of overviews, as COMPRESS_OVERVIEW
 SET = {
     "GDAL_CONFIG_FILE": os.devnull,  # else ~/.gdal/gdalrc and /etc/gdal/gdalrc are read

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from common.errors import OutputError
 from prototxt_gen.models import TRAIN, build
 from training.run import Run
+from training.snapshots import Snapshot
 from training.weights import WeightsMatch
 
 
@@ -83,12 +84,16 @@ class ProgressLog:
         for line in match.lines(build(self.run.experiment, TRAIN).plain.parts()):
             self.say(f"{path}: {line}")
 
-    def _resumed(self, snapshot: Path, iteration: int) -> None:
-        self.say(f"continuing from {snapshot}, iteration {iteration}")
+    def _resumed(self, snapshot: Snapshot, iteration: int, ranks: int) -> None:
+        self.say(f"continuing from {snapshot.folder}, iteration {iteration}")
+        if snapshot.ranks != ranks:
+            was = f"{snapshot.folder} is of {snapshot.ranks} ranks, now there are {ranks}"
+            self.say(f"warning: {was}: the samples are not those of a run that was never stopped")
 
-    def _ready(self, iteration: int) -> None:
+    def _ready(self, iteration: int, ranks: int) -> None:
         self.bar.update(iteration)
-        self._write(start=iteration, seed=self.solver.random_seed, experiment=self.run.experiment.name)
+        seed, name = self.solver.random_seed, self.run.experiment.name
+        self._write(start=iteration, seed=seed, experiment=name, ranks=ranks)
         self._clear()
 
     def _step(

@@ -112,7 +112,7 @@ def _train(run: Run, options: RankOptions, communicator: Communicator, parent: C
         snapshots.drop_after(run.snapshots, solver.iter)
     joined = communicator.join(caffe, solver)  # kept: Caffe holds a bare pointer to it
     meter = LossMeter(solver.net)
-    tell("ready", solver.iter)
+    tell("ready", solver.iter, communicator.size)
     while solver.iter < settings.max_iter:
         rate = solver.lr
         solver.step(1)
@@ -173,7 +173,7 @@ def _begin(run: Run, options: RankOptions, solver, ranks: int, tell: Callable) -
     last = run.last_data_layer()
     for _ in range(solver.iter * run.experiment.iter_size(ranks)):
         solver.net.forward(end=last)
-    tell("resumed", options.resume.folder, solver.iter)
+    tell("resumed", options.resume, solver.iter, ranks)
 
 
 def _snapshot(run: Run, solver, ranks: int) -> Snapshot:

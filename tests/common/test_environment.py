@@ -13,7 +13,7 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
-from common.environment import SET, UNSET
+from common.environment import SET, UNSET, UNSET_ENDING
 from tests.conftest import ROOT
 from tests.datasets import DATASETS
 from tests.inference.pixel_net import make_pixel_net
@@ -47,6 +47,12 @@ def test_variables_of_other_programs_are_unset_and_those_of_threads_are_kept():
     assert done.stdout == f"{sorted(kept)}\n", done.stderr
     done = python("import os; print({name: os.environ[name] for name in " + repr(list(SET)) + "})")
     assert done.stdout == f"{SET}\n"
+
+
+def test_the_page_of_the_documentation_names_all_that_is_unset():
+    page = (ROOT / "docs" / "environment.md").read_text()
+    for beginning in (*UNSET, f"*{UNSET_ENDING}"):
+        assert f"`{beginning}{'*' if beginning.endswith('_') else ''}`" in page
 
 
 @pytest.mark.parametrize("module", ["caffe", "numpy", "common"])

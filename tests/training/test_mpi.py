@@ -210,6 +210,18 @@ def test_a_run_of_two_ranks_resumes_exactly(tiny, tmp_path, ranks):
         assert (tmp_path / "straight" / file).read_bytes() == (tmp_path / "stopped" / file).read_bytes()
 
 
+def test_a_resume_by_another_number_of_ranks_is_said_and_noted(tiny, tmp_path):
+    text = tiny.read_text().replace("images_per_pass = 2", "images_per_pass = 1\nkeep_snapshots = 9")
+    tiny.write_text(text)
+    train(tiny, "run", 1)
+    (tmp_path / "run" / "weights.caffemodel").unlink()
+    (tmp_path / "run" / "snapshots" / "iter_00000006" / "manifest.json").unlink()
+    out = train(tiny, "run", 2, "--resume")
+    assert "iter_00000004 is of 1 ranks, now there are 2: the samples are not those" in out
+    lines = map(json.loads, (tmp_path / "run" / "log.jsonl").read_text().splitlines())
+    assert [(line["start"], line["ranks"]) for line in lines if "start" in line] == [(0, 1), (4, 2)]
+
+
 def test_one_killed_rank_of_four_ends_the_run_and_is_named(even, tmp_path):
     even.write_text(even.read_text().replace("max_iter = 4", "max_iter = 1000000"))
     process = mpirun(4, ROOT / "tools" / "train.py", even, "--cpu", "--run", "run", *FROZEN)
