@@ -1,4 +1,4 @@
-"""What a machine is, as results tell it: nothing that tells of one machine alone."""
+"""What results say about the machine: nothing that identifies a single one."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""A row of the speed benchmark in a process of its own: it runs when told, and tells time and memory.
+"""A row of the speed benchmark in a process of its own: it runs on command, and reports time and memory.
 
 Commands come as lines on stdin, answers go as lines of JSON to stdout. Needs only numpy, so that it runs
 in any Python.

@@ -52,7 +52,7 @@ def decode_plain(data: bytes, where: object) -> np.ndarray:
 
 
 def is_one_channel_png(data: bytes) -> bool:
-    """Tell whether a file is a PNG of grey levels or of a palette: its values can be numbers."""
+    """Return whether a file is a PNG of grey levels or of a palette: its values can be numbers."""
     return data.startswith(PNG_START) and data[25:26] in (b"\0", b"\3")
 
 

@@ -55,7 +55,7 @@ def write_database(
     """Write `config.variants` records of each scene to a new LMDB at `out`, whole or not at all.
 
     Keys are `00000017_<id>_<variant>`: Caffe reads in key order and never shuffles, so the numbers are
-    a permutation drawn from the seed. The same scenes and recipe give the same bytes, with any number
+    a permutation drawn from the seed. The same scenes and config give the same bytes, with any number
     of `workers`. `split` is noted in the manifest, `numbers` are those of the bands (see `ReadOptions`),
     `log` gets the estimated size. Raises DataError for a bad scene, OutputError for an output that is in
     the way or a disk that is too full.
@@ -135,7 +135,7 @@ def _write_records(
 
 
 def _check_disk(scenes: Sequence[Scene], config: RecordConfig, make: Callable, out: Path) -> str:
-    """Return a line that tells the size to expect; raise OutputError if the disk has no room for it."""
+    """Return a line with the size to expect; raise OutputError if the disk has no room for it."""
     values = [config.channels * config.side**2 + OVERHEAD]
     if config.encode != "raw":
         some = scenes[:: -(-len(scenes) // SAMPLES)]

@@ -164,7 +164,7 @@ def _ignore_mixtures(labels: np.ndarray, coloured: Coloured, tolerance: int) -> 
 
 
 def _is_mixture(colour: Colour, first: Colour, second: Colour, tolerance: int) -> bool:
-    """Tell whether a mixture of two colours comes as near to a third as the tolerance."""
+    """Return whether a mixture of two colours comes as near to a third as the tolerance."""
     share = np.linspace(0, 1, 256)[:, None]
     mixtures = np.array(first) * share + np.array(second) * (1 - share)
     return bool((np.abs(mixtures - colour).max(axis=1) <= tolerance).any())

@@ -54,7 +54,7 @@ class RecordConfig:
     def of(
         cls, experiment: Experiment, task: str, margin: int, variants: int, seed: int, **more
     ) -> "RecordConfig":
-        """Return the recipe of the records that a task of an experiment is trained on."""
+        """Return the config of the records that a task of an experiment is trained on."""
         net_input, dataset = experiment.input, experiment.tasks[task].dataset
         return cls(dataset, net_input.bands, net_input.mean, net_input.crop, margin, variants, seed, **more)
 

@@ -27,7 +27,7 @@ class Scene:
 
 
 def is_raster(path: Path) -> bool:
-    """Tell whether a file is a GeoTIFF by its name."""
+    """Return whether a file is a GeoTIFF by its name."""
     return path.suffix.lower() in RASTER_SUFFIXES
 
 
@@ -55,7 +55,7 @@ class FilePatterns:
         return next((id for id, kind in self._ids(path) if kind == "image"), None)
 
     def is_mask(self, path: Path) -> bool:
-        """Tell whether a file is a mask by its name."""
+        """Return whether a file is a mask by its name."""
         return next((kind for _, kind in self._ids(path)), "") == "mask"
 
     def _ids(self, path: Path) -> Iterator[tuple[str, str]]:
@@ -170,7 +170,7 @@ def _check_file(folder: Path, path: Path, id: str) -> None:
 
 
 def is_id(text: str) -> bool:
-    """Tell whether a name can stand in a key, in a list with an id a line, and in an error of one line."""
+    """Return whether a name can stand in a key, in a list with an id a line, and in an error of one line."""
     return bool(text) and text.isprintable() and text == text.strip() and not text.startswith("#")
 
 

@@ -53,7 +53,7 @@ as_user() { buildah run --user dfcnet "$container" -- /opt/dfcnet/docker/entrypo
 step "no compilers" -- buildah run "$container" -- sh -c \
     'for program in cc g++ cmake ninja nvcc; do if command -v $program; then exit 1; fi; done'
 step "smoke" -- as_user smoke
-for tool in $(as_user --help | awk '/^  [a-z-]+  /{ print $1 }'); do
+for tool in $(as_user --help | awk '/^  [a-z][a-z-]+  /{ print $1 }'); do
     step "$tool --help" -- as_user "$tool" --help
 done
 step "demo" -- as_user demo

@@ -28,11 +28,11 @@ class SuiteResult:
 
     @property
     def ok(self) -> bool:
-        """Tell whether there were tests, and all passed."""
+        """Return whether there were tests, and all passed."""
         return self.passed > 0 and not self.failed
 
     def __str__(self) -> str:
-        """Say it in a line."""
+        """Return it in a line."""
         words = f"{self.passed} passed"
         if self.failed:
             words += f", {len(self.failed)} failed: {' '.join(self.failed[:5])}; {self.last_line}"

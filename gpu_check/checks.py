@@ -214,13 +214,13 @@ class Checks:
         """Return the CPU's answer to a case, of plain layers: the kept one, or a new one, which is kept."""
         folder = self.references or self.folder
         path, key = folder / f"{case.name}.npz", parity.key(case)
-        found = parity.NetOutput.load(path, key)
-        if found is None:
+        answer = parity.NetOutput.load(path, key)
+        if answer is None:
             how = {"timeout": deadline.left(), "environment": CPU.environment}
-            found = run_isolated(parity.net_answer, case, "plain", CPU, **how)
+            answer = run_isolated(parity.net_answer, case, "plain", CPU, **how)
             folder.mkdir(parents=True, exist_ok=True)
-            found.save(path, key)
-        return found
+            answer.save(path, key)
+        return answer
 
     def reference_cases(self) -> list[Case]:
         """Return the cases that are compared with the CPU."""

@@ -23,7 +23,7 @@ class Deadline:
         self._end = time.monotonic() + seconds
 
     def left(self) -> float:
-        """Return the seconds until then; raise Expired where there is none."""
+        """Return the seconds until then; raise DeadlineExpired where there are none."""
         left = self._end - time.monotonic()
         if left <= 0:
             raise DeadlineExpired

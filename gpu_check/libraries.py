@@ -10,7 +10,7 @@ from gpu_check.caffe_tests import test_program
 from gpu_check.isolation import run_command
 from training.pycaffe import import_caffe
 
-# By the beginning of the file's name: how it tells its version.
+# By the beginning of the file's name: how it gives its version.
 PARTS = ("libcaffe", "libcudart", "libcublas", "libcudnn", "libcurand", "libnccl", "libcuda.")
 MAPPED = re.compile(r"(/\S*/(\S+\.so\S*))$", re.M)
 
@@ -19,8 +19,8 @@ def loaded() -> dict[str, str]:
     """Import Caffe and return file name -> path of the libraries of CUDA and Caffe that came with it."""
     import_caffe()
     maps = Path("/proc/self/maps").read_text(encoding="utf-8")
-    found = {name: path for path, name in MAPPED.findall(maps) if name.startswith(PARTS)}
-    return dict(sorted(found.items()))
+    paths = {name: path for path, name in MAPPED.findall(maps) if name.startswith(PARTS)}
+    return dict(sorted(paths.items()))
 
 
 def versions() -> dict[str, str]:

@@ -39,7 +39,7 @@ class Distance:
     value: float
 
     def within(self, tolerance: float) -> bool:
-        """Tell whether it is small enough; a NaN is not."""
+        """Return whether it is small enough; a NaN is not."""
         return self.value <= tolerance
 
 

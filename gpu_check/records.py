@@ -30,7 +30,7 @@ def write_records(
 
 
 def learnable(classes: int, bands: int, side: int, count: int) -> Iterator[np.ndarray]:
-    """Yield records whose images tell their labels: something that a net can learn."""
+    """Yield records whose images show their labels: something that a net can learn."""
     rng = np.random.default_rng(classes)
     for _ in range(count):
         labels = rng.integers(0, classes, (side // PATCH + 1,) * 2, np.uint8)

@@ -44,12 +44,12 @@ def write_databases(exp: Experiment, scenes: Path, out: Path, side: int) -> dict
 
 
 def _scenes(folder: Path) -> list[Path]:
-    found = sorted(folder.glob("*_sat.jpg"))
-    if not found:
+    images = sorted(folder.glob("*_sat.jpg"))
+    if not images:
         raise DataError(
             folder, "holds no <id>_sat.jpg", "give the folder that holds land/ and road/ by --scenes"
         )
-    return found
+    return images
 
 
 def _records(paths: Sequence[Path], colours: Sequence[Sequence[int]], side: int) -> Iterator[np.ndarray]:

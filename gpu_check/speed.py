@@ -35,7 +35,7 @@ class Speed:
     answer: Blobs
 
     def __str__(self) -> str:
-        """Say it in a few words."""
+        """Return it in a few words."""
         return (
             f"{1000 * self.seconds:.0f} ms for {self.images} ({self.images / self.seconds:.3g} images/s), "
             f"{self.memory / 2**30:.3g} GiB"
@@ -107,5 +107,5 @@ def layer_times(case: Case, form: str, device: Device) -> dict[str, tuple[float,
 
 def algorithms(log: Path) -> str:
     """Return which of cuDNN's algorithms a process chose, and how often, from its log."""
-    found = Counter(": ".join(choice) for choice in CHOICE.findall(log.read_text(errors="replace")))
-    return "; ".join(f"{what} x {count}" for what, count in sorted(found.items()))
+    chosen = Counter(": ".join(choice) for choice in CHOICE.findall(log.read_text(errors="replace")))
+    return "; ".join(f"{what} x {count}" for what, count in sorted(chosen.items()))

@@ -115,7 +115,7 @@ def resume_half(
 def all_against_one(folder: Path, gpus: Sequence[int], passes: int, deadline: Deadline, *more: str) -> float:
     """Train the same batches on all GPUs and on the first one; return the distance of what they have learnt.
 
-    Of many ranks the first one's weights are saved. They are those of one GPU only if all ranks began with
+    Of many ranks the first one's weights are saved. They are those of one GPU only if all ranks started with
     the same weights, kept them the same, took each record once and averaged their gradients.
     """
     options = settings(folder, len(gpus), *more, chance=False, passes=passes)

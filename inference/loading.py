@@ -40,7 +40,7 @@ def trained_task(
 ) -> TrainedTask:
     """Return what `weights` have learnt of `task` (None: the main one), by their card.
 
-    `dataset` is one that a user names. Without a card it tells the classes, and the deploy net's comments
+    `dataset` is one that a user names. Without a card it names the classes, and the deploy net's comments
     how the net is fed; a warning says what is assumed. Raises WeightsError where there is neither, or where
     the card says that the weights have not learnt the task, or other classes or another order of them than
     the data set has, or that they belong to another experiment, mean or scale than `deploy`.
@@ -68,7 +68,7 @@ def _assumed(
 ) -> TrainedTask:
     name = task or next(iter(deploy.tasks), None)
     if dataset is None or name is None:
-        fact = f"has no model card {card_path(weights).name}, which tells the classes"
+        fact = f"has no model card {card_path(weights).name}, which names the classes"
         raise WeightsError(weights, fact, "name the data set by --dataset")
     bands, mean, scale = deploy.preprocessing or (BGR, DENSENET_MEAN, DENSENET_SCALE)
     whose = f" as {deploy.path.name} says" if deploy.preprocessing else ""
@@ -142,7 +142,8 @@ def load_predictor(
         fact = f"{nets[0].output} has {nets[0].classes} channels, {first.task} {classes} classes"
         raise NetError(deploy.path, fact, remedy)
     others = [
-        NormalizedNet(other, its.mean, its.scale) for other, its in zip(nets[1:], known[1:], strict=True)
+        NormalizedNet(other, settings.mean, settings.scale)
+        for other, settings in zip(nets[1:], known[1:], strict=True)
     ]
     predictor = Predictor(nets[0], first.mean, first.scale, overlap, batch, scales, flip, others)
     return predictor, replace(first, seen=first.seen.union(*(its.seen for its in known)))

@@ -41,7 +41,7 @@ class PredictionSummary:
     task: str = ""
 
     def line(self, out: Path) -> str:
-        """Say in a line what was done."""
+        """Return in a line what was done."""
         maps = "map" if self.scenes == 1 else "maps"
         text = (
             f"{self.scenes} {self.task} {maps} in {out}, {self.seconds / max(self.scenes, 1):.2f} s a scene"
@@ -61,7 +61,7 @@ def plan_predictions(
     settings: Mapping[str, object],
     overwrite: bool = False,
 ) -> PredictionPlan:
-    """Tell what is to do: scenes whose maps are there, made with these settings, are finished.
+    """Return what is to do: scenes whose maps are there, made with these settings, are finished.
 
     Raises OutputError, before time is spent, where `out` is a folder of scenes or a map is there that was
     made in another way (unless `overwrite`); DataError where a scene lacks a band whose number is chosen.
@@ -81,7 +81,7 @@ def plan_predictions(
 
 
 def _pixels(path: Path, read_options: ReadOptions) -> int:
-    """Return an image's size from its header; 0 where it has none, which its turn will tell."""
+    """Return an image's size from its header; 0 where it has none: then predicting it fails."""
     driver = driver_of(path)
     if driver not in (None, TIFF):
         read_options.refuse_numbers_for(path)

@@ -65,7 +65,7 @@ def _remove_sidecars(path: Path, names: Sequence[str]) -> None:
 
 
 def _is_whole(path: Path, manifest: dict | None) -> bool:
-    """Tell whether a file is the one that a manifest names; GDAL may have added to the names of classes."""
+    """Return whether a file is the one that a manifest names; GDAL may have added to the names of classes."""
     noted = manifest["sha256"].get(path.name) if manifest else None
     if noted is None or not path.is_file():
         return False
@@ -76,7 +76,7 @@ def _is_whole(path: Path, manifest: dict | None) -> bool:
 
 
 def has_trained(path: Path, id: str) -> bool:
-    """Tell whether scene `id` trained the weights that made its map `path`, as far as its manifest says."""
+    """Return whether scene `id` trained the weights that made its map `path`, as far as its manifest says."""
     manifest = _read(manifest_path(path.parent, id))
     return bool(manifest and manifest["sha256"].get(path.name) and manifest.get("has_trained"))
 
@@ -111,7 +111,7 @@ def open_map_of(path: Path, id: str, dataset: Dataset) -> Iterator[Labels]:
 def is_finished(
     out: Path, id: str, image: Path, names: Sequence[str], settings: Mapping[str, object], overwrite: bool
 ) -> bool:
-    """Tell whether all files `names` of a scene are there, whole, and made with `settings` from `image`.
+    """Return whether all files `names` of a scene are there, whole, and made with `settings` from `image`.
 
     Raises OutputError, unless `overwrite`, where files are there that were made in another way or by
     somebody else; with `overwrite` nothing is finished.

@@ -41,7 +41,7 @@ class OutputOptions:
     cloud: bool = False
 
     def names(self, id: str, tiff: bool) -> list[str]:
-        """Return the names of the files of scene `id`; `tiff` tells that the scene is a TIFF itself."""
+        """Return the names of the files of scene `id`; `tiff`: the scene is a TIFF itself."""
         names = [f"{id}{MAP_SUFFIX}"]
         if tiff or self.raster:
             raster = f"{id}{RASTER_SUFFIX}"

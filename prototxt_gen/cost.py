@@ -3,7 +3,7 @@
 Memory counts what our build of Caffe keeps per layer on the CPU, in float32; its convolutions, by oneDNN,
 keep nothing that grows with the image. Blobs are allocated when they are first touched: a deploy net touches
 no gradients, a training net none of images and labels. A deploy net's blobs are counted as if each had its
-own memory; `plan_memory` of a caffe.Net tells what they take when they share it.
+own memory; `plan_memory` of a caffe.Net gives what they take when they share it.
 
 A fused layer keeps its top, with its gradient in training, and nothing else that grows with the image but,
 if asked to, the bottlenecks of all units: units x N x bottleneck x H x W. What it computes again in the
@@ -64,7 +64,7 @@ def _scratch(layer: Layer) -> int:
 
 
 def _keeps(layer: Layer) -> bool:
-    """Tell whether a DenseBlock keeps its bottlenecks."""
+    """Return whether a DenseBlock keeps its bottlenecks."""
     return ("keep_bottlenecks", "true") in dict(layer.fields)["dense_block_param"]
 
 

@@ -166,7 +166,7 @@ class Solver(StrictModel):
     random_seed: Seed = 1
 
     def due(self, every: int | None, iteration: int) -> bool:
-        """Tell whether something done `every` so many iterations (None: never) is due after `iteration`."""
+        """Return whether something done `every` so many iterations (None: never) is due after `iteration`."""
         return every is not None and iteration % every == 0
 
     @model_validator(mode="after")

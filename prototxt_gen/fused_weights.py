@@ -1,7 +1,7 @@
 """Weights of plain and of fused layers: one view of both, {plain layer: its blobs}; no number changes.
 
 A fused layer holds the blobs of its plain layers in the order in which these stand in a plain net, and no
-other layer of ours has five blobs or more. So the number of its blobs tells what it stands for:
+other layer of ours has five blobs or more. So the number of its blobs shows what it stands for:
 
     24 n    DenseBlock           n units of BatchNorm, Scale, Convolution, BatchNorm, Scale, Convolution
     6, 7    BNReLUConvolution    BatchNorm, Scale, Convolution without or with a bias

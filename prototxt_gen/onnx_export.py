@@ -101,7 +101,7 @@ def _convert(graph: Graph, layers: Sequence) -> None:
 
 
 def _is_scale_of(layer, norm) -> bool:
-    """Tell whether a layer is the Scale in place on a BatchNorm's top."""
+    """Return whether a layer is the Scale in place on a BatchNorm's top."""
     return (
         layer is not None
         and layer.type == "Scale"

@@ -112,10 +112,10 @@ class Graph:
             blob.ndim == len(shape) and blob.shape != shape
             for blob, shape in zip(blobs, shapes, strict=False)
         ):
-            found, wanted = (
+            given, expected = (
                 ", ".join("x".join(map(str, shape)) for shape in group)
                 for group in ([blob.shape for blob in blobs], shapes)
             )
-            fact = f"layer {layer.name} has the shapes {found}, the net {wanted}"
+            fact = f"layer {layer.name} has the shapes {given}, the net {expected}"
             raise WeightsError(self.where, fact, "give the weights of this net")
         return [blob.astype(np.float32).reshape(shape) for blob, shape in zip(blobs, shapes, strict=True)]

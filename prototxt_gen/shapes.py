@@ -112,7 +112,7 @@ MIN_INPUT_SIZE, STEP = 33, 32
 
 
 def is_input_size(side: int) -> bool:
-    """Tell whether `side` is 33, 65, 97 ... 1025 ..."""
+    """Return whether `side` is 33, 65, 97 ... 1025 ..."""
     return side >= MIN_INPUT_SIZE and side % STEP == 1
 
 

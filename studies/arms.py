@@ -1,7 +1,7 @@
 """The arms of a study, all derived from one experiment: what differs between two of them is stated here.
 
 The paper's Table 1 compares Baseline, ClassmateNet and DFCNet. Two more arms part its ideas: DFCNet without
-road data has the dense fusion alone, and ClassmateNet with the road labels of other images tells whether the
+road data has the dense fusion alone, and ClassmateNet with the road labels of other images shows whether the
 labels help or only the additional images do.
 """
 
@@ -43,7 +43,7 @@ ARMS = {
         "ClassmateNet, each road image with the labels of another",
     ),
 }
-# What each difference tells: the arm, the arm that it is compared with, and the question.
+# What each difference shows: the arm, the arm that it is compared with, and the question.
 CONTRASTS = (
     ("dfcnet", "baseline", "both ideas of the paper"),
     ("classmate", "baseline", "the classmate"),

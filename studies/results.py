@@ -1,6 +1,6 @@
 """A study's maps to numbers: mIoU with its spread over seeds and its interval over scenes, and leads.
 
-Two kinds of chance are told apart. The spread over seeds says how much a training's own dice move a score,
+Two kinds of chance are kept apart. The spread over seeds says how much a training's own dice move a score,
 the bootstrap over scenes how much the choice of test scenes does. A difference's interval draws both anew.
 """
 
@@ -109,11 +109,11 @@ def _evaluations(runner: StudyRunner, arm: str, how: str) -> list[Evaluation]:
     truth = {scene.id: scene.mask for scene in runner.scenes.test}
     folders = [runner.maps(arm, how, seed) for seed in seeds]
     masks = [find_maps(folder) for folder in folders]
-    for folder, found in zip(folders, masks, strict=True):
-        if found.keys() != truth.keys():
-            id = min(found.keys() ^ truth.keys())
+    for folder, maps in zip(folders, masks, strict=True):
+        if maps.keys() != truth.keys():
+            id = min(maps.keys() ^ truth.keys())
             raise DataError(folder, f"has other scenes than those held out, as {id}", "remove the folder")
-    pairs = [[MaskPair(id, truth[id], path) for id, path in found.items()] for found in masks]
+    pairs = [[MaskPair(id, truth[id], path) for id, path in maps.items()] for maps in masks]
     return [evaluate(each, runner.dataset, bootstrap=bootstrap) for each in pairs]
 
 

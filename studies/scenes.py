@@ -37,8 +37,8 @@ def choose_study_scenes(study: Study, base: Experiment, root: Path) -> StudyScen
         if not (root / folder).is_dir():
             raise DataError(root / folder, "is not a folder", "say by --data where the data stands")
     parts = {
-        task: _parts(study.scenes[task], its.dataset, root, study.records.seed)
-        for task, its in base.tasks.items()
+        task: _parts(study.scenes[task], settings.dataset, root, study.records.seed)
+        for task, settings in base.tasks.items()
     }
     _, test = parts[base.task_names()[0]]
     return StudyScenes({task: train for task, (train, _) in parts.items()}, test)
@@ -48,14 +48,14 @@ def _parts(scenes: TaskScenes, dataset: Dataset, root: Path, seed: int) -> tuple
     """Return the scenes that train and that test, as build_lmdb.py and split_data.py would choose them."""
     folders = [root / folder for folder in scenes.images]
     left_out = read_leave_out(scenes.leave_out and root / scenes.leave_out)
-    found = find_scenes(folders, dataset, left_out)
+    available = find_scenes(folders, dataset, left_out)
     if scenes.hold_out is not None:
         listed = image_ids(folders, dataset)
-        return tuple(hold_out(found, scenes.hold_out, part, listed) for part in ("train", "test"))
+        return tuple(hold_out(available, scenes.hold_out, part, listed) for part in ("train", "test"))
     if scenes.train is None:
-        return found, []
-    split = make_split(dataset.name, (scene.id for scene in found), scenes.train, seed)
-    return tuple(split.select(found, part, folders[0]) for part in ("train", "test"))
+        return available, []
+    split = make_split(dataset.name, (scene.id for scene in available), scenes.train, seed)
+    return tuple(split.select(available, part, folders[0]) for part in ("train", "test"))
 
 
 def _checksum(scene: Scene) -> str:

@@ -15,7 +15,7 @@ BGR, MEAN = ("blue", "green", "red"), (103.94, 116.78, 123.68)
 
 
 def config(task: str, crop: int, margin: int = 0, variants: int = 1, seed: int = 0, **more) -> RecordConfig:
-    """Return a recipe of records of blue, green and red."""
+    """Return the config of records of blue, green and red."""
     return RecordConfig(DATASETS[task], BGR, MEAN, crop, margin, variants, seed, **more)
 
 

@@ -13,7 +13,7 @@ def caffe_prefix() -> Path:
 
 
 def has_onednn() -> bool:
-    """Tell whether a Caffe with oneDNN is there."""
+    """Return whether a Caffe with oneDNN is there."""
     try:
         return (caffe_prefix() / "lib" / "libdnnl.so.3").exists()
     except FileNotFoundError:

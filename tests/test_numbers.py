@@ -55,7 +55,7 @@ def measured(what: str, side: int) -> dict[str, dict]:
 
 
 def is_written(row: dict, seconds: str, memory: str) -> bool:
-    """Tell whether the cells are a row's median and peak, rounded to the digits that they have."""
+    """Return whether the cells are a row's median and peak, rounded to the digits that they have."""
     if not row["seconds"]:
         return seconds.startswith("does not fit")
 

@@ -72,3 +72,34 @@ def test_no_two_public_classes_share_a_name():
         for name in re.findall(r"^class ([A-Z]\w*)", path.read_text(), re.M):
             other = where.setdefault(name, str(path))
             assert other == str(path), f"{name} is a class of {other} and of {path}"
+
+
+# Phrases that must not come back, and what stands in their place.
+PHRASES = {
+    r"(?<![Tt]here )\b(is|are|was) no (?!longer\b|more than\b|less than\b)[A-Za-z]": "is not a",
+    r"\bmend(s|ed|ing)?\b": "fix",
+    r"\btold in\b|\btells? (more|whether)\b": "named in, says more, returns whether",
+    r"\b(begun|began) (with|from)\b": "started with",
+    r"\b(is|was) let alone\b": "left alone",
+    r"\bsooner done\b": "finishes sooner",
+    r"\bnone of the (arms|tasks)\b": "not one of the",
+    r"\b(for )?want of\b": "lack of",
+    r"\bshall be\b": "is to be",
+    r"\bgive its call\b": "name",
+}
+# The paper's own words, and numbers that are not there.
+QUOTED = ("there are no overlap", "and no gradient")
+
+
+def test_phrases_that_are_not_english_do_not_come_back():
+    listed = subprocess.run(["git", "ls-files"], capture_output=True, text=True, cwd=ROOT, check=False).stdout
+    paths = [ROOT / name for name in listed.splitlines()] or list(ROOT.rglob("*"))
+    pages = [path for path in paths if path.suffix in (".py", ".md", ".sh", ".toml", ".j2")]
+    assert len(pages) > 200
+    for path in pages:
+        if path == Path(__file__) or not path.is_file():
+            continue
+        for line in path.read_text(encoding="utf-8").splitlines():
+            for phrase, better in PHRASES.items():
+                if not any(quoted in line for quoted in QUOTED):
+                    assert not re.search(phrase, line), f"{path.relative_to(ROOT)}: {line.strip()} ({better})"

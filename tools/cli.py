@@ -179,7 +179,7 @@ def _finish(main: Callable[[], None]) -> None:
 
 
 def _nobody_reads() -> bool:
-    """Tell whether stdout is a pipe without a reader: a broken pipe elsewhere is a bug of ours."""
+    """Return whether stdout is a pipe without a reader: a broken pipe elsewhere is a bug of ours."""
     try:
         descriptor = sys.stdout.fileno()
     except (AttributeError, OSError):  # there is no stdout, or a program has put something else in its place
@@ -190,7 +190,7 @@ def _nobody_reads() -> bool:
 
 
 def _is_full() -> bool:
-    """Tell whether what is held for stdout cannot be written, as to a file on a full disk."""
+    """Return whether what is held for stdout cannot be written, as to a file on a full disk."""
     try:
         sys.stdout.flush()
     except (AttributeError, ValueError):

@@ -23,7 +23,7 @@ def add_dataset(parser: ArgumentParser) -> None:
 
 
 def add_dataset_option(parser: ArgumentParser, known_from: str) -> None:
-    """Add `--dataset` where the data set is known from somewhere else, unless told."""
+    """Add `--dataset` where the data set is known from somewhere else, unless given."""
     parser.add_argument(
         "--dataset",
         metavar="NAME",

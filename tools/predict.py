@@ -43,7 +43,7 @@ def parse_arguments() -> argparse.Namespace:
     tiles.add_argument("--threads", type=int, help="threads of BLAS (default: an equal share of the cores)")
     tiles.add_argument(
         "--backend",
-        "--engine",  # its name in version 1.0
+        "--engine",  # its former name
         choices=BACKENDS,
         default=CAFFE,
         help="what computes: Caffe (fused nets also in bfloat16: not quite the same maps), or one that "

@@ -15,10 +15,10 @@ from typing import Protocol
 from common.errors import DFCNetError, RunError
 from prototxt_gen.fused_weights import plain_view
 
-# What launchers tell their processes: Open MPI's, those of MPICH and its kin, MVAPICH2's, Slurm's srun.
-# A batch script of Slurm has SLURM_PROCID as well, but only what srun starts has SLURM_STEP_NUM_TASKS.
 MOST_THREADS = 1024
 PATIENCE = 2  # seconds for the first process to say what is wrong
+# Variables that launchers set in their processes: Open MPI, MPICH and its kin, MVAPICH2, Slurm's srun.
+# A batch script of Slurm has SLURM_PROCID as well, but only what srun starts has SLURM_STEP_NUM_TASKS.
 SLURM_SIZE = "SLURM_STEP_NUM_TASKS"
 RANK = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "SLURM_PROCID")
 SIZE = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", SLURM_SIZE)
@@ -147,11 +147,11 @@ class LocalCommunicator:
         return join_nccl(caffe, solver, uid)
 
     def agree(self, stop: bool) -> bool:
-        """Return `stop`: the parent has told all its ranks the same."""
+        """Return `stop`: the parent has sent all its ranks the same."""
         return stop
 
     def broadcast(self, what: object) -> object:
-        """Return `what`: the parent has told all its ranks the same."""
+        """Return `what`: the parent has sent all its ranks the same."""
         return what
 
 
@@ -197,7 +197,7 @@ class MPICommunicator:
 
 
 def _is_statistics(layer: str) -> bool:
-    """Tell BatchNorm's layers: their blobs are not learnt, and their gradients are never touched."""
+    """Return whether a layer is BatchNorm's: its blobs are not learnt, their gradients never touched."""
     return layer.endswith("/bn")
 
 

@@ -20,14 +20,14 @@ def cudart() -> ctypes.CDLL:
 
 
 def out_of_memory(words: str) -> bool:
-    """Tell whether Caffe's last words are of a GPU whose memory is full."""
+    """Return whether Caffe's last words are of a GPU whose memory is full."""
     return bool(MEMORY_FULL.search(words))
 
 
 def check_gpus(option: str, gpus: Sequence[int], otherwise: str) -> None:
     """Raise ExperimentError if `option` asks for GPUs that this Caffe, or this machine, does not have.
 
-    `otherwise` tells in the message how to do without.
+    `otherwise` is the remedy without GPUs.
     """
     if gpus and not import_caffe().has_nccl():
         fact = "this Caffe was built for the CPU alone"

@@ -1,4 +1,4 @@
-"""The one place where Caffe's native library is loaded and told how to behave."""
+"""The one place where Caffe's native library is loaded and set up."""
 
 import os
 import sys
@@ -48,7 +48,7 @@ def _widest_blas_kernels() -> None:
 
 
 def _number_of_threads() -> None:
-    """Tell OpenMP, whose threads all of Caffe shares; it reads the variable when it is loaded.
+    """Set the threads of OpenMP, whose threads all of Caffe shares; it reads the variable when it is loaded.
 
     OPENBLAS_NUM_THREADS counts where it is set: OpenBLAS as we build with it would not heed it. Where
     the user says nothing, mpirun's processes on one machine share its cores: each does not take all of them.

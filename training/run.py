@@ -58,7 +58,7 @@ class Run:
         return self.folder / "snapshots"
 
     def is_done(self) -> bool:
-        """Tell whether the final weights are there."""
+        """Return whether the final weights are there."""
         card = read_card(self.weights) if self.weights.exists() else None
         return card is not None and card.iteration == self.experiment.solver.max_iter
 
@@ -67,7 +67,7 @@ class Run:
         return f"{self.experiment.task_names()[-1]}_slice"
 
     def summary(self) -> str:
-        """Say in a line what will be trained."""
+        """Return in a line what will be trained."""
         exp = self.experiment
         net = build(exp, TRAIN)
         return (

@@ -57,7 +57,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
 
 
 def _start(run: Run) -> str:
-    """Say from which weights; a folder that an older version made does not tell."""
+    """Return from which weights; a folder that an older version made does not say."""
     begun = read_provenance(run.folder)
     return "not noted" if begun is None else describe_weights(begun.weights)
 
@@ -72,7 +72,7 @@ def _solver(exp: Experiment) -> str:
 
 
 def _records(source: Path) -> str:
-    """Say how many records of how many scenes a database holds, where it still stands."""
+    """Return how many records of how many scenes a database holds, where it still stands."""
     if not (source / DATA).is_file():
         return str(source)
     manifest = read_manifest(source)

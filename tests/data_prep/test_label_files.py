@@ -95,6 +95,21 @@ def test_rasters_of_two_places_are_named(tmp_path):
             check_same_georeference(truth, predicted)
 
 
+def test_rasters_of_two_places_are_named_without_a_crs_too(tmp_path):
+    """A hundred kilometres apart, as two tiles of one grid are whose CRS got lost."""
+    far = from_origin(600000, 200000, 0.5, 0.5)
+    truth = write_raster(tmp_path / "a.tif", crs=None)
+    with (
+        open_map(truth, LAND) as one,
+        open_map(write_raster(tmp_path / "b.tif", crs=None, transform=far), LAND) as two,
+    ):
+        check_same_georeference(one, one)
+        with pytest.raises(
+            DataError, match=r"b\.tif: lies elsewhere than the truth \(200000\.0 pixels away\)"
+        ):
+            check_same_georeference(one, two)
+
+
 def test_shrunk_sides_keep_their_ratio_and_one_pixel():
     assert shrunk_shape((100, 50), 50) == (50, 25)
     assert shrunk_shape((20, 30), 50) == (20, 30)

@@ -44,7 +44,7 @@ def test_help_lists_every_tool_and_what_it_does():
         for path in (ROOT / "tools").glob("*.py")
         if "__main__" in path.read_text() and path.stem != "dfcnet"
     }
-    listed = dict(re.findall(r"^  ([a-z-]+)  +(\S.*)$", done.stdout, re.M))
+    listed = dict(re.findall(r"^  ([a-z][a-z-]+)  +(\S.*)$", done.stdout, re.M))
     assert {"demo", "test", "smoke"} | tools == set(listed)
     assert listed["train"].startswith("Train an experiment")
 
@@ -101,7 +101,7 @@ def test_compute_capabilities_that_are_none_are_refused_before_anything_is_fetch
 
 
 def is_ignored(path: str) -> bool:
-    """Tell whether .dockerignore keeps a path out: the last pattern for it or for a folder above decides."""
+    """Return whether .dockerignore keeps a path out: the last pattern for it or a folder above decides."""
     parts = Path(path).parts
     above = ["/".join(parts[: depth + 1]) for depth in range(len(parts))]
     ignored = False

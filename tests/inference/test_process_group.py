@@ -25,10 +25,10 @@ def test_a_large_scene_keeps_a_rank_to_itself():
 
 
 class Three(ProcessGroup):
-    """Rank `number` of three, whose others had `outcomes`."""
+    """Rank `rank` of three, whose others had `outcomes`."""
 
-    def __init__(self, number: int, others: list) -> None:
-        self.rank, self.size, self._comm, self._others = number, 3, None, others
+    def __init__(self, rank: int, others: list) -> None:
+        self.rank, self.size, self._comm, self._others = rank, 3, None, others
 
     def gather(self, outcome):
         return [outcome, *self._others]
