@@ -123,7 +123,7 @@ def pair_folders(
 
 
 def trained_scenes(pairs: Sequence[MaskPair], subset: Subset | None = None) -> list[str]:
-    """Return the ids of scenes that trained the weights of their maps, as far as the maps' records say it.
+    """Return the ids of scenes that trained the weights of their maps, as far as the maps' manifests say it.
 
     Raises DataError where `subset` takes such a scene for testing.
     """

@@ -36,6 +36,7 @@ DERIVED = {
     **dict.fromkeys(("snapshot_format", "snapshot_after_train"), "snapshots have one form"),
     "layer_wise_reduce": "it follows from iter_size",
 }
+GreyLevel = Annotated[float, Field(ge=0, le=255)]
 
 
 class Input(StrictModel):
@@ -46,9 +47,7 @@ class Input(StrictModel):
 
     crop: Count
     bands: tuple[str, ...] = Field(default=("blue", "green", "red"), strict=False, min_length=1, max_length=8)
-    mean: tuple[Annotated[float, Field(ge=0, le=255)], ...] = Field(
-        strict=False
-    )  # of each band, grey levels 0-255
+    mean: tuple[GreyLevel, ...] = Field(strict=False)  # of each band
     scale: Positive
     mirror: bool = True  # at random, left to right, while training
 

@@ -21,7 +21,7 @@ from prototxt_gen.prototxt import layers_for, net_inputs, net_outputs
 from prototxt_gen.shapes import STEP, is_input_size
 from prototxt_gen.unfuse import unfuse
 
-SIDES = "sides must be 32k+1"  # what an engine says, as a node's name, of other tiles
+SIDES = "sides must be 32k+1"  # what a backend says, as a node's name, of other tiles
 OPSET, IR_VERSION = 18, 8  # of 2022: old enough for every engine in use
 
 

@@ -81,7 +81,7 @@ class Graph:
         self.channels[value] = channels
 
     def require_sides(self, blob: str, step: int, name: str) -> None:
-        """Have an engine fail at a node `name` where the sides of the input `blob` are not `step` k + 1.
+        """Have a backend fail at a node `name` where the sides of the input `blob` are not `step` k + 1.
 
         ONNX has no assertion: the input gets the largest such sides as its shape, which only those fit.
         """

@@ -13,9 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 # What a machine may lack: the system's errors that are a user's to fix, wherever they come.
 LACKING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
-NO_TEMPORARY = (
-    "temporary directory"  # in the words of Python and of matplotlib where there is no place for one
-)
+NO_TEMPORARY = "temporary directory"  # in Python's and matplotlib's words where there is no place for one
 sys.path.insert(0, str(ROOT))
 
 from common.environment import pin  # noqa: E402
@@ -159,7 +157,8 @@ def _run(main: Callable[[], None]) -> None:
     except OSError as error:
         if error.errno not in LACKING and NO_TEMPORARY not in str(error):
             raise
-        print(f"{Path(sys.argv[0]).name}: {' '.join(str(error).split())}; make room for it", file=sys.stderr)
+        remedy = "check the disk's free space and the machine's limits"
+        print(f"{Path(sys.argv[0]).name}: {' '.join(str(error).split())}; {remedy}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None

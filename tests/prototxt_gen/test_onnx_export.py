@@ -133,7 +133,7 @@ def test_without_onnx_the_command_that_installs_it_is_named(small, monkeypatch):
 
 @pytest.mark.parametrize("sides", [(64, 65), (97, 90), (66, 66), (32, 32)])
 def test_a_tile_of_other_sides_than_32k_plus_1_is_refused_by_the_graph(small, sides):
-    """An engine would answer with a map that is smaller than the tile, and shifted against it."""
+    """A backend would answer with a map that is smaller than the tile, and shifted against it."""
     _, _, model = small
     answers = run(model, tiles(1, 3, 65, 97))
     assert [answer.shape[2:] for answer in answers.values()] == [(65, 97)] * 2
