@@ -126,6 +126,15 @@ def _follow_umask(path: Path, mode: int) -> None:
     path.chmod(mode & ~umask)
 
 
+@contextmanager
+def memory_file(text: str) -> Iterator[str]:
+    """Yield a path under which this process can read `text` in the block; it needs no temporary folder."""
+    with open(os.memfd_create("dfcnet"), "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        yield f"/proc/self/fd/{file.fileno()}"
+
+
 def write_text(path: Path, text: str, overwrite: bool = True) -> None:
     """Write `text` (UTF-8) to `path` in one step."""
     with staged_file(path, overwrite) as staged:

@@ -5,9 +5,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from common.errors import ExperimentError
+from common.numbers import FLOAT_MAX, FLOAT_MIN, INT_MAX
 
 ROOT = Path(__file__).resolve().parent.parent
 KINDS = {"a data set": "classes", "a study": "seeds", "an experiment": "solver"}  # with a key of each alone
@@ -30,9 +31,21 @@ REMEDIES = {
     "less_than_equal": "give {le:g} or less",
     "string_pattern_mismatch": "give a text of the form {pattern}",
 }
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
+
+
+def _in_floats(value: float) -> float:
+    """Refuse what is 0 or infinite in Caffe's 32 bits, and is neither here."""
+    if value and not FLOAT_MIN <= abs(value) <= FLOAT_MAX:
+        raise ValueError(f"{value:g} is outside of Caffe's numbers; give {FLOAT_MIN:g} to {FLOAT_MAX:g}")
+    return value
+
+
+Seed = Annotated[int, Field(ge=0, le=INT_MAX)]
+Count = Annotated[int, Field(ge=1, le=INT_MAX)]
+Number = Annotated[float, AfterValidator(_in_floats)]
+Positive = Annotated[Number, Field(gt=0)]
+NotNegative = Annotated[Number, Field(ge=0)]
+Share = Annotated[Number, Field(ge=0, lt=1)]  # of the past in a moving mean, as momentum
 T = TypeVar("T", bound="ConfigFile")
 
 

@@ -1,6 +1,5 @@
 """Unfinished files stand apart, in a folder that goes when the work ends or its owner is dead."""
 
-import fcntl
 import os
 import shutil
 import tempfile
@@ -9,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from common.errors import OutputError
+from common.locks import lock
 
 PREFIX = ".unfinished."
 LOCK = "lock"  # held by the owner; the system frees it when the owner ends, however it ends
@@ -42,30 +42,34 @@ def _make(out: Path) -> tuple[Path, int]:
         out.mkdir(parents=True, exist_ok=True)
         try:
             folder = Path(tempfile.mkdtemp(dir=out, prefix=PREFIX))
-            handle = _lock(folder, os.O_CREAT)
+            handle, _ = _lock(folder, os.O_CREAT)
         except FileNotFoundError:  # another process has just removed it
             continue
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         if (folder / LOCK).exists():
             return folder, handle
         os.close(handle)
 
 
-def _lock(folder: Path, flags: int) -> int:
+def _lock(folder: Path, flags: int) -> tuple[int, bool]:
+    """Return the open file of a lock, and whether it is locked: the file system may have no locks."""
     handle = os.open(folder / LOCK, os.O_RDWR | os.O_CLOEXEC | flags, 0o644)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return handle, lock(handle, folder.parent)
     except BaseException:
         os.close(handle)
         raise
-    return handle
 
 
 def sweep(out: Path) -> None:
     """Remove the staging directories in `out` whose owner has ended."""
     for folder in out.glob(f"{PREFIX}*"):
         try:
-            handle = _lock(folder, 0)
+            handle, locked = _lock(folder, 0)
         except OSError:  # at work, or about to be
             continue
-        shutil.rmtree(folder, ignore_errors=True)
+        if locked:  # else its owner may be at work
+            shutil.rmtree(folder, ignore_errors=True)
         os.close(handle)

@@ -1,6 +1,5 @@
 """One builder per output at a time; what builders that were killed left beside it is removed."""
 
-import fcntl
 import os
 import re
 import shutil
@@ -9,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from common.errors import OutputError
+from common.locks import lock as lock_file
 from data_prep.manifest import DATA, MANIFEST
 
 FILES = {DATA, "lock.mdb", MANIFEST}  # what an unfinished or replaced database may hold
@@ -26,29 +26,31 @@ def build_lock(out: Path) -> Iterator[None]:
     lock = out.parent / f".{out.name}.lock"
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        handle = _acquire(lock)
+        handle, locked = _acquire(lock)
     except BlockingIOError:
         raise OutputError(out, "is being built by another process", "wait for it, or stop it") from None
     except OSError as error:
         fact = f"cannot be written ({error.strerror})"
         raise OutputError(out.parent, fact, "choose another place") from error
     try:
-        _sweep(out, whole=False)
+        if locked:  # else what lies there may be another builder's work
+            _sweep(out, whole=False)
         yield
-        _sweep(out, whole=True)
+        if locked:
+            _sweep(out, whole=True)
     finally:
         lock.unlink(missing_ok=True)
         os.close(handle)
 
 
-def _acquire(lock: Path) -> int:
-    """Lock the file `lock`; the system frees it when this process ends, however it ends."""
+def _acquire(lock: Path) -> tuple[int, bool]:
+    """Open and lock the file `lock`; the second is False where the file system has no locks."""
     while True:
         handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            locked = lock_file(handle, lock.parent)
             if _same(handle, lock):
-                return handle
+                return handle, locked
         except BaseException:
             os.close(handle)
             raise

@@ -7,7 +7,6 @@ structure is checked before decoding, and what the codec says while decoding cou
 import os
 import re
 import struct
-import tempfile
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -224,7 +223,7 @@ def _codec_words() -> Iterator[list[str]]:
     one thread per process (worker processes, not threads).
     """
     lines: list[str] = []
-    with tempfile.TemporaryFile() as caught:
+    with open(os.memfd_create("dfcnet-codec"), "w+b") as caught:
         saved = os.dup(2)
         try:
             os.dup2(caught.fileno(), 2)

@@ -1,6 +1,7 @@
 """GeoTIFFs opened strictly and read in windows: a damaged or other file is an error that names it."""
 
 import logging
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ import rasterio
 from rasterio._err import CPLE_BaseError  # of attributes read late: rasterio has no public name for it
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NodataShadowWarning, NotGeoreferencedWarning, RasterioError, RasterioIOError
+from rasterio.transform import from_gcps
+from rasterio.warp import transform
 from rasterio.windows import Window
 
 from common.errors import DataError
@@ -41,6 +44,34 @@ class Georeference:
     gcps: tuple[list, object]
     rpcs: object
 
+    @property
+    def grid(self) -> tuple[object, object] | None:
+        """The CRS, which may be None, and the transform from pixels; None where neither is known."""
+        if self.gcps[0]:
+            return self.gcps[1], from_gcps(self.gcps[0])
+        return None if self.transform.is_identity else (self.crs, self.transform)
+
+    def pixels_apart(self, other: "Georeference", shape: tuple[int, int]) -> float:
+        """Return how far, in pixels, the corners of a raster of `shape` (H, W) lie from those of `other`.
+
+        0 where one of the two does not say where it lies. CRSs are compared by what PROJ makes of the
+        corners, so the horizontal part of a compound one is the same place; where one raster has none, it
+        is taken for the other's. Infinite where there is no way from one CRS to the other.
+        """
+        if self.grid is None or other.grid is None:
+            return 0.0
+        (crs, from_pixels), (its_crs, its_from_pixels) = self.grid, other.grid
+        corners = [(x, y) for x in (0, shape[1]) for y in (0, shape[0])]
+        xs, ys = zip(*(its_from_pixels @ corner for corner in corners), strict=True)
+        if crs is not None and its_crs is not None and crs != its_crs:
+            try:
+                xs, ys, *_ = transform(its_crs, crs, xs, ys)
+            except (RasterioError, CPLE_BaseError):
+                return math.inf
+        moved = (~from_pixels @ point for point in zip(xs, ys, strict=True))
+        distances = [math.dist(point, corner) for point, corner in zip(moved, corners, strict=True)]
+        return max(distances) if all(map(math.isfinite, distances)) else math.inf
+
 
 def georeference_of(dataset: rasterio.DatasetReader) -> Georeference:
     """Return where a dataset lies; a plain TIFF has no CRS and the identity as transform."""
@@ -68,6 +99,9 @@ def open_geotiff(path: Path, overviews: bool = True) -> Iterator[rasterio.Datase
             raise DataError(path, f"is {width}x{height} pixels", f"cut it to at most {MAX_SIDE} a side")
         if complex_types := sorted(kind for kind in set(dataset.dtypes) if kind.startswith("complex")):
             raise DataError(path, f"has bands of {complex_types[0]}", "export the bands as real numbers")
+        if not abs(dataset.transform.determinant) > 0 or not all(map(math.isfinite, dataset.transform)):
+            fact = f"has pixels without an area by its transform {tuple(dataset.transform)[:6]}"
+            raise DataError(path, fact, "correct it, as with rio edit-info --transform")
         rows, columns = dataset.block_shapes[0]
         if rows * columns * dataset.count * np.dtype(dataset.dtypes[0]).itemsize > MAX_BLOCK:
             fact = f"is stored in blocks of {columns}x{rows} pixels"

@@ -142,13 +142,15 @@ def _raster_labels(path: Path, raster: rasterio.DatasetReader, dataset: Dataset,
     own_remedy = f"give class numbers ({', '.join(map(str, own))})"
     tag = raster.tags().get(CLASSES_TAG)
     if tag == class_list(dataset.class_names):
+        _refuse_nodata(path, raster, own, dataset)
         return RasterLabels(path, raster, own, own_remedy)
     if tag:
         raise DataError(path, f"holds numbers of {tag!r}", f"give a raster of the classes of {dataset.name}")
     if dataset.labels_of_values:
-        _refuse_nodata(path, raster, dataset)
+        _refuse_nodata(path, raster, dataset.labels_of_values, dataset)
         return RasterLabels(path, raster, dataset.labels_of_values, _value_remedy(dataset))
     if guess:
+        _refuse_nodata(path, raster, own, dataset)
         return RasterLabels(path, raster, own, own_remedy)
     remedy = f"give the classes of {dataset.name} their values in its file"
     raise DataError(path, "holds numbers, and nothing says which class each of them is", remedy)
@@ -162,8 +164,11 @@ def _refuse_lossy(path: Path, raster: rasterio.DatasetReader) -> None:
         raise DataError(path, fact, "export them again without loss, as with DEFLATE")
 
 
-def _refuse_nodata(path: Path, raster: rasterio.DatasetReader, dataset: Dataset) -> None:
-    label = dataset.labels_of_values.get(raster.nodata, IGNORE)
+def _refuse_nodata(
+    path: Path, raster: rasterio.DatasetReader, labels_of: Mapping[int, int], dataset: Dataset
+) -> None:
+    """Raise DataError for a nodata value that is a class too: its pixels would be ignored without a word."""
+    label = labels_of.get(raster.nodata, IGNORE)
     if label != IGNORE:
         fact = f"has the nodata value {raster.nodata:g}, which is class {dataset.class_names[label]} too"
         raise DataError(path, fact, f"unset it in the file, or take the value out of {dataset.name}")

@@ -1,5 +1,6 @@
 """How images are read: which bands, and which values become 0 and 255."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,9 +79,12 @@ class ReadOptions:
 
     def __post_init__(self) -> None:
         """Raise DataError for a stretch or bands that make no image."""
-        if self.stretch is not None and not self.stretch[0] < self.stretch[1]:
+        if self.stretch is not None:
             low, high = self.stretch
-            raise DataError("--stretch", f"is {low:g} {high:g}", "give the lower value first")
+            if not (math.isfinite(low) and math.isfinite(high)):
+                raise DataError("--stretch", f"is {low:g} {high:g}", "give finite values")
+            if not low < high:
+                raise DataError("--stretch", f"is {low:g} {high:g}", "give the lower value first")
         if self.numbers is not None:
             given = " ".join(map(str, self.numbers))
             if len(self.numbers) != len(self.file_bands):
@@ -88,6 +92,10 @@ class ReadOptions:
                 raise DataError("--bands", fact, "give one number for each")
             if min(self.numbers) < 1:
                 raise DataError("--bands", f"is {given}", "count bands from 1")
+            if len(set(self.numbers)) < len(self.numbers):
+                raise DataError(
+                    "--bands", f"is {given}", "give each band of the data set a number of its own"
+                )
         if lacking := [band for band in self.bands if band not in self.file_bands]:
             fact = f"has no band {lacking[0]}, it has {', '.join(self.file_bands)}"
             raise DataError("the data set", fact, "use one of the same bands")

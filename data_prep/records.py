@@ -13,11 +13,13 @@ import numpy as np
 
 from common.datasets import IGNORE, Dataset
 from common.errors import DataError
+from common.numbers import check_number
 from prototxt_gen.experiment import Experiment
 
 ENCODINGS = ("raw", "png")
 CANDIDATES = 8  # places that a class-aware choice looks at
 CHANNELS_AT_ONCE = 4  # OpenCV shrinks no more by areas
+MOST_MARGIN, MOST_VARIANTS = 8192, 1_000_000
 COARSE = 64  # it counts that many pixels of that many rows
 
 
@@ -58,9 +60,9 @@ class RecordConfig:
 
     def __post_init__(self) -> None:
         """Check the values, as options of the command line."""
-        for name, least in (("margin", 0), ("variants", 1), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise DataError(f"--{name}", f"is {getattr(self, name)}", f"give {least} or more")
+        check_number("--margin", self.margin, 0, MOST_MARGIN)
+        check_number("--variants", self.variants, 1, MOST_VARIANTS)
+        check_number("--seed", self.seed, 0)
         if self.encode not in ENCODINGS:
             raise DataError("--encode", f"is {self.encode!r}", f"give one of {', '.join(ENCODINGS)}")
         if self.encode == "png" and len(self.bands) != 3:

@@ -1,5 +1,6 @@
 """A scene opened: windows of its image and of its labels, whatever files they stand in."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from data_prep.read_options import ReadOptions
 from data_prep.scene_image import SceneImage, open_image
 from data_prep.scenes import Scene
 
-GEOREFERENCE_TOLERANCE = 0.5  # pixels by which two rasters of one place may differ
+GEOREFERENCE_TOLERANCE = 0.1  # pixels by which rounding may move a raster; half a pixel is another grid
 
 
 @dataclass(frozen=True)
@@ -94,16 +95,12 @@ def check_georeference(
 ) -> None:
     """Raise DataError if a mask lies elsewhere than `what`, of `shape` and at `georeference`."""
     mask_georeference = georeference_of(mask.raster)
-    if georeference.crs is None or mask_georeference.crs is None:
-        return
-    height, width = shape
-    corners = [(0, 0), (width, 0), (0, height)]
-    moved = [~georeference.transform @ (mask_georeference.transform @ corner) for corner in corners]
-    away = max(
-        abs(a - b) for one, other in zip(moved, corners, strict=True) for a, b in zip(one, other, strict=True)
-    )
-    if georeference.crs != mask_georeference.crs or away > GEOREFERENCE_TOLERANCE:
-        fact = f"lies elsewhere than {what} ({mask_georeference.crs}, {away:.1f} pixels away)"
+    away = georeference.pixels_apart(mask_georeference, shape)
+    if away > GEOREFERENCE_TOLERANCE:
+        crs = mask_georeference.crs or mask_georeference.gcps[1]
+        where = [str(crs)] * (crs is not None)
+        where.append(f"{away:.1f} pixels away" if math.isfinite(away) else f"no way to {georeference.crs}")
+        fact = f"lies elsewhere than {what} ({', '.join(where)})"
         raise DataError(mask.path, fact, f"warp it to the grid of {what}")
 
 

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 
 from common.errors import DataError
 from common.files import read_bytes, write_text
+from common.numbers import check_number
 from data_prep.scenes import composed
 
 PARTS = ("train", "test")
@@ -68,8 +69,7 @@ def make_split(dataset: str, ids: Iterable[str], train: int, seed: int) -> Split
     Raises DataError if that leaves nothing for one of the parts.
     """
     ids = set(ids)
-    if seed < 0:
-        raise DataError("--seed", f"is {seed}", "give 0 or more")
+    check_number("--seed", seed, 0)
     if not 0 < train < len(ids):
         fact = f"{train} of {len(ids)} scenes leave nothing for one of the parts"
         raise DataError("--train", fact, f"give 1 to {len(ids) - 1}")

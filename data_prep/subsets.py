@@ -62,6 +62,13 @@ class Subset:
     split: Path | None = None
     leave_out: Path | None = None
 
+    @property
+    def option(self) -> str | None:
+        """The option that parts the scenes, as it was given; None where all are taken."""
+        if self.split is not None:
+            return f"--split {self.split}"
+        return None if self.hold_out is None else f"--hold-out {self.hold_out}"
+
     @cached_property
     def left_out(self) -> frozenset[str]:
         """Return the ids of the list; DataError where it cannot be read."""

@@ -14,8 +14,8 @@ from data_prep.scene_pixels import check_same_georeference
 from data_prep.subsets import Subset
 from evaluation.intervals import Bootstrap
 from evaluation.metrics import MAIN, Scores, confusion, constant_scores, scores
-from inference.prediction_manifest import map_dataset, open_map_of
-from inference.scene_files import MaskPair, find_maps, pair_masks
+from inference.prediction_manifest import has_trained, map_dataset, open_map_of
+from inference.scene_files import SAME_PART, MaskPair, find_maps, pair_masks
 
 WINDOW = 2048  # pixels of a side compared at once
 
@@ -29,6 +29,7 @@ class Evaluation:
     measured: Scores
     constant: Scores
     bootstrap: Bootstrap = field(default_factory=Bootstrap)
+    trained: tuple[str, ...] = ()  # ids of scenes that trained the weights of the maps
 
     @property
     def commonest(self) -> str:
@@ -83,7 +84,9 @@ def evaluate(
     if not measured.pixels:
         fact = f"has only pixels that are {dataset.ignore.name}"
         raise DataError(pairs[0].truth.parent, fact, "give truth with a class in it")
-    return Evaluation(dataset, matrices, measured, constant_scores(measured), bootstrap or Bootstrap())
+    trained = tuple(trained_scenes(pairs))
+    constant = constant_scores(measured)
+    return Evaluation(dataset, matrices, measured, constant, bootstrap or Bootstrap(), trained)
 
 
 def dataset_of_maps(folders: Sequence[Path], named: str | None) -> Dataset:
@@ -117,6 +120,18 @@ def pair_folders(
             remedy = "compare predictions of the same scenes"
             raise DataError(lacking, f"has no prediction of scene {different[0]}", remedy)
     return paired
+
+
+def trained_scenes(pairs: Sequence[MaskPair], subset: Subset | None = None) -> list[str]:
+    """Return the ids of scenes that trained the weights of their maps, as far as the maps' manifests say it.
+
+    Raises DataError where `subset` takes such a scene for testing.
+    """
+    seen = [pair for pair in pairs if has_trained(pair.predicted, pair.id)]
+    if seen and subset is not None and subset.option:
+        fact = f"is of a scene that trained the weights, and {subset.option} takes it for testing"
+        raise DataError(seen[0].predicted, fact, SAME_PART)
+    return [pair.id for pair in seen]
 
 
 def confusion_of(pair: MaskPair, dataset: Dataset) -> np.ndarray:

@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
 from common.datasets import Dataset, display_bands
+from common.drawing import drawn_with
 from common.errors import DataError
 from common.files import staged_file
+from common.numbers import check_number
 from data_prep.read_options import ReadOptions
 from data_prep.scene_image import open_image
 from evaluation.features import FeatureNet, TrunkBlob, choose_blobs, strongest
@@ -19,6 +20,7 @@ from evaluation.thumbnails import as_bytes, read_centre_crop
 from inference.deploy import read_deploy
 from inference.loading import TrainedTask
 
+MOST_CHANNELS = 16  # shown of a model
 COLOURS = "viridis"
 OUTLIERS = 1  # percent of a map's pixels at each end of the colours that are cut off
 GAP = 0.08  # inches between models
@@ -53,7 +55,7 @@ def draw_features(
     groups = [[Column("", list(images))], *models.values()]
     count = sum(map(len, groups))
     height, width = CELL * len(images) + 0.36, CELL * count + GAP * len(models)
-    with matplotlib.rc_context(STYLE):
+    with drawn_with(STYLE):
         figure = Figure(figsize=(width, height))
         left = 0.0
         for name, group in zip(["Image", *models], groups, strict=True):
@@ -85,8 +87,7 @@ def draw_models(
     `task` and `dataset` as in `trained_task`. `side` of the middle: pixels, 32k+1; by default the first
     prototxt's. `blobs` as in `choose_blobs`. Returns the blob shown of each model.
     """
-    if channels < 0:
-        raise DataError("--channels", f"is {channels}", "give 0 or more")
+    check_number("--channels", channels, 0, MOST_CHANNELS)
     side = read_deploy(next(iter(models.values()))[0]).side if side is None else side
     nets = [FeatureNet(deploy, weights, task, dataset, side, warn) for deploy, weights in models.values()]
     chosen = choose_blobs(nets, blobs)

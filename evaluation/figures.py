@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from common.datasets import IGNORE, Colour, Dataset
+from common.drawing import drawn_with
 from common.errors import DataError, OutputError
 from common.files import refuse_existing, staged_file
 from data_prep.masks import colours_from_labels
@@ -62,7 +62,7 @@ def compare(
     """
     titles = ["Image", "Ground truth", *names]
     tallest = [row.image.shape[0] / row.image.shape[1] for row in rows]
-    with matplotlib.rc_context(STYLE):
+    with drawn_with(STYLE):
         figure = Figure(figsize=(CELL * len(titles), 1))
         patches = _patches(rows, dataset)
         columns, legend = _fitting_legend(figure, patches)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.errors import DFCNetError
+from common.numbers import check_number
 from evaluation.metrics import Scores, scores
 
+MOST_RESAMPLES = 1_000_000
 LEVEL = 0.95
 SEED = 0
 LEAST_SCENES = 2  # one scene says nothing about others
@@ -29,11 +30,9 @@ class Bootstrap:
     seed: int = SEED
 
     def __post_init__(self) -> None:
-        """Refuse fewer than 0 draws (0: no intervals) with DFCNetError."""
-        if self.resamples < 0:
-            raise DFCNetError("resamples", f"is {self.resamples}", "give 0 or more")
-        if self.seed < 0:
-            raise DFCNetError("seed", f"is {self.seed}", "give 0 or more")
+        """Refuse fewer than 0 draws (0: no intervals) and more than MOST_RESAMPLES, with DataError."""
+        check_number("--resamples", self.resamples, 0, MOST_RESAMPLES)
+        check_number("--seed", self.seed, 0)
 
     def scores(self, matrices: np.ndarray) -> Scores | None:
         """Return the scores of each draw, with a leading axis of `resamples`, or None for a single scene.

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from common.drawing import drawn_with
 from common.files import staged_file
 from evaluation.evaluation import Evaluation
 from evaluation.figures import DOTS, STYLE, check_output
@@ -31,7 +32,7 @@ def draw_matrices(evaluations: Mapping[str, Evaluation], out: Path, overwrite: b
     widths = [max(LEFT + CELL * shares.shape[1] + RIGHT, NARROWEST) for shares in panels.values()]
     cells = CELL * max(shares.shape[0] for shares in panels.values())
     width, height = sum(widths), ABOVE + cells + BELOW
-    with matplotlib.rc_context(STYLE):
+    with drawn_with(STYLE):
         figure = Figure(figsize=(width, height))
         left = 0.0
         for (name, shares), panel in zip(panels.items(), widths, strict=True):

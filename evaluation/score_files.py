@@ -19,6 +19,7 @@ def as_numbers(evaluation: Evaluation) -> dict:
     return {
         "dataset": evaluation.dataset.name,
         "scenes": list(evaluation.matrices),
+        "trained": list(evaluation.trained),
         "scored_pixels": measured.pixels,
         **{metric.key: _number(measured[metric.key]) for metric in OVERALL},
         **{metric.key: _by_class(classes, measured[metric.key]) for metric in BY_CLASS},

@@ -7,6 +7,7 @@ from pathlib import Path
 import lmdb
 import numpy as np
 
+from common.files import memory_file
 from data_prep.datums import from_datum
 from evaluation.metrics import confusion, scores
 from inference.predictor import preprocess
@@ -41,15 +42,11 @@ class Validation:
         return {"miou": next(iter(tasks.values()))["miou"], "tasks": tasks}
 
     def _build(self, caffe):
-        import tempfile
-
         from prototxt_gen.emit import net_text
         from prototxt_gen.models import DEPLOY, build
 
-        with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:
-            file.write(net_text(build(self.experiment, DEPLOY), ["for validation"]))
-            file.flush()
-            net = caffe.Net(file.name, caffe.TEST)
+        with memory_file(net_text(build(self.experiment, DEPLOY), ["for validation"])) as path:
+            net = caffe.Net(path, caffe.TEST)
         net.plan_memory()
         return net
 

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 import numpy as np
 
 from common.errors import NetError
+from common.files import memory_file
+from common.numbers import INT_MAX
 from inference.deploy import INPUT, Deploy, check_input_size
 from inference.memory import check_room, forward_bytes
 from prototxt_gen.prototxt import text_for
@@ -58,11 +59,11 @@ class CaffeNet:
             check_gpus("--gpu", [gpu], "leave it out")
             caffe.set_device(gpu)
             caffe.set_mode_gpu()
-        with NamedTemporaryFile("w", suffix=".prototxt") as part:  # without the other task's head
-            part.write(text_for(deploy.net, [self.output]))
-            part.flush()
-            self._net = caffe.Net(part.name, caffe.TEST)
+        # Without the other task's head.
+        with memory_file(text_for(deploy.net, [self.output])) as part:
+            self._net = caffe.Net(part, caffe.TEST)
         load_weights(self._net, Path(weights))
+        self._refuse_too_many(deploy, batch)
         self._reshape(batch)
         answer = tuple(self._net.blobs[self.output].shape)
         if len(answer) != 4 or answer[2:] != (self.side, self.side):
@@ -129,6 +130,13 @@ class CaffeNet:
 
     def _copied(self) -> dict[str, list[np.ndarray]]:
         return {name: [blob.data.copy() for blob in blobs] for name, blobs in self._net.params.items()}
+
+    def _refuse_too_many(self, deploy: Deploy, batch: int) -> None:
+        """Raise NetError where a blob would have more values than Caffe counts: that ends the process."""
+        most = max(blob.count for blob in self._net._blobs)
+        if most * batch * self.side**2 > INT_MAX * deploy.side**2:
+            fact = f"has maps of more than {INT_MAX:,} values at --tile {self.side} and --batch {batch}"
+            raise NetError(deploy.path, fact, "give a smaller --tile or --batch")
 
     def _reshape(self, count: int) -> None:
         shape = (count, self.channels, self.side, self.side)

@@ -1,7 +1,7 @@
 """Deploy net, weights and model card -> a predictor that feeds the net as it was trained."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from common.datasets import Dataset
@@ -18,13 +18,17 @@ DENSENET_SCALE = 0.017
 
 @dataclass(frozen=True)
 class TrainedTask:
-    """What weights have learnt, a task and its data set, and how their net is fed: (bands - mean) * scale."""
+    """What weights have learnt, a task and its data set, and how their net is fed: (bands - mean) * scale.
+
+    `seen` are the images that trained them, see ModelCard.has_seen.
+    """
 
     task: str
     dataset: Dataset
     bands: tuple[str, ...]
     mean: tuple[float, ...]
     scale: float
+    seen: frozenset[str] = frozenset()
 
 
 def trained_task(
@@ -56,7 +60,7 @@ def trained_task(
         fact = f"learnt with a stretch {its}, that of {dataset.name} is {now}"
         raise WeightsError(card_path(weights), fact, "leave --dataset out, or give the file as it was")
     _check_net(weights, card, deploy)
-    return TrainedTask(name, card.tasks[name], card.bands, card.mean, card.scale)
+    return TrainedTask(name, card.tasks[name], card.bands, card.mean, card.scale, card.has_seen(name))
 
 
 def _assumed(
@@ -141,4 +145,5 @@ def load_predictor(
         NormalizedNet(other, settings.mean, settings.scale)
         for other, settings in zip(nets[1:], known[1:], strict=True)
     ]
-    return Predictor(nets[0], first.mean, first.scale, overlap, batch, scales, flip, others), first
+    predictor = Predictor(nets[0], first.mean, first.scale, overlap, batch, scales, flip, others)
+    return predictor, replace(first, seen=first.seen.union(*(its.seen for its in known)))

@@ -2,9 +2,10 @@
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 import numpy as np
@@ -30,6 +31,8 @@ PROFILE = {
 NODATA = 255
 FULL = 254  # of a probability of 1: value / 254, since 255 says that there is none
 CATEGORY_NAMES_SUFFIX = ".aux.xml"  # where GDAL, and so QGIS, looks for the names of classes
+CATEGORIES = "PAMRasterBand/CategoryNames/Category"
+SIDECARS = (CATEGORY_NAMES_SUFFIX, ".ovr", ".msk")  # what GDAL, and so QGIS, writes of a raster beside it
 
 
 def to_bytes(probabilities: np.ndarray) -> np.ndarray:
@@ -117,8 +120,8 @@ class MapRaster:
                 staged.replace(self.path)
 
     def discard(self) -> None:
-        """Close the file as it is."""
-        with warnings.catch_warnings(action="ignore"):
+        """Close the file as it is: a disk that is full has been named already."""
+        with warnings.catch_warnings(action="ignore"), suppress(RasterioError, OSError):
             self._file.close()
 
 
@@ -154,3 +157,11 @@ def category_names_xml(names: Sequence[str]) -> str:
         '<PAMDataset>\n  <PAMRasterBand band="1">\n    <CategoryNames>\n'
         f"{categories}    </CategoryNames>\n  </PAMRasterBand>\n</PAMDataset>\n"
     )
+
+
+def names_in(path: Path) -> list[str] | None:
+    """Return the names of classes in such a file, whatever GDAL has added to it; None for another."""
+    try:
+        return [entry.text for entry in ElementTree.parse(path).iterfind(CATEGORIES)]
+    except (OSError, ElementTree.ParseError):
+        return None

@@ -1,6 +1,5 @@
 """onnxruntime and OpenVINO as something that predicts tiles: the deploy net, exported as ONNX in memory."""
 
-import os
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from common.optional import import_optional
 from inference.deploy import INPUT, Deploy, check_input_size
 from prototxt_gen.caffemodel import read_caffemodel
 from prototxt_gen.onnx_export import to_onnx
+from training.communicators import threads_wanted
 
 
 class OnnxNet:
@@ -88,8 +88,7 @@ class OpenVinoNet(OnnxNet):
 
 def _threads() -> int:
     """Return how many threads the user wants, 0 where nothing is said."""
-    wanted = os.environ.get("OPENBLAS_NUM_THREADS", "")
-    return int(wanted) if wanted.isdecimal() else 0
+    return threads_wanted() or 0
 
 
 def exported(deploy: Deploy, weights: Path, output: str) -> tuple[bytes, int]:

@@ -143,6 +143,10 @@ def predict(
         except DFCNetError as error:
             done.errors.append(str(error))
             log(str(error))
+        except OSError as error:  # the file has gone, or its disk fails
+            fact = f"cannot be mapped ({error.strerror or error})"
+            done.errors.append(str(DataError(plan.scenes[number].path, fact, "check the file and its disk")))
+            log(done.errors[-1])
         else:
             done.scenes += 1
             done.pixels += plan.pixels[number]

@@ -13,6 +13,7 @@ from common.errors import DataError, OutputError
 from common.files import file_checksum
 from common.settings import explain_error
 from data_prep.label_files import Labels, open_map
+from inference.map_rasters import CATEGORY_NAMES_SUFFIX, SIDECARS, names_in
 
 MANIFESTS = "records"  # folder in the folder of maps
 CLASSES = "classes"  # key of the settings: names and colours of a map's classes
@@ -35,7 +36,8 @@ def publish(
     """Give the files `names` of a scene, made in `work`, their final place in `out`, with a manifest.
 
     The manifest, with the files' checksums, comes first: so after a kill at any moment it tells these files
-    from others. What an older manifest names, and this one does not, is removed. Raises OSError.
+    from others. What an older manifest names, and this one does not, is removed, and so is what GDAL has
+    written beside a file that is replaced: its overviews and statistics are of the old one. Raises OSError.
     """
     sums = {name: file_checksum(work / name) for name in names}
     manifest = {"id": id, "settings": settings, **more, "sha256": sums}
@@ -46,11 +48,37 @@ def publish(
     staged.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     os.replace(staged, final)
     for name in names:
+        if (out / name).exists():
+            _remove_sidecars(out / name, names)
         os.replace(work / name, out / name)
-    for name, checksum in (old["sha256"] if old else {}).items():
+    for name in old["sha256"] if old else ():
         path = out / name
-        if name not in sums and path.parent == out and path.is_file() and file_checksum(path) == checksum:
+        if name not in sums and path.parent == out and _is_whole(path, old):
             path.unlink()
+            _remove_sidecars(path, names)
+
+
+def _remove_sidecars(path: Path, names: Sequence[str]) -> None:
+    for ending in SIDECARS:
+        if path.name + ending not in names:
+            path.with_name(path.name + ending).unlink(missing_ok=True)
+
+
+def _is_whole(path: Path, manifest: dict | None) -> bool:
+    """Return whether a file is the one that a manifest names; GDAL may have added to the names of classes."""
+    noted = manifest["sha256"].get(path.name) if manifest else None
+    if noted is None or not path.is_file():
+        return False
+    if file_checksum(path) == noted:
+        return True
+    names = [entry["name"] for entry in manifest.get("dataset", {}).get("classes", [])]
+    return path.name.endswith(CATEGORY_NAMES_SUFFIX) and names_in(path) == names
+
+
+def has_trained(path: Path, id: str) -> bool:
+    """Return whether scene `id` trained the weights that made its map `path`, as far as its manifest says."""
+    manifest = _read(manifest_path(path.parent, id))
+    return bool(manifest and manifest["sha256"].get(path.name) and manifest.get("has_trained"))
 
 
 def map_dataset(path: Path, id: str) -> Dataset | None:
@@ -96,7 +124,7 @@ def is_finished(
     if not present:
         return False
     for path in present:
-        if manifest is None or manifest["sha256"].get(path.name) != file_checksum(path):
+        if not _is_whole(path, manifest):
             fact = "exists already, and no manifest says how it was made"
             raise OutputError(path, fact, "give --overwrite to replace it, or another --out")
     try:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from common.errors import DFCNetError
-from training.communicators import cores_per_rank, mpi_rank_and_size
+from common.numbers import check_number
+from training.communicators import MOST_THREADS, cores_per_rank, mpi_rank_and_size, mpi_world, threads_wanted
 
 T = TypeVar("T")
 
@@ -21,9 +22,7 @@ class ProcessGroup:
         """Join the others, if mpirun has started this process."""
         self.rank, self.size, self._comm = 0, 1, None
         if mpi_rank_and_size() is not None:
-            from mpi4py import MPI
-
-            self._comm = MPI.COMM_WORLD
+            self._comm = mpi_world().COMM_WORLD
             self.rank, self.size = self._comm.rank, self._comm.size
 
     def from_rank_0(self, make: Callable[[], T]) -> T:
@@ -76,10 +75,9 @@ def set_threads(threads: int | None) -> None:
     An OPENBLAS_NUM_THREADS or OMP_NUM_THREADS of the user's own stays where `threads` is None.
     """
     if threads is not None:
-        if threads < 1:
-            raise DFCNetError("--threads", f"is {threads}", "give 1 or more")
+        check_number("--threads", threads, 1, MOST_THREADS)
         os.environ["OPENBLAS_NUM_THREADS"] = str(threads)
         return
-    cores = os.environ.get("OMP_NUM_THREADS") or cores_per_rank()
+    cores = threads_wanted() or cores_per_rank()
     if cores:
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", str(cores))
+        os.environ["OPENBLAS_NUM_THREADS"] = str(cores)

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from common.datasets import Dataset, read_dataset
 from common.errors import DataError, DFCNetError, WeightsError
+from common.files import file_checksum
 from common.staging import staging_directory
 from data_prep.read_options import ReadOptions
 from data_prep.subsets import Subset
@@ -20,10 +21,11 @@ from inference.loading import TrainedTask, load_predictor, trained_task
 from inference.prediction import PredictionPlan, PredictionSummary, plan_predictions, predict
 from inference.prediction_manifest import CLASSES, short_checksum
 from inference.process_group import ProcessGroup, assign_scenes
-from inference.scene_files import ScenePath, find_images, passed_over
+from inference.scene_files import SAME_PART, ScenePath, find_images, passed_over
 from inference.scene_maps import OutputOptions
 from inference.scene_predictor import ScenePredictor
 from inference.tiles import default_overlap
+from prototxt_gen.model_card import IMAGE_DIGITS, read_card
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ class Request:
             log(f"warning: --stretch: {fact}; the maps are right only if the weights have learnt with it")
         refused: list[str] = []
         settings = self._settings(trained, read_options)
-        scenes = self._scenes(trained.dataset, log, refused.append)
+        scenes = self._scenes(trained, log, refused.append)
         plan = plan_predictions(scenes, self.out, self.outputs, read_options, settings, self.overwrite)
         plan = replace(plan, errors=[*refused, *plan.errors])
         for error in plan.errors:
@@ -135,15 +137,27 @@ class Request:
         return plan, settings
 
     def _scenes(
-        self, dataset: Dataset, log: Callable[[str], None], refuse: Callable[[str], None]
+        self, trained: TrainedTask, log: Callable[[str], None], refuse: Callable[[str], None]
     ) -> list[ScenePath]:
+        dataset = trained.dataset
         subset = Subset(dataset, "test", self.hold_out, self.split, self.leave_out)
         images = find_images(self.inputs, dataset, subset.left_out, lambda error: refuse(str(error)))
         ids = [image.id for image in images]
         for warning in (passed_over(self.inputs, dataset), subset.unknown(ids), subset.missing(images)):
             if warning:
                 log(f"warning: {warning}")
-        return subset.select(images, ids) if images else []
+        scenes = subset.select(images, ids) if images else []
+        if subset.option:
+            self._refuse_seen(scenes, trained.task, subset.option)
+        return scenes
+
+    def _refuse_seen(self, scenes: Sequence[ScenePath], task: str, option: str) -> None:
+        """Raise DataError for a scene that `option` takes for testing, and that has trained the weights."""
+        seen = frozenset().union(*(card.has_seen(task) for path in self.weights if (card := read_card(path))))
+        for scene in scenes:
+            if seen and file_checksum(scene.path)[:IMAGE_DIGITS] in seen:
+                fact = f"has trained these weights, and {option} takes it for testing"
+                raise DataError(scene.path, fact, SAME_PART)
 
     def _settings(self, trained: TrainedTask, read_options: ReadOptions) -> dict[str, object]:
         """Return all that the maps depend on, beside the image: not batch, threads, GPU, other backends."""

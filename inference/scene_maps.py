@@ -9,7 +9,7 @@ import numpy as np
 
 from common.datasets import IGNORE, Dataset
 from common.errors import OutputError
-from common.files import staged_file
+from common.files import staged_file, write_text
 from data_prep.geotiff import Georeference
 from data_prep.label_files import CLASSES_TAG
 from data_prep.masks import class_list, colours_from_labels
@@ -128,7 +128,7 @@ class SceneMaps:
             write_map(self._folder / f"{self._id}{MAP_SUFFIX}", self._labels, self._dataset)
         else:
             names = category_names_path(self._folder / f"{self._id}{RASTER_SUFFIX}")
-            names.write_text(category_names_xml(self._dataset.class_names), encoding="utf-8")
+            write_text(names, category_names_xml(self._dataset.class_names))
 
     def discard(self) -> None:
         """Close what is open, as it is."""

@@ -16,6 +16,7 @@ from inference.prediction_manifest import publish, short_checksum
 from inference.predictor import Predictor
 from inference.scene_files import ScenePath
 from inference.scene_maps import OutputOptions, SceneMaps
+from prototxt_gen.model_card import IMAGE_DIGITS
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,9 @@ class ScenePredictor:
                 raise DataError(scene.path, "does not fit in memory", remedy) from error
             names = self.outputs.names(scene.id, image.georeference is not None)
         settings = {**self.settings, "image": short_checksum(scene.path)}
+        seen = settings["image"][:IMAGE_DIGITS] in self.trained.seen
         more = {"scene": scene.path.name, "pixels": maps.shares(), "notes": notes}
+        more["has_trained"] = seen if self.trained.seen else None  # None: not known
         more["dataset"] = self.trained.dataset.model_dump(mode="json")
         more["seconds"] = round(perf_counter() - begin, 3)
         try:

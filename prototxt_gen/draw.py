@@ -5,9 +5,9 @@ Height is resolution: DenseBlocks go down at the left and up at the right, dense
 
 from pathlib import Path
 
-import matplotlib
 from matplotlib.figure import Figure
 
+from common.drawing import drawn_with
 from common.errors import OutputError
 from common.files import staged_file
 from prototxt_gen.canvas import INCH, STYLE, Box, Canvas
@@ -37,7 +37,7 @@ def draw(net: Net, path: Path, overwrite: bool) -> None:
     metadata = FORMATS.get(path.suffix.lower())
     if metadata is None:
         raise OutputError(path, f"has the extension {path.suffix!r}", f"use one of {', '.join(FORMATS)}")
-    with staged_file(path, overwrite) as staged, matplotlib.rc_context(STYLE):
+    with staged_file(path, overwrite) as staged, drawn_with(STYLE):
         figure(net).savefig(staged, dpi=2 * INCH, metadata=metadata)
 
 
@@ -49,7 +49,7 @@ def figure(net: Net) -> Figure:
     width = round(WIDTH + wider)
     levels = max((len(node.blocks).bit_length() for node in diagram.of_kind(SUM)), default=0)
     height = (FLOOR + LEVEL * (levels - 1) + BAR if levels else ROWS[32] + BLOCK_HEIGHT / 2) + 6
-    with matplotlib.rc_context(STYLE):
+    with drawn_with(STYLE):
         result = Figure(figsize=(width / INCH, height / INCH), facecolor="white")
         axes = result.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
         axes.set_axis_off()

@@ -3,6 +3,7 @@
 import re
 import tomllib
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -10,7 +11,18 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from common.datasets import Dataset, read_dataset
 from common.errors import ExperimentError
-from common.settings import ConfigFile, Count, NotNegative, Positive, StrictModel, read_toml, validated
+from common.settings import (
+    ConfigFile,
+    Count,
+    NotNegative,
+    Number,
+    Positive,
+    Seed,
+    Share,
+    StrictModel,
+    read_toml,
+    validated,
+)
 from prototxt_gen.shapes import is_input_size, nearest_input_sizes
 
 SOLVERS = Path(__file__).resolve().parent.parent / "solvers"
@@ -24,6 +36,7 @@ DERIVED = {
     **dict.fromkeys(("snapshot_format", "snapshot_after_train"), "snapshots have one form"),
     "layer_wise_reduce": "it follows from iter_size",
 }
+GreyLevel = Annotated[float, Field(ge=0, le=255)]
 
 
 class Input(StrictModel):
@@ -34,7 +47,7 @@ class Input(StrictModel):
 
     crop: Count
     bands: tuple[str, ...] = Field(default=("blue", "green", "red"), strict=False, min_length=1, max_length=8)
-    mean: tuple[float, ...] = Field(strict=False)  # of each band, grey levels 0-255
+    mean: tuple[GreyLevel, ...] = Field(strict=False)  # of each band
     scale: Positive
     mirror: bool = True  # at random, left to right, while training
 
@@ -134,22 +147,22 @@ class Solver(StrictModel):
     base_lr: Positive
     lr_policy: Literal["fixed", "poly", "step", "exp", "inv", "multistep", "sigmoid"]
     power: NotNegative | None = None
-    gamma: float | None = None  # negative for a falling sigmoid
+    gamma: Number | None = None  # negative for a falling sigmoid
     stepsize: Count | None = None
     stepvalue: tuple[Count, ...] | None = Field(default=None, strict=False)
     type: Literal["SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam"] = "SGD"
-    momentum: NotNegative = 0.0
-    momentum2: NotNegative | None = None
-    rms_decay: NotNegative | None = None
+    momentum: Share = 0.0
+    momentum2: Share | None = None
+    rms_decay: Share | None = None
     delta: Positive | None = None
-    weight_decay: NotNegative = 0.0
+    weight_decay: Share = 0.0
     regularization_type: Literal["L1", "L2"] | None = None
     clip_gradients: Positive | None = None
     display: Count = 20
     average_loss: Count | None = None
     debug_info: bool | None = None
     snapshot: Count
-    random_seed: Annotated[int, Field(ge=0)] = 1
+    random_seed: Seed = 1
 
     def due(self, every: int | None, iteration: int) -> bool:
         """Return whether something done `every` so many iterations (None: never) is due after `iteration`."""
@@ -181,6 +194,12 @@ class Solver(StrictModel):
         if missing:
             raise ValueError(
                 f'lr_policy "{self.lr_policy}" needs {" and ".join(missing)}; add what is missing'
+            )
+        if self.gamma is not None and self.gamma <= 0 and self.lr_policy != "sigmoid":
+            raise ValueError(f"gamma {self.gamma:g} makes a learning rate of 0 or less; give more than 0")
+        if self.stepvalue is not None and any(a >= b for a, b in pairwise(self.stepvalue)):
+            raise ValueError(
+                f"stepvalue {list(self.stepvalue)} does not rise; give each number once, in order"
             )
         return self
 

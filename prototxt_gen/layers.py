@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from itertools import islice
 
 from common.errors import NetError
+from common.numbers import INT_MAX
 from prototxt_gen import shapes
 from prototxt_gen.shapes import Shape, count
 
@@ -160,6 +161,11 @@ class Net:
         if name in self._names:
             raise NetError(name, "stands twice in the net", "give each layer and each task a name of its own")
         self._names.add(name)
+        for shape in (*(blob.shape for blob in tops), *params):
+            if not 0 < count(shape) <= INT_MAX:
+                size = " x ".join(map(str, shape))
+                remedy = "change the crop, images_per_pass or the numbers of channels"
+                raise NetError(name, f"has {size} numbers, Caffe counts from 1 to {INT_MAX:,}", remedy)
         if params and kind != "BatchNorm":
             fields = (*self._multiplier(name) * len(params), *fields)
         layer = Layer(name, kind, tuple(bottoms), tuple(tops), fields, tuple(params), self._groups)

@@ -20,6 +20,8 @@ from common.settings import explain_error
 from prototxt_gen.input_comment import BGR
 from prototxt_gen.shapes import is_input_size, nearest_input_sizes
 
+IMAGE_DIGITS = 12  # hexadecimal, of an image's SHA-256: a chance of 1e-11 that two of thousands are alike
+
 
 def _tile_side(side: int) -> int:
     if not is_input_size(side):
@@ -42,7 +44,8 @@ class ModelCard(BaseModel):
     A net's input is (bands - mean) * scale, with `bands` in the order of its channels and `mean` in grey
     levels (0-255). `crop` is the side of the training crop in pixels. `tasks` maps a task to its data set;
     the first is the main one. `started_from` is empty for a training from scratch, None where it is not
-    known.
+    known. `trained_on` maps a task to the images of its training: the first digits of their SHA-256, with
+    spaces between; None where they are not known.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -56,6 +59,11 @@ class ModelCard(BaseModel):
     crop: Annotated[int, AfterValidator(_tile_side)]
     tasks: dict[str, Dataset]
     started_from: tuple[WeightsSource, ...] | None = None
+    trained_on: dict[str, str] | None = None
+
+    def has_seen(self, task: str) -> frozenset[str]:
+        """Return the images that `task` was trained on, by the first IMAGE_DIGITS digits of their SHA-256."""
+        return frozenset((self.trained_on or {}).get(task, "").split())
 
     @model_validator(mode="after")
     def _each_band_has_a_mean(self) -> Self:

@@ -18,8 +18,10 @@ from prototxt_gen.model_card import ModelCard
 from prototxt_gen.onnx_graph import Graph
 from prototxt_gen.onnx_layers import CONVERTERS, batch_norm
 from prototxt_gen.prototxt import layers_for, net_inputs, net_outputs
+from prototxt_gen.shapes import STEP, is_input_size
 from prototxt_gen.unfuse import unfuse
 
+SIDES = "sides must be 32k+1"  # what a backend says, as a node's name, of other tiles
 OPSET, IR_VERSION = 18, 8  # of 2022: old enough for every engine in use
 
 
@@ -35,7 +37,8 @@ def to_onnx(
     Net and weights may be of plain layers, folded, or of fused ones, which are written as plain ones.
     `where` names the weights' file in errors; `outputs` are the blobs to compute (default: all that no
     layer reads). `card` goes into the model's metadata, a key for each of its fields, as JSON. Raises
-    NetError for layers without an ONNX form, WeightsError for weights of another net.
+    NetError for layers without an ONNX form, WeightsError for weights of another net. Run at sides that are
+    not 32k+1, where a map would not have the input's size, the model fails at a node that says so.
     """
     net = unfuse(net)
     outputs = list(outputs or net_outputs(net))
@@ -44,6 +47,8 @@ def to_onnx(
     inputs = net_inputs(net)
     for blob, shape in inputs.items():
         graph.input(blob, shape[1])
+        if all(map(is_input_size, shape[2:])):
+            graph.require_sides(blob, STEP, f"{blob}: {SIDES}")
     _convert(graph, layers)
     onnx, helper = import_optional("onnx", "onnx"), import_optional("onnx.helper", "onnx")
     ends = [

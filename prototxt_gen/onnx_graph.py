@@ -80,6 +80,28 @@ class Graph:
         self._current[blob] = value
         self.channels[value] = channels
 
+    def require_sides(self, blob: str, step: int, name: str) -> None:
+        """Have a backend fail at a node `name` where the sides of the input `blob` are not `step` k + 1.
+
+        ONNX has no assertion: the input gets the largest such sides as its shape, which only those fit.
+        """
+        last, steps = f"{blob}/last", f"{blob}/steps"  # the last row and column; how many steps lead there
+        shape = [f"{blob}/batch", f"{blob}/sides"]
+        nodes = (
+            ("Shape", [blob], f"{blob}/batch", {"start": 0, "end": 2}),
+            ("Shape", [blob], f"{blob}/given", {"start": 2, "end": 4}),
+            ("Sub", [f"{blob}/given", self.numbers(1, 1)], last, {}),
+            ("Div", [last, self.numbers(step, step)], steps, {}),
+            ("Mul", [steps, self.numbers(step, step)], f"{blob}/whole", {}),
+            ("Add", [f"{blob}/whole", self.numbers(1, 1)], f"{blob}/sides", {}),
+            ("Concat", shape, f"{blob}/shape", {"axis": 0}),
+        )
+        for op, inputs, value, attributes in nodes:
+            self.nodes.append(self._helper.make_node(op, inputs, [value], name=value, **attributes))
+        checked = f"{blob}@sides"
+        self.nodes.append(self._helper.make_node("Reshape", [blob, f"{blob}/shape"], [checked], name=name))
+        self._current[blob], self.channels[checked] = checked, self.channels[blob]
+
     def learnt(self, layer, *shapes: Shape) -> list[np.ndarray]:
         """Return a layer's weights, float32; WeightsError where they are missing or of other shapes."""
         if layer.name not in self.weights:

@@ -108,15 +108,15 @@ def _pair(param, single: str, stem: str, default: int) -> Pair:
     return values[0] or default, values[-1] or default
 
 
-MIN_INPUT_SIZE = 33
+MIN_INPUT_SIZE, STEP = 33, 32
 
 
 def is_input_size(side: int) -> bool:
     """Return whether `side` is 33, 65, 97 ... 1025 ..."""
-    return side >= MIN_INPUT_SIZE and side % 32 == 1
+    return side >= MIN_INPUT_SIZE and side % STEP == 1
 
 
 def nearest_input_sizes(side: int) -> str:
     """Return the sizes below and above another number, as advice: "993 or 1025"."""
-    low = max(MIN_INPUT_SIZE, (side - 1) // 32 * 32 + 1)
-    return f"{low} or {low + 32}"
+    low = max(MIN_INPUT_SIZE, (side - 1) // STEP * STEP + 1)
+    return f"{low} or {low + STEP}"

@@ -1,6 +1,7 @@
-"""What the commands share: the checkout on sys.path, common arguments, errors in one line."""
+"""What the commands share: sys.path and the environment, common arguments, errors in one line."""
 
 import argparse
+import errno
 import os
 import select
 import shlex
@@ -10,7 +11,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+# What a machine may lack: the system's errors that are a user's to fix, wherever they come.
+LACKING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+NO_TEMPORARY = "temporary directory"  # in Python's and matplotlib's words where there is no place for one
 sys.path.insert(0, str(ROOT))
+
+from common.environment import pin  # noqa: E402
+
+pin()
 
 
 def _name_a_missing_package(kind: type, error: BaseException, trace: object) -> None:
@@ -131,15 +139,13 @@ def run(main: Callable[[], None]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         _run(main)
-        if sys.stdout is not None:
-            sys.stdout.flush()  # else Python does it at the end, and complains by itself
     except BrokenPipeError:
         if not _nobody_reads():
             raise
         _say_no_more()
         raise SystemExit(128 + signal.SIGPIPE) from None
     except BaseException:
-        if _nobody_reads():
+        if _nobody_reads() or _is_full():
             _say_no_more()
         raise
 
@@ -148,12 +154,33 @@ def _run(main: Callable[[], None]) -> None:
     from common.errors import DFCNetError
 
     try:
-        main()
+        _finish(main)
+    except BrokenPipeError:
+        raise
     except DFCNetError as error:
         print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except OSError as error:
+        if error.errno not in LACKING and NO_TEMPORARY not in str(error):
+            raise
+        remedy = "check the disk's free space and the machine's limits"
+        print(f"{Path(sys.argv[0]).name}: {' '.join(str(error).split())}; {remedy}", file=sys.stderr)
+        raise SystemExit(2) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+
+
+def _finish(main: Callable[[], None]) -> None:
+    """Call `main` and write what is held for stdout: at the end, Python would complain by itself."""
+    ended = None
+    try:
+        main()
+    except SystemExit as error:
+        ended = error
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    if ended is not None:
+        raise ended
 
 
 def _nobody_reads() -> bool:
@@ -165,6 +192,17 @@ def _nobody_reads() -> bool:
     poll = select.poll()
     poll.register(descriptor, 0)
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+
+
+def _is_full() -> bool:
+    """Return whether what is held for stdout cannot be written, as to a file on a full disk."""
+    try:
+        sys.stdout.flush()
+    except (AttributeError, ValueError):
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def _say_no_more() -> None:

@@ -48,13 +48,16 @@ def main() -> None:
     from tqdm import tqdm
 
     from common.files import refuse_existing, write_text
+    from common.numbers import check_number
     from data_prep.subsets import Subset
     from evaluation import score_files, score_text
-    from evaluation.evaluation import dataset_of_maps, evaluate, pair_folders
+    from evaluation.evaluation import dataset_of_maps, evaluate, pair_folders, trained_scenes
     from evaluation.figures import check_output, different_names
     from evaluation.intervals import Bootstrap
     from evaluation.matrix_figure import draw_matrices
 
+    if args.at_least is not None:
+        check_number("--at-least", args.at_least, 0)
     for path in filter(None, (args.json, args.csv)):
         refuse_existing(path, args.overwrite)
     if args.figure:
@@ -66,6 +69,10 @@ def main() -> None:
     subset = Subset(dataset, "test", args.hold_out, args.split, args.leave_out)
     cli.warn(*subset.warnings([args.truth]))
     paired = pair_folders(args.truth, args.pred, dataset, args.only_predicted, subset)
+    for name, pairs in zip(names, paired, strict=True):
+        if trained := trained_scenes(pairs, subset):
+            found = f"{len(trained)} of {len(pairs)} scenes trained the weights, as {trained[0]}"
+            print(f"evaluate.py: warning: {name}: {found}: the scores will mislead", file=sys.stderr)
     evaluations = {
         name: evaluate(pairs, dataset, progress, bootstrap) for name, pairs in zip(names, paired, strict=True)
     }

@@ -61,6 +61,11 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Run the checks within the budget, and print a table."""
     args = parse_arguments()
+    from common.numbers import check_number
+
+    for option, seconds in (("--budget", args.budget), ("--train-seconds", args.train_seconds)):
+        if seconds is not None:
+            check_number(option, seconds, 1)
     from gpu_check.checks import Checks
     from gpu_check.deadline import DEFAULT_LIMIT, Deadline, run
     from gpu_check.rows import show

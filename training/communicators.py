@@ -5,22 +5,71 @@ each update, and lets the ranks agree to stop at the same iteration.
 """
 
 import os
+import sys
+import time
+import warnings
 from multiprocessing.connection import Connection
+from types import ModuleType
 from typing import Protocol
 
+from common.errors import DFCNetError, RunError
 from prototxt_gen.fused_weights import plain_view
 
-# Variables that mpirun sets in its processes: Open MPI, then MPICH and its kin.
-RANK = ("OMPI_COMM_WORLD_RANK", "PMI_RANK")
-SIZE = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
-LOCAL_SIZE = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS")
-LOCAL_RANK = ("OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID")
+MOST_THREADS = 1024
+PATIENCE = 2  # seconds for the first process to say what is wrong
+# Variables that launchers set in their processes: Open MPI, MPICH and its kin, MVAPICH2, Slurm's srun.
+# A batch script of Slurm has SLURM_PROCID as well, but only what srun starts has SLURM_STEP_NUM_TASKS.
+SLURM_SIZE = "SLURM_STEP_NUM_TASKS"
+RANK = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "SLURM_PROCID")
+SIZE = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", SLURM_SIZE)
+LOCAL_SIZE = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "MV2_COMM_WORLD_LOCAL_SIZE")
+LOCAL_RANK = (
+    "OMPI_COMM_WORLD_LOCAL_RANK",
+    "MPI_LOCALRANKID",
+    "MV2_COMM_WORLD_LOCAL_RANK",
+    "SLURM_LOCALID",
+)
 
 
 def mpi_rank_and_size() -> tuple[int, int] | None:
-    """Return (rank, size) of a process that mpirun has started, else None; MPI itself is not begun."""
-    rank, size = _variable(RANK), _variable(SIZE)
-    return None if rank is None or size is None else (rank, size)
+    """Return (rank, size) of a process that mpirun or srun has started, else None; MPI is not begun."""
+    names = _launcher()
+    return names and (_number(names[0]), _number(names[1]))
+
+
+def mpi_world() -> ModuleType:
+    """Begin MPI and return mpi4py's module; RunError where it does not see the processes of the launcher.
+
+    Then the launcher is that of another MPI, and each process would take itself for the only one. Those after
+    the launcher's first end without a word.
+    """
+    remedy = "start with the mpirun beside this Python, or install mpi4py with the launcher's MPI"
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of such a launcher: it is said below
+            from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        raise RunError("mpi4py", f"cannot load MPI ({' '.join(str(error).split())})", remedy) from error
+    names, seen = _launcher(), (MPI.COMM_WORLD.rank, MPI.COMM_WORLD.size)
+    if names and mpi_rank_and_size() != seen:
+        number, count = mpi_rank_and_size()
+        if number:  # the first says it; a launcher ends all with the first that fails
+            time.sleep(PATIENCE)
+            sys.exit(2)
+        library = MPI.Get_library_version().split(",")[0].strip()
+        fact = (
+            f"say process {number} of {count}, mpi4py's MPI ({library}) says process {seen[0]} of {seen[1]}"
+        )
+        remedy += f"; where there is no launcher, unset {names[1]}"
+        raise RunError(f"{names[0]} and {names[1]}", fact, remedy)
+    return MPI
+
+
+def _launcher() -> tuple[str, str] | None:
+    """Return the variables that hold rank and size; a step of one task is also an interactive shell."""
+    for rank, size in zip(RANK, SIZE, strict=True):
+        if rank in os.environ and size in os.environ and (size, os.environ[size]) != (SLURM_SIZE, "1"):
+            return rank, size
+    return None
 
 
 def local_rank() -> int:
@@ -34,8 +83,28 @@ def cores_per_rank() -> int | None:
     return max(1, len(os.sched_getaffinity(0)) // local) if local > 1 else None
 
 
+def threads_wanted() -> int | None:
+    """Return the threads that the user's variables ask for, OPENBLAS_NUM_THREADS before OMP_NUM_THREADS.
+
+    DFCNetError for what is not a number of threads; of OpenMP's list by level, the first counts.
+    """
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        if words := os.environ.get(name, "").strip():
+            count = words.split(",")[0]
+            if not count.isdecimal() or not 0 < int(count) <= MOST_THREADS:
+                raise DFCNetError(name, f"is {words!r}", f"set it to 1 to {MOST_THREADS}, or unset it")
+            return int(count)
+    return None
+
+
 def _variable(names: tuple[str, ...]) -> int | None:
-    return next((int(os.environ[name]) for name in names if name in os.environ), None)
+    return next((_number(name) for name in names if name in os.environ), None)
+
+
+def _number(name: str) -> int:
+    if not os.environ[name].isdecimal():
+        raise DFCNetError(name, f"is {os.environ[name]!r}", "a launcher sets it to a number; unset it")
+    return int(os.environ[name])
 
 
 class Communicator(Protocol):
@@ -43,6 +112,9 @@ class Communicator(Protocol):
 
     rank: int
     size: int
+
+    def begin(self) -> None:
+        """Wait until the run's folder is there."""
 
     def join(self, caffe, solver) -> object:
         """Begin with rank 0's weights, average gradients from now on; keep the result while stepping."""
@@ -59,6 +131,9 @@ class LocalCommunicator:
 
     def __init__(self, rank: int, size: int, parent: Connection) -> None:
         self.rank, self.size, self._parent = rank, size, parent
+
+    def begin(self) -> None:
+        """Begin: the parent has made the run's folder."""
 
     def join(self, caffe, solver) -> object:
         """Sum gradients over NCCL. Rank 0 makes the id, as bytes; the parent hands it to the others."""
@@ -84,11 +159,13 @@ class MPICommunicator:
     """Ranks that mpirun has started, on one machine or several; NCCL on GPUs, else sums over MPI."""
 
     def __init__(self, gpu: bool) -> None:
-        from mpi4py import MPI
-
-        self._mpi, self._comm, self._gpu = MPI, MPI.COMM_WORLD, gpu
+        self._mpi, self._gpu = mpi_world(), gpu
+        self._comm = self._mpi.COMM_WORLD
         self.rank, self.size = self._comm.rank, self._comm.size
-        self._comm.Barrier()  # rank 0 begins once the run's folder is there: so do the others
+
+    def begin(self) -> None:
+        """Wait for rank 0, which begins once the run's folder is there."""
+        self._comm.Barrier()
 
     def join(self, caffe, solver) -> object:
         """Pass the NCCL id over MPI, or average gradients over MPI itself."""

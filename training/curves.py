@@ -49,19 +49,22 @@ def _values(entry: dict) -> dict[str, float]:
 
 def draw(runs: dict[str, dict[str, Curve]], out: Path, overwrite: bool) -> None:
     """Draw one panel per kind of curve (loss by task, mIoU by task, lr), one line per run."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from common.drawing import drawn_with
 
     out = Path(out)
     refuse_existing(out, overwrite)
     if out.suffix not in FORMATS:
         raise DataError(out, f"ends in {out.suffix!r}", f"take {', '.join(FORMATS)}")
+    with drawn_with({}), staged_file(out, overwrite) as staged:
+        _figure(runs).savefig(staged, dpi=150)
+
+
+def _figure(runs: dict[str, dict[str, Curve]]):
+    from matplotlib.figure import Figure
+
     names = _panels(runs)
-    figure, axes = pyplot.subplots(
-        len(names), 1, figsize=(8, 2.4 * len(names)), sharex=True, squeeze=False, layout="constrained"
-    )
+    figure = Figure(figsize=(8, 2.4 * len(names)), layout="constrained")
+    axes = figure.subplots(len(names), 1, sharex=True, squeeze=False)
     lines = {}  # of each run, in the same colour in all panels
     for axis, name in zip(axes[:, 0], names, strict=True):
         for number, (run, curves) in enumerate(runs.items()):
@@ -76,9 +79,7 @@ def draw(runs: dict[str, dict[str, Curve]], out: Path, overwrite: bool) -> None:
         axis.spines[["top", "right"]].set_visible(False)
     figure.legend(lines.values(), lines, loc="outside upper center", ncols=min(len(lines), 3), frameon=False)
     axes[-1, 0].set_xlabel("iteration")
-    with staged_file(out, overwrite) as staged:
-        figure.savefig(staged, dpi=150)
-    pyplot.close(figure)
+    return figure
 
 
 def _panels(runs: dict[str, dict[str, Curve]]) -> Sequence[str]:

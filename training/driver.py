@@ -3,17 +3,18 @@
 Under mpirun each of its processes runs this with one rank of its own.
 """
 
-import fcntl
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from common.errors import ExperimentError, RunError
+from common.errors import DFCNetError, ExperimentError, RunError
+from common.locks import lock
 from prototxt_gen.emit import Command
 from prototxt_gen.experiment import Experiment
 from training import snapshots
@@ -24,6 +25,8 @@ from training.provenance import initial_weights
 from training.pycaffe import LOG_START
 from training.rank import RankOptions, train_rank
 from training.run import Run, open_run, overlapping_scenes
+
+Processes = dict[Connection, BaseProcess]  # by the pipe to each
 
 
 def start(
@@ -40,30 +43,66 @@ def start(
     `command` is what the headers of its prototxts name.
     """
     check_gpus("--gpus", gpus, "use --cpu")
-    number, count = mpi_rank_and_size() or (0, len(gpus) or 1)
-    if mpi_rank_and_size() and resume and overwrite:
+    place = mpi_rank_and_size()
+    if place is None:
+        return _start(exp, folder, gpus, options, overwrite, resume, command)
+    if resume and overwrite:
         raise ExperimentError("--resume", "and --overwrite under mpirun", "give one of the two")
+    with ExitStack() as stack:
+        try:  # before anything is written: MPI may not have the launcher's ranks
+            ranks = stack.enter_context(_ranks(gpus))
+        except DFCNetError:
+            if place[0] == 0:
+                raise
+            return 2
+        return _start(exp, folder, gpus, options, overwrite, resume, command, ranks)
+
+
+def _start(
+    exp: Experiment,
+    folder: Path,
+    gpus: Sequence[int],
+    options: RankOptions,
+    overwrite: bool,
+    resume: bool,
+    command: Command | None,
+    ranks: Processes | None = None,
+) -> int:
+    number, count = mpi_rank_and_size() or (0, len(gpus) or 1)
     if number:  # the first of mpirun's processes makes the folder and chooses the snapshot
         run = Run(exp, folder)
-        return 0 if resume and run.is_done() else train(run, gpus, options)
+        return _dismiss(ranks) if resume and run.is_done() else train(run, gpus, options, ranks=ranks)
     with run_lock(folder):
         begin = (options.weights, options.coverage, overwrite, resume, command)
         run = open_run(exp, folder, count, bool(gpus), *begin)
     with run_lock(folder):  # it may be a new one
         if resume and run.is_done():
             print(f"{run.weights}: trained already")
-            return 0
-        return train(run, gpus, options, resume)
+            return _dismiss(ranks)
+        return train(run, gpus, options, resume, ranks)
+
+
+def _dismiss(ranks: Processes | None) -> int:
+    """Let ranks of mpirun that have nothing to do end well."""
+    for pipe, process in (ranks or {}).items():
+        pipe.send(None)
+        process.join()
+    return 0
 
 
 def train(
-    run: Run, gpus: Sequence[int] = (), options: RankOptions | None = None, resume: bool = False
+    run: Run,
+    gpus: Sequence[int] = (),
+    options: RankOptions | None = None,
+    resume: bool = False,
+    ranks: Processes | None = None,
 ) -> int:
     """Train `run` on the given GPUs, or on the CPU if there are none; return 0 once the weights are written.
 
     With `resume`, continue from the newest whole snapshot, if there is one. SIGTERM and Ctrl-C end the
     current iteration, write a snapshot and return 128 + the signal's number; a Ctrl-C after that ends at
-    once. Raises the error that a rank met, or RunError if a rank died; the other ranks are ended.
+    once. Raises the error that a rank met, or RunError if a rank died; the other ranks are ended. Where the
+    log cannot be written, ends with a snapshot and raises OutputError. `ranks` have been started already.
     """
     options, place = options or RankOptions(), mpi_rank_and_size()
     with ProgressLog(run, quiet=bool(place and place[0])) as progress, _stop_signals() as stop:
@@ -74,8 +113,11 @@ def train(
             options = replace(options, resume=snapshots.newest(run.snapshots, progress.say))
             if options.resume is None and not options.weights:  # stopped before its first snapshot
                 options = replace(options, weights=initial_weights(run.folder))
-        with _ranks(run, gpus, options) as (processes, pipes):
-            _watch(run, processes, pipes, progress, stop)
+        with nullcontext(ranks) if ranks else _ranks(gpus) as processes:
+            _send((run, options), processes)
+            _watch(run, processes, progress, stop)
+        if progress.failure:
+            raise progress.failure
     return 128 + stop[0] if stop else 0
 
 
@@ -87,7 +129,7 @@ def run_lock(folder: Path) -> Iterator[None]:
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(handle, folder)
     except BlockingIOError:
         os.close(handle)
         raise RunError(folder, "another process trains there", "wait for it, or stop it") from None
@@ -120,7 +162,7 @@ def _stop_signals() -> Iterator[list[int]]:
 
 
 @contextmanager
-def _ranks(run: Run, gpus: Sequence[int], options: RankOptions) -> Iterator[tuple[list, list[Connection]]]:
+def _ranks(gpus: Sequence[int]) -> Iterator[Processes]:
     """Spawn this machine's ranks (not fork: CUDA does not survive it); whatever happens, end them."""
     context = multiprocessing.get_context("spawn")
     if mpi_rank_and_size():
@@ -129,30 +171,39 @@ def _ranks(run: Run, gpus: Sequence[int], options: RankOptions) -> Iterator[tupl
     else:
         devices = list(gpus) or [None]
         places = [(number, len(devices)) for number in range(len(devices))]
-    processes, pipes = [], []
+    ranks: Processes = {}
     try:
         for gpu, place in zip(devices, places, strict=True):
             ours, theirs = context.Pipe()
-            arguments = (run, replace(options, gpu=gpu), place, theirs)
-            process = context.Process(
-                target=train_rank, args=arguments, name=f"rank {len(pipes)}", daemon=True
-            )
+            process = context.Process(target=train_rank, args=(gpu, place, theirs), daemon=True)
             process.start()
             theirs.close()  # here; closed in the rank too, the pipe ends when the rank ends
-            processes.append(process)
-            pipes.append(ours)
-        yield processes, pipes
+            ranks[ours] = process
+        for pipe, process in ranks.items():
+            process.name = f"rank {_number_of(pipe, process)}"
+        yield ranks
     finally:
-        for process in processes:
+        for process in ranks.values():
             process.kill()
             process.join()
 
 
-def _watch(
-    run: Run, processes: list, pipes: list[Connection], progress: ProgressLog, stop: list[int]
-) -> None:
+def _number_of(pipe: Connection, process: BaseProcess) -> int:
+    """Return the number that a rank says it has; raise the error that it met, or RunError if it died."""
+    try:
+        kind, content = pipe.recv()
+    except (EOFError, ConnectionResetError):
+        process.join()
+        fact = f"ended with exit code {process.exitcode} before it began"
+        raise RunError("a rank", fact, "see what it printed, and whether MPI works here") from None
+    if kind == "error":
+        raise content
+    return content
+
+
+def _watch(run: Run, ranks: Processes, progress: ProgressLog, stop: list[int]) -> None:
     """Pass on what the ranks send, and keep them in step, until all have ended well."""
-    open_pipes = dict(zip(pipes, processes, strict=True))
+    open_pipes = dict(ranks)
     waiting: list[Connection] = []  # ranks that have finished an iteration and ask whether to go on
     while open_pipes:
         for pipe in wait(list(open_pipes)):
@@ -167,20 +218,18 @@ def _watch(
             match kind:
                 case "error":
                     raise content[0]
-                case "place":
-                    open_pipes[pipe].name = f"rank {content[0]}"
                 case "uid":
-                    _send(content[0], pipes[1:])
+                    _send(content[0], list(ranks)[1:])
                 case "sync":
                     waiting.append(pipe)
                 case _:
                     progress.take(kind, *content)
-        if len(waiting) == len(pipes):
-            _send(bool(stop), waiting)
+        if len(waiting) == len(ranks):
+            _send(bool(stop or progress.failure), waiting)
             waiting.clear()
 
 
-def _send(what: object, pipes: list[Connection]) -> None:
+def _send(what: object, pipes: Iterable[Connection]) -> None:
     """Tell several ranks; one that has died already is found when its pipe is read."""
     for pipe in pipes:
         with suppress(BrokenPipeError):

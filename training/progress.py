@@ -1,5 +1,6 @@
 """What a run says: progress on the console, and one JSON object per display step in its log."""
 
+import errno
 import io
 import json
 import os
@@ -9,28 +10,35 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from common.errors import OutputError
 from prototxt_gen.models import TRAIN, build
 from training.run import Run
+from training.snapshots import Snapshot
 from training.weights import WeightsMatch
 
 
 class ProgressLog:
     """Takes rank 0's messages. Losses and speeds are means since the last line; losses are rank 0's share.
 
-    `quiet` says and writes nothing: for the processes of mpirun beside the first.
+    `quiet` says and writes nothing: for the processes of mpirun beside the first. `failure` is the error of
+    a log that cannot be written any more, as on a full disk.
     """
 
     def __init__(self, run: Run, quiet: bool = False) -> None:
         self.run, self.solver, self.quiet = run, run.experiment.solver, quiet
         self.iteration = 0
+        self.failure: OutputError | None = None
         self._clear()
 
     def __enter__(self) -> "ProgressLog":
-        """Open the log and the progress bar."""
+        """Open the log and the progress bar; OutputError where the log cannot be written."""
         path = os.devnull if self.quiet else self.run.log
-        if not self.quiet and self.run.log.exists():
-            _drop_cut_off_line(self.run.log)
-        self.log = open(path, "a", encoding="utf-8", buffering=1)
+        try:
+            if not self.quiet and self.run.log.exists():
+                _drop_cut_off_line(self.run.log)
+            self.log = open(path, "ab", buffering=0)
+        except OSError as error:
+            raise self._unwritable(error) from error
         self.bar = tqdm(total=self.solver.max_iter, unit="it", disable=self.quiet or not sys.stderr.isatty())
         return self
 
@@ -58,18 +66,34 @@ class ProgressLog:
         self._steps, self._waited, self._since = 0, 0.0, time.monotonic()
 
     def _write(self, **entry: object) -> None:
-        self.log.write(json.dumps(entry) + "\n")
+        """Add a line to the log, whole or cut off at the end: the next resume drops it."""
+        if self.failure:
+            return
+        try:
+            line = f"{json.dumps(entry)}\n".encode()
+            if self.log.write(line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            self.failure = self._unwritable(error)
+
+    def _unwritable(self, error: OSError) -> OutputError:
+        remedy = "make room or give the rights, then continue with --resume"
+        return OutputError(self.run.log, f"cannot be written ({error.strerror})", remedy)
 
     def _loaded(self, path: Path, match: WeightsMatch) -> None:
         for line in match.lines(build(self.run.experiment, TRAIN).plain.parts()):
             self.say(f"{path}: {line}")
 
-    def _resumed(self, snapshot: Path, iteration: int) -> None:
-        self.say(f"continuing from {snapshot}, iteration {iteration}")
+    def _resumed(self, snapshot: Snapshot, iteration: int, ranks: int) -> None:
+        self.say(f"continuing from {snapshot.folder}, iteration {iteration}")
+        if snapshot.ranks != ranks:
+            was = f"{snapshot.folder} is of {snapshot.ranks} ranks, now there are {ranks}"
+            self.say(f"warning: {was}: the samples are not those of a run that was never stopped")
 
-    def _ready(self, iteration: int) -> None:
+    def _ready(self, iteration: int, ranks: int) -> None:
         self.bar.update(iteration)
-        self._write(start=iteration, seed=self.solver.random_seed, experiment=self.run.experiment.name)
+        seed, name = self.solver.random_seed, self.run.experiment.name
+        self._write(start=iteration, seed=seed, experiment=name, ranks=ranks)
         self._clear()
 
     def _step(

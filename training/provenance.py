@@ -14,7 +14,7 @@ from common.files import file_checksum
 from common.settings import explain_error
 from data_prep.manifest import read_manifest
 from prototxt_gen.experiment import Experiment
-from prototxt_gen.model_card import WeightsSource
+from prototxt_gen.model_card import IMAGE_DIGITS, WeightsSource, read_card
 
 PROVENANCE_FILE = "origins.json"
 SHORT = 16  # hexadecimal digits of a SHA-256 that messages show
@@ -25,21 +25,30 @@ class Provenance(BaseModel):
     """Weights in the order they are loaded, none from scratch; databases' checksums by their paths.
 
     A database's is that of its manifest: it is not read for it. None where the manifest holds none.
+    `trained_on` as in ModelCard, with what the weights to start from were trained on.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     weights: tuple[WeightsSource, ...]
     databases: dict[str, str | None]
+    trained_on: dict[str, str] | None = None
 
     @classmethod
     def of(cls, exp: Experiment, weights: Sequence[Path]) -> "Provenance":
         """Return the origins of a run that begins now; DataError where a manifest cannot be read."""
         tasks = exp.tasks.values()
         sources = [path for task in tasks for path in (task.source, task.validation) if path]
-        sums = {path: read_manifest(Path(path)).get("data_mdb_sha256") for path in sources}
+        manifests = {path: read_manifest(Path(path)) for path in sources}
+        sums = {path: manifest.get("data_mdb_sha256") for path, manifest in manifests.items()}
         provenance = [WeightsSource(name=str(path), sha256=file_checksum(path)) for path in weights]
-        return cls(weights=tuple(provenance), databases=sums)
+        cards = [card for path in weights if (card := read_card(path))]
+        seen = {}
+        for name, task in exp.tasks.items():
+            inputs = manifests[task.source].get("inputs", [])
+            images = {entry["image_sha256"][:IMAGE_DIGITS] for entry in inputs}
+            seen[name] = " ".join(sorted(images.union(*(card.has_seen(name) for card in cards))))
+        return cls(weights=tuple(provenance), databases=sums, trained_on=seen)
 
     def text(self) -> str:
         """Return what a folder's file holds."""

@@ -8,7 +8,7 @@ from typing import TextIO
 
 from common.errors import DFCNetError
 from prototxt_gen.caffe_proto import caffe_pb2
-from training.communicators import cores_per_rank
+from training.communicators import cores_per_rank, threads_wanted
 
 GLOG_LEVEL = "GLOG_minloglevel"
 LOG_START = b"== start of a process\n"  # so that an older one's last words are not taken for this one's
@@ -53,7 +53,7 @@ def _number_of_threads() -> None:
     OPENBLAS_NUM_THREADS counts where it is set: OpenBLAS as we build with it would not heed it. Where
     the user says nothing, mpirun's processes on one machine share its cores: each does not take all of them.
     """
-    wanted = os.environ.get("OPENBLAS_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS") or cores_per_rank()
+    wanted = threads_wanted() or cores_per_rank()
     if wanted:
         os.environ["OMP_NUM_THREADS"] = str(wanted)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import DFCNetError, RunError
+from common.errors import DFCNetError, OutputError, RunError
 from common.files import staged_file
 from prototxt_gen.model_card import write_card
 from training import snapshots
@@ -44,23 +44,38 @@ class RankOptions:
     validate: Validate | None = None
 
 
-def train_rank(run: Run, options: RankOptions, place: tuple[int, int] | None, parent: Connection) -> None:
+def train_rank(gpu: int | None, place: tuple[int, int] | None, parent: Connection) -> None:
     """Train to exactly max_iter, or until the parent says stop; `place` is (number, count), None under MPI.
 
-    Sends "place", and from rank 0 "uid", "loaded", "resumed", "ready", "step", "validated", "snapshot",
-    "stopped" and "done" messages. An error that a user can fix is sent as ("error", error) by any rank.
+    Sends "place" and waits for (run, options), or None where there is nothing to do. Then rank 0 sends "uid",
+    "loaded", "resumed", "ready", "step", "validated", "snapshot", "stopped" and "done" messages. An error
+    that a user can fix is sent as ("error", error) by any rank.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the parent decides
     _end_with_parent()
-    communicator = (
-        MPICommunicator(options.gpu is not None) if place is None else LocalCommunicator(*place, parent)
-    )
-    parent.send(("place", communicator.rank, communicator.size))
-    stderr = divert_native_log(run.caffe_log(communicator.rank))
+    try:
+        communicator = (
+            MPICommunicator(gpu is not None) if place is None else LocalCommunicator(*place, parent)
+        )
+    except DFCNetError as error:
+        parent.send(("error", error))
+        os._exit(2)
+    parent.send(("place", communicator.rank))
+    if (order := parent.recv()) is None:
+        return
+    run, options = order
+    communicator.begin()
+    log = run.caffe_log(communicator.rank)
+    try:
+        stderr = divert_native_log(log)
+    except OSError as error:
+        remedy = "make room or give the rights, then continue with --resume"
+        parent.send(("error", OutputError(log, f"cannot be written ({error.strerror})", remedy)))
+        os._exit(2)
     code = 0
     try:
-        _train(run, options, communicator, parent)
+        _train(run, replace(options, gpu=gpu), communicator, parent)
     except DFCNetError as error:
         parent.send(("error", error))
         code = 2
@@ -97,7 +112,7 @@ def _train(run: Run, options: RankOptions, communicator: Communicator, parent: C
         snapshots.drop_after(run.snapshots, solver.iter)
     joined = communicator.join(caffe, solver)  # kept: Caffe holds a bare pointer to it
     meter = LossMeter(solver.net)
-    tell("ready", solver.iter)
+    tell("ready", solver.iter, communicator.size)
     while solver.iter < settings.max_iter:
         rate = solver.lr
         solver.step(1)
@@ -128,6 +143,7 @@ def _train(run: Run, options: RankOptions, communicator: Communicator, parent: C
     if first and solver.iter == settings.max_iter:
         with staged_file(run.weights) as staged:
             solver.net.save(str(staged))
+            snapshots.check_weights(solver, staged)  # Caffe does not notice a full disk
         write_card(run.weights, run.card(solver.iter))
         tell("done", solver.iter)
     del joined
@@ -157,7 +173,7 @@ def _begin(run: Run, options: RankOptions, solver, ranks: int, tell: Callable) -
     last = run.last_data_layer()
     for _ in range(solver.iter * run.experiment.iter_size(ranks)):
         solver.net.forward(end=last)
-    tell("resumed", options.resume.folder, solver.iter)
+    tell("resumed", options.resume, solver.iter, ranks)
 
 
 def _snapshot(run: Run, solver, ranks: int) -> Snapshot:

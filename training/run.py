@@ -5,11 +5,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import lmdb
 from pydantic import ValidationError
 
 from common.errors import DataError, DFCNetError, ExperimentError, OutputError
 from common.files import staged_folder
 from common.settings import difference_text, explain_error, first_difference
+from data_prep.datums import from_datum
 from data_prep.manifest import read_manifest
 from prototxt_gen.emit import Command, class_weights, header, net_texts, solver_text, write_files
 from prototxt_gen.experiment import Experiment, Input, Task
@@ -91,6 +93,7 @@ class Run:
             crop=exp.input.crop,
             tasks={name: task.dataset for name, task in exp.tasks.items()},
             started_from=begun and begun.weights,
+            trained_on=begun and begun.trained_on,
         )
 
 
@@ -124,6 +127,10 @@ def _check_database(source: Path, task: str, settings: Task, net_input: Input) -
     if not any(manifest.get("pixels", {name: 1}).get(name) for name in dataset.class_names):
         fact = f"has no pixel of a class of {dataset.name}: nothing could be learnt"
         raise DataError(source, fact, "build it of labelled scenes")
+    if "mean" in manifest and tuple(manifest["mean"]) != net_input.mean:
+        filled = " ".join(map(str, manifest["mean"]))
+        fact = f"is filled with {filled} where a scene ends, the experiment has mean {list(net_input.mean)}"
+        raise DataError(source, fact, again)
     if manifest["side"] < net_input.crop:
         fact = f"holds records of {manifest['side']} pixels, the crop is {net_input.crop}"
         raise DataError(source, fact, again)
@@ -131,6 +138,24 @@ def _check_database(source: Path, task: str, settings: Task, net_input: Input) -
     if difference := first_difference(before, now):
         fact = f"was built when {dataset.name} had {difference_text(difference)}"
         raise DataError(source, fact, f"{again}, or give the data set's file as it was")
+    _check_records(source, manifest, again)
+
+
+def _check_records(source: Path, manifest: dict, remedy: str) -> None:
+    """Raise DataError where a manifest is of other records, as when one of the two files was copied alone."""
+    try:
+        with lmdb.open(str(source), readonly=True, lock=False) as database, database.begin() as reading:
+            entries = reading.stat()["entries"]
+            first = next((bytes(value) for _, value in reading.cursor()), None)
+    except lmdb.Error as error:
+        raise DataError(source, f"is not an LMDB ({error})", remedy) from error
+    if first is None:
+        raise DataError(source, "holds no record", remedy)
+    noted = manifest.get("records", entries)
+    shape, wanted = from_datum(first, source).shape, (len(manifest["bands"]) + 1, *[manifest["side"]] * 2)
+    if (entries, shape) != (noted, wanted):
+        fact = f"holds {entries} records of {shape}, its manifest says {noted} of {wanted}"
+        raise DataError(source, fact, remedy)
 
 
 def overlapping_scenes(exp: Experiment) -> Iterator[str]:

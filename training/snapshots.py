@@ -63,7 +63,7 @@ def write(solver, folder: Path, ranks: int, card: ModelCard, score: float | None
     final = folder / f"iter_{iteration:08d}"
     staged = folder / f".{final.name}"
     try:
-        _check_weights(solver, written.with_suffix(".caffemodel"))
+        check_weights(solver, written.with_suffix(".caffemodel"))
         staged.mkdir()
         os.replace(written.with_suffix(".caffemodel"), staged / WEIGHTS)
         _write_state(written.with_suffix(".solverstate"), staged / STATE, iteration)
@@ -90,14 +90,12 @@ def _check_room(solver, folder: Path) -> None:
     values = sum(blob.count for blobs in solver.net.params.values() for blob in blobs)
     needed, free = ROOM * 4 * values, shutil.disk_usage(folder).free
     if free < needed:
-        raise RunError(
-            folder,
-            f"{free / 1e6:.0f} MB are free, a snapshot needs {needed / 1e6:.0f} MB (iteration {solver.iter})",
-            "make room on the disk, then continue with --resume",
-        )
+        wanted = f"a snapshot needs {needed / 1e6:,.1f} MB (iteration {solver.iter})"
+        remedy = "make room on the disk, then continue with --resume"
+        raise RunError(folder, f"{free / 1e6:,.1f} MB are free, {wanted}", remedy)
 
 
-def _check_weights(solver, written: Path) -> None:
+def check_weights(solver, written: Path) -> None:
     """Raise OSError if what Caffe wrote does not hold the weights of the net."""
     try:
         weights = read_caffemodel(written)

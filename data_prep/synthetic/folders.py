@@ -8,9 +8,11 @@ from tqdm import tqdm
 
 from common.errors import DataError, OutputError
 from common.files import staged_folder
+from common.numbers import check_number
 from data_prep.synthetic.scene import make_scene
 
 SMALLEST, LARGEST = 64, 8192
+MOST_SCENES = 999_999  # ids have six digits
 JPEG_QUALITY = 95
 
 
@@ -20,13 +22,10 @@ def write_scenes(out: Path, counts: dict[str, int], size: int, seed: int, overwr
     Ids are 000000, 000001, ...; the same arguments give the same files. A task with count 0 gets no
     folder. Raises DataError for values that make no scenes, OutputError for an `out` in the way.
     """
-    if not SMALLEST <= size <= LARGEST:
-        raise DataError("--size", f"is {size}", f"give {SMALLEST} to {LARGEST} pixels")
-    if seed < 0:
-        raise DataError("--seed", f"is {seed}", "give 0 or more")
+    check_number("--size", size, SMALLEST, LARGEST)
+    check_number("--seed", seed, 0)
     for task, count in counts.items():
-        if not 0 <= count <= 999999:
-            raise DataError(f"--{task}", f"is {count}", "give 0 to 999999 scenes")
+        check_number(f"--{task}", count, 0, MOST_SCENES)
     if not any(counts.values()):
         raise DataError(" and ".join(f"--{task}" for task in counts), "are 0", "ask for at least one scene")
     jobs = [(task, number) for task, count in counts.items() for number in range(count)]

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from common.datasets import Dataset
-from common.errors import DataError
+from common.numbers import check_number
 from data_prep.masks import colours_from_labels
 from evaluation.comparison import read_rows, scenes_to_show
 
@@ -42,8 +42,7 @@ def pictures(
     Where `scored` gives ids, they are of these. Raises DataError for more than MOST, and as
     `scenes_to_show` and `read_rows` do.
     """
-    if not 1 <= count <= MOST:
-        raise DataError("--scenes", f"is {count}", f"give 1 to {MOST}")
+    check_number("--scenes", count, 1, MOST)
     ids = scenes_to_show(images, truth, [predicted], dataset, None, count, scored)
     found = []
     for row in read_rows(images, truth, [predicted], ids, dataset):

@@ -50,9 +50,26 @@ def test_windows_and_the_shrunk_whole_of_both_kinds(tmp_path, kind):
 
 
 def test_the_files_own_nodata_value_is_unknown(tmp_path):
-    with open_map(write_raster(tmp_path / "a.tif", nodata=3), LAND) as labels:
-        read = labels.read(slice(0, 90), slice(0, 130))
-    np.testing.assert_array_equal(read, np.where(LABELS == 3, 255, LABELS))
+    labels = np.where(LABELS == 255, 9, LABELS).astype(np.uint8)
+    with open_map(write_raster(tmp_path / "a.tif", labels, nodata=9), LAND) as opened:
+        read = opened.read(slice(0, 90), slice(0, 130))
+    np.testing.assert_array_equal(read, LABELS)
+
+
+def test_a_nodata_value_that_is_a_class_too_is_refused(tmp_path):
+    """Its pixels would be without a class, and nobody would know."""
+    words = r"a\.tif: has the nodata value 3, which is class rangeland too|is class forest too"
+    tagged = ", ".join(f"{label} {name}" for label, name in enumerate(LAND.class_names))
+    for tag in (None, tagged):
+        path = write_raster(tmp_path / "a.tif", nodata=3)
+        if tag:
+            with rasterio.open(path, "r+") as file:
+                file.update_tags(classes=tag)
+        with pytest.raises(DataError, match=words), open_map(path, LAND):
+            pass
+        path = write_raster(tmp_path / "b.tif", nodata=255)  # without a class anyway
+        with open_map(path, LAND) as opened:
+            np.testing.assert_array_equal(opened.read(slice(0, 90), slice(0, 130)), LABELS)
 
 
 def test_what_is_no_class_raster_is_named(tmp_path):
@@ -80,6 +97,21 @@ def test_rasters_of_two_places_are_named(tmp_path):
         check_same_georeference(truth, truth)
         with pytest.raises(DataError, match=r"b\.tif: lies elsewhere than the truth .*20\.0 pixels"):
             check_same_georeference(truth, predicted)
+
+
+def test_rasters_of_two_places_are_named_without_a_crs_too(tmp_path):
+    """A hundred kilometres apart, as two tiles of one grid are whose CRS got lost."""
+    far = from_origin(600000, 200000, 0.5, 0.5)
+    truth = write_raster(tmp_path / "a.tif", crs=None)
+    with (
+        open_map(truth, LAND) as one,
+        open_map(write_raster(tmp_path / "b.tif", crs=None, transform=far), LAND) as two,
+    ):
+        check_same_georeference(one, one)
+        with pytest.raises(
+            DataError, match=r"b\.tif: lies elsewhere than the truth \(200000\.0 pixels away\)"
+        ):
+            check_same_georeference(one, two)
 
 
 def test_shrunk_sides_keep_their_ratio_and_one_pixel():

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import rasterio
+from rasterio.control import GroundControlPoint
 from rasterio.transform import from_origin
 
 from common.errors import DataError
@@ -242,3 +243,72 @@ def test_a_grey_picture_is_the_one_band_of_its_data_set(folder):
     [scene] = find_scenes([folder], dataset)
     with open_scene(scene, dataset, ReadOptions(dataset.bands, dataset.bands)) as pixels:
         assert (pixels.read_image(slice(0, HEIGHT), slice(0, WIDTH)) == IMAGE[0][..., None]).all()
+
+
+PIXEL = 0.5  # metres
+ELSEWHERE = "lies elsewhere than its image"
+
+
+def shifted(columns: float, rows: float = 0.0):
+    return from_origin(500000 + columns * PIXEL, 200000 - rows * PIXEL, PIXEL, PIXEL)
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "fact"),
+    [
+        ({"crs": None}, {"crs": None, "transform": shifted(200_000)}, f"{ELSEWHERE} (200000.0 pixels away)"),
+        ({}, {"crs": None, "transform": shifted(0, 40)}, f"{ELSEWHERE} (40.0 pixels away)"),
+        ({"crs": None}, {"transform": shifted(3)}, f"{ELSEWHERE} (EPSG:32633, 3.0 pixels away)"),
+        ({}, {"transform": shifted(0.5)}, f"{ELSEWHERE} (EPSG:32633, 0.5 pixels away)"),
+        ({}, {"transform": shifted(0.5, 0.5)}, ELSEWHERE),
+        ({}, {"transform": from_origin(500000, 200000, PIXEL, 1.002 * PIXEL)}, ELSEWHERE),
+        ({}, {"crs": "EPSG:4326"}, ELSEWHERE),
+        ({}, {"crs": 'LOCAL_CS["site",UNIT["metre",1]]'}, f"{ELSEWHERE} (LOCAL_CS"),
+        ({}, {"crs": "EPSG:32633+5773"}, None),  # with heights above EGM96: the same place
+        ({}, {"crs": "EPSG:25833"}, None),  # ETRS89, which PROJ takes for WGS 84
+        ({}, {"transform": shifted(0.02, 0.02)}, None),  # rounding
+        ({}, {"crs": None, "transform": rasterio.Affine.identity()}, None),  # does not say where it lies
+        ({"crs": None, "transform": rasterio.Affine.identity()}, {}, None),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_two_rasters_of_one_scene_lie_in_one_place_whatever_says_where(folder, image, mask, fact):
+    write(folder / "a_sat.tif", IMAGE, **image)
+    write(folder / "a_mask.tif", NUMBERS, **mask)
+    if fact is None:
+        with opened(folder) as pixels:
+            assert (pixels.read_labels(slice(0, HEIGHT), slice(0, WIDTH)) == LABELS).all()
+        return
+    with pytest.raises(DataError, match="a_mask") as caught, opened(folder):
+        pass
+    assert caught.value.fact.startswith(fact)
+
+
+def test_ground_control_points_say_where_a_raster_lies_too(folder):
+    corners = [(0, 0), (0, WIDTH), (HEIGHT, 0), (HEIGHT, WIDTH)]
+
+    def points(moved: float) -> list[GroundControlPoint]:
+        return [
+            GroundControlPoint(row, column, 500000 + moved + column * PIXEL, 200000 - row * PIXEL)
+            for row, column in corners
+        ]
+
+    write(folder / "a_sat.tif", IMAGE, transform=None, gcps=points(0))
+    for name, options in (("of points", {"transform": None, "gcps": points(0)}), ("of a transform", {})):
+        write(folder / "a_mask.tif", NUMBERS, **options)
+        with opened(folder) as pixels:
+            assert pixels.shape == (HEIGHT, WIDTH), name
+    write(folder / "a_mask.tif", NUMBERS, transform=None, gcps=points(7 * PIXEL))
+    with (
+        pytest.raises(DataError, match=r"a_mask\.tif: lies elsewhere than its image .*7\.0 pixels"),
+        opened(folder),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("name", ["a_sat.tif", "a_mask.tif"])
+def test_a_transform_that_gives_pixels_no_area_is_named(folder, name):
+    for transform in (rasterio.Affine(0, 0, 5, 0, 0, 5), rasterio.Affine(1, 0, np.nan, 0, -1, 5)):
+        write(folder / name, IMAGE if "sat" in name else NUMBERS, transform=transform)
+        with pytest.raises(DataError, match=f"{name}: has pixels without an area"), opened(folder):
+            pass

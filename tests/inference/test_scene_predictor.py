@@ -1,7 +1,9 @@
 """Scenes of every kind to maps with a stub net: the right pixels in the right files, or nothing at all."""
 
+import errno
 import json
 import os
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,6 +17,7 @@ from common.errors import DataError, OutputError
 from data_prep.label_files import open_map
 from data_prep.read_options import ReadOptions
 from inference.loading import TrainedTask
+from inference.prediction_manifest import is_finished
 from inference.predictor import Predictor
 from inference.scene_files import ScenePath, find_images
 from inference.scene_maps import OutputOptions
@@ -271,3 +274,60 @@ def test_what_gdal_says_of_ground_control_points_is_kept(tmp_path, mapped):
         kept, crs = file.gcps
     assert [(p.row, p.col, p.x, p.y) for p in kept] == [(p.row, p.col, p.x, p.y) for p in points]
     assert crs.to_epsg() == 4326
+
+
+def statistics(path) -> None:
+    """Have GDAL write statistics beside a raster, as QGIS does when it shows it."""
+    with rasterio.open(path) as file:
+        file.stats(approx=False) if hasattr(file, "stats") else file.statistics(1)
+
+
+def test_what_qgis_writes_beside_a_map_changes_nothing_of_it(tmp_path, mapped):
+    _, image = picture(60, 50)
+    write_tiff(tmp_path / "a_sat.tif", np.stack([image] * 3), crs="EPSG:32633", transform=PLACE)
+    out = mapped(tmp_path / "a_sat.tif")
+    names = out / "a_mask.tif.aux.xml"
+    before = names.read_text()
+    statistics(out / "a_mask.tif")
+    assert "STATISTICS_MEAN" in names.read_text()
+    settings = {"tile": 33}
+    given = ("a", tmp_path / "a_sat.tif", NOTHING_MORE.names("a", True), settings)
+    assert is_finished(out, *given, overwrite=False)
+    names.write_text(before.replace("urban", "somebody else's"))
+    with pytest.raises(OutputError, match=r"a_mask\.tif\.aux\.xml: exists already, and no manifest"):
+        is_finished(out, *given, overwrite=False)
+    names.write_text("<PAMDataset")
+    with pytest.raises(OutputError, match=r"a_mask\.tif\.aux\.xml: exists already, and no manifest"):
+        is_finished(out, *given, overwrite=False)
+
+
+def test_overviews_and_statistics_of_a_replaced_map_go_with_it(tmp_path, mapped):
+    _, image = picture(60, 50)
+    write_tiff(tmp_path / "a_sat.tif", np.stack([image] * 3), crs="EPSG:32633", transform=PLACE)
+    outputs = OutputOptions(confidence=True)
+    out = mapped(tmp_path / "a_sat.tif", outputs)
+    for name in ("a_mask.tif.ovr", "a_confidence.tif.aux.xml", "a_confidence.tif.ovr"):
+        (out / name).write_bytes(b"of the old map")
+    (out / "b_mask.tif.ovr").write_bytes(b"of another")
+    mapped(tmp_path / "a_sat.tif", outputs)
+    kept = ["a_confidence.tif", "a_mask.tif", "a_mask.tif.aux.xml", "b_mask.tif.ovr"]
+    assert sorted(path.name for path in out.iterdir() if path.is_file()) == kept
+    (out / "a_confidence.tif.aux.xml").write_bytes(b"of the old map")
+    mapped(tmp_path / "a_sat.tif")
+    assert sorted(path.name for path in out.iterdir() if path.is_file()) == kept[1:]
+
+
+def test_a_disk_that_fills_up_with_the_names_of_classes_is_named(tmp_path, mapped, monkeypatch):
+    _, image = picture(60, 50)
+    write_tiff(tmp_path / "a_sat.tif", np.stack([image] * 3), crs="EPSG:32633", transform=PLACE)
+    real = Path.write_text
+
+    def full(path, *arguments, **options):
+        if ".aux.xml" in path.name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OutputError, match=r"a_mask\.tif\.aux\.xml: cannot be written \(No space left"):
+        mapped(tmp_path / "a_sat.tif")
+    assert [path.name for path in (tmp_path / "maps").rglob("*")] == [".work"]

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from common.datasets import DATASETS
-from common.errors import ExperimentError
+from common.errors import ExperimentError, NetError
 from prototxt_gen.experiment import read_experiment
+from prototxt_gen.models import TRAIN, build
 
 SOLVERS = Path(__file__).parents[2] / "solvers"
 COMMITTED = sorted(SOLVERS.glob("*/experiment.toml"))
@@ -318,3 +319,36 @@ def test_an_experiment_does_not_change(tmp_path):
     exp = read(tmp_path, VALID)
     with pytest.raises(ValueError, match="frozen"):
         exp.input.scale = math.pi
+
+
+SENSELESS = [
+    ("max_iter = 10", "max_iter = 3000000000", ("max_iter = 3000000000",)),
+    ("crop = 65", "crop = 3200000000001", ("crop = 3200000000001",)),
+    ("base_lr = 0.1", "base_lr = 1e-60", ("base_lr: 1e-60 is outside of Caffe's numbers",)),
+    ("base_lr = 0.1", "base_lr = 1e60", ("base_lr: 1e+60 is outside of Caffe's numbers",)),
+    ("base_lr = 0.1", "base_lr = nan", ("base_lr = nan",)),
+    ("base_lr = 0.1", "base_lr = inf", ("base_lr = inf",)),
+    ("base_lr = 0.1", "base_lr = 0.0", ("base_lr = 0.0",)),
+    ("power = 0.9", "power = 0.9\nmomentum = 1.0", ("momentum = 1.0", "less than 1")),
+    ("power = 0.9", "power = 0.9\nweight_decay = 5.0", ("weight_decay = 5.0", "less than 1")),
+    ("power = 0.9", "power = 0.9\nrandom_seed = 4294967296", ("random_seed = 4294967296",)),
+    ('"poly"\npower = 0.9', '"step"\nstepsize = 2\ngamma = -0.1', ("gamma -0.1 makes a learning rate",)),
+    ('"poly"\npower = 0.9', '"multistep"\nstepvalue = [4, 4]\ngamma = 0.1', ("stepvalue [4, 4] must rise",)),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "words"), SENSELESS, ids=lambda value: str(value)[:40])
+def test_numbers_that_make_no_sense_or_do_not_fit_in_caffes_are_refused(tmp_path, old, new, words):
+    assert_refused(tmp_path, replaced(old, new), *words)
+
+
+@pytest.mark.parametrize("mean", ["-1.0", "255.5", "nan"])
+def test_a_mean_is_a_grey_level(tmp_path, mean):
+    assert_refused(tmp_path, replaced("mean = [1,", f"mean = [{mean},"), "input.mean.0 = ")
+
+
+def test_what_caffe_cannot_count_is_refused_before_it_is_built(tmp_path):
+    """32001 x 32001 x 64 values: Caffe would end the process."""
+    exp = read(tmp_path, replaced("crop = 65", "crop = 32001"))
+    with pytest.raises(NetError, match=r"has .* x .* numbers, Caffe counts from 1 to 2,147,483,647"):
+        build(exp, TRAIN)

@@ -129,3 +129,13 @@ def test_without_onnx_the_command_that_installs_it_is_named(small, monkeypatch):
     exp, weights, _ = small
     with pytest.raises(DFCNetError, match=r"is not installed; run `.*requirements/locked\.txt"):
         to_onnx(net_message(build(exp, DEPLOY, crop=65)), weights, "w")
+
+
+@pytest.mark.parametrize("sides", [(64, 65), (97, 90), (66, 66), (32, 32)])
+def test_a_tile_of_other_sides_than_32k_plus_1_is_refused_by_the_graph(small, sides):
+    """A backend would answer with a map that is smaller than the tile, and shifted against it."""
+    _, _, model = small
+    answers = run(model, tiles(1, 3, 65, 97))
+    assert [answer.shape[2:] for answer in answers.values()] == [(65, 97)] * 2
+    with pytest.raises(Exception, match=r"data: sides must be 32k\+1"):
+        run(model, tiles(1, 3, *sides))

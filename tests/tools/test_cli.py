@@ -117,3 +117,32 @@ def test_a_pipe_that_breaks_elsewhere_is_no_quiet_end():
 def test_what_version_1_had_and_files_of_another_kind_are_refused_in_one_line(run_tool, command, words):
     name, *arguments = command.split()
     refused(run_tool(name, *arguments, cwd=ROOT), words)
+
+
+def run(body: str, stdout: object = subprocess.PIPE) -> subprocess.CompletedProcess:
+    words = [sys.executable, "-c", TOOL.format(body=body)]
+    return subprocess.run(words, stdout=stdout, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False)
+
+
+@pytest.mark.parametrize("body", ["print('x' * 100_000)", "print('x')", "print('x'); sys.exit(0)"])
+def test_a_stdout_on_a_full_disk_is_one_line(body):
+    with open("/dev/full", "w") as full:
+        done = run(body, full)
+    assert done.returncode == 2
+    assert done.stderr.startswith("-c: [Errno 28] No space left on device")
+    assert done.stderr.count("\n") == 1
+
+
+def test_what_the_machine_lacks_is_one_line_and_other_errors_of_the_system_are_bugs():
+    done = run("raise OSError(28, 'No space left on device', 'a.bin')")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "No space left on device: 'a.bin'" in done.stderr
+    done = run(
+        "import tempfile; tempfile.tempdir = None; tempfile._candidate_tempdir_list = list; "
+        "tempfile.mkdtemp()"
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "No usable temporary directory" in done.stderr
+    done = run("raise PermissionError(13, 'Permission denied', 'b.bin')")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr

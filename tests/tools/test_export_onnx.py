@@ -69,7 +69,7 @@ def test_mistakes_are_one_line_and_leave_no_model(options, run_tool, tmp_path):
 def test_check_without_onnxruntime_is_refused_before_anything_is_written(
     options, run_tool, tmp_path, monkeypatch
 ):
-    (tmp_path / "onnxruntime.py").write_text("raise ModuleNotFoundError('none', name='onnxruntime')")
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['onnxruntime'] = None")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     done = run_tool("export_onnx.py", *options, "--check")
     refused(done, "onnxruntime: is not installed", "requirements/locked.txt")

@@ -1,5 +1,6 @@
 """What trained never tests: the commands that build, map and score agree on the parts of a folder."""
 
+import hashlib
 import json
 
 import cv2
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from inference.scene_maps import write_map
+from prototxt_gen.model_card import ModelCard, write_card
 from tests.conftest import refused
 from tests.datasets import LAND
 from tests.inference.pixel_net import make_pixel_net
@@ -130,3 +132,33 @@ def test_test_scenes_that_the_inputs_lack_are_told(data, call, run_tool):
     assert f"warning: split.json: has 1 test scenes that the folders lack, as {gone}; " in done.stderr
     assert len(mapped(data)) == 2
     refused(evaluate("--split", "split.json"), f"that the folders lack, as {gone}", "--leave-out")
+
+
+def test_what_trained_never_tests_though_it_is_every_fourth_of_one_folder(data, call, run_tool):
+    """Of 00 to 10, 03 and 07 are held out; of the folder of 06 to 10 alone, it would be 09."""
+    build, predict, evaluate = call
+    assert build("--hold-out", 4).returncode == 0
+    assert trained(data) == {*IDS} - {"03", "07"}
+    [weights] = data.glob("*.caffemodel")
+    sums = {
+        id: hashlib.sha256((data / "scenes" / f"{id}_sat.png").read_bytes()).hexdigest()
+        for id in trained(data)
+    }
+    seen = {"land": " ".join(checksum[:12] for checksum in sums.values())}
+    card = {"experiment": "e", "model": "m", "iteration": 1, "crop": 33, "mean": (9, 9, 9), "scale": 1.0}
+    write_card(weights, ModelCard(**card, tasks={"land": LAND}, trained_on=seen))
+    for id in IDS[:6]:
+        for path in (data / "scenes").glob(f"{id}_*"):
+            (data / "first").mkdir(exist_ok=True)
+            path.rename(data / "first" / path.name)
+    done = predict("--hold-out", 4)
+    refused(done, "09_sat.png: has trained these weights, and --hold-out 4 takes it", "all the folders")
+    assert not (data / "maps").exists()
+    done = predict("first", "--hold-out", 4)
+    assert (done.returncode, mapped(data)) == (0, ["03", "07"]), done.stderr
+    assert predict().returncode == 0  # any scene may be mapped
+    refused(evaluate("--hold-out", 4, "--only-predicted"), "09_mask.png: is of a scene that trained")
+    done = evaluate("--only-predicted", "--json", "scores.json")
+    assert done.returncode == 0, done.stderr
+    assert "4 of 5 scenes trained the weights, as 06: the scores will mislead" in done.stderr
+    assert json.loads((data / "scores.json").read_text())["trained"] == ["06", "08", "09", "10"]

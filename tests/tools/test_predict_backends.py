@@ -84,7 +84,7 @@ def test_the_help_names_all_backends(run_tool, tmp_path, arguments):
 
 
 def test_a_backend_that_is_not_installed_is_one_line(run_tool, tmp_path, arguments, monkeypatch):
-    (tmp_path / "onnxruntime.py").write_text("raise ModuleNotFoundError('none', name='onnxruntime')")
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['onnxruntime'] = None")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     pytest.importorskip("onnx", reason="the extra onnx is not installed")
     options = ["--out", tmp_path / "maps", "--backend", "onnxruntime"]

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import rasterio
 
+from tests.conftest import refused
 from tests.inference.pixel_net import make_pixel_net
 
 pytestmark = pytest.mark.caffe
@@ -116,3 +117,15 @@ def test_kills_leave_whole_maps_only_and_the_next_call_goes_on(work):
     assert last.returncode == 0, last.stderr
     assert maps(folder / "maps") == maps(folder / "whole")
     assert not list((folder / "maps").glob(".unfinished*"))
+
+
+@pytest.mark.parametrize("name", ["OMPI_COMM_WORLD", "PMI"])
+def test_the_launcher_of_another_mpi_is_refused(work, name):
+    """Each process would map all scenes."""
+    folder, command = work
+    launcher = {f"{name}_RANK": "0", f"{name}_SIZE": "3"}
+    done = run(
+        "env", *(f"{key}={value}" for key, value in launcher.items()), *command, "--out", folder / "maps"
+    )
+    refused(done, *launcher, "process 0 of 3", "process 0 of 1")
+    assert not (folder / "maps").exists()

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.errors import RunError
+from common.errors import OutputError, RunError
 from prototxt_gen.caffe_proto import caffe_pb2
 from prototxt_gen.experiment import read_experiment
 from prototxt_gen.model_card import read_card
 from tests.datasets import DATASETS
-from training import driver
+from training import driver, progress, snapshots
 from training.rank import RankOptions
 from training.run import Run, open_run
 
@@ -179,8 +179,31 @@ def test_sigterm_may_come_twice_and_ctrl_c_after_it_ends_at_once():
 
 def test_a_stop_that_comes_with_the_last_iteration_is_not_lost(tiny, tmp_path, monkeypatch):
     """A study would go on to its next training."""
-    monkeypatch.setattr(driver, "_ranks", lambda *_: nullcontext(([], [])))
+    monkeypatch.setattr(driver, "_ranks", lambda *_: nullcontext({}))
     monkeypatch.setattr(driver, "_watch", lambda *arguments: arguments[-1].append(signal.SIGINT))
     monkeypatch.setattr(Run, "is_done", lambda _: True)
     (tmp_path / "run").mkdir()
     assert driver.train(Run(read_experiment(tiny), tmp_path / "run")) == 128 + signal.SIGINT
+
+
+def test_a_log_on_a_full_disk_ends_the_training_with_a_snapshot_and_one_error(tiny, monkeypatch):
+    run = new_run(tiny, "run", display="1", max_iter="1000", snapshot="1000")
+    with monkeypatch.context() as full:
+        full.setattr(
+            progress,
+            "open",
+            lambda *_, **__: os.fdopen(os.open("/dev/full", os.O_WRONLY), "wb", 0),
+            raising=False,
+        )
+        with pytest.raises(OutputError, match=r"log\.jsonl: cannot be written \(No space left .* --resume"):
+            driver.train(run)
+    kept = snapshots.newest(run.snapshots, pytest.fail)
+    assert 1 <= kept.iteration < 20
+    assert not run.weights.exists()
+
+
+def test_a_log_that_cannot_be_opened_is_one_error_before_anything_is_computed(tiny):
+    run = new_run(tiny, "run")
+    run.log.mkdir()
+    with pytest.raises(OutputError, match=r"log\.jsonl: cannot be written \(Is a directory\)"):
+        driver.train(run)

@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.errors import DFCNetError
 from prototxt_gen.caffemodel import read_caffemodel, write_caffemodel
 from prototxt_gen.emit import net_text
 from prototxt_gen.experiment import read_experiment
 from prototxt_gen.models import TRAIN, build
-from tests.conftest import write_lmdb
+from tests.conftest import refused, write_lmdb
+from training import communicators
 from training.run import open_run
 
 pytestmark = pytest.mark.caffe
@@ -208,6 +210,18 @@ def test_a_run_of_two_ranks_resumes_exactly(tiny, tmp_path, ranks):
         assert (tmp_path / "straight" / file).read_bytes() == (tmp_path / "stopped" / file).read_bytes()
 
 
+def test_a_resume_by_another_number_of_ranks_is_said_and_noted(tiny, tmp_path):
+    text = tiny.read_text().replace("images_per_pass = 2", "images_per_pass = 1\nkeep_snapshots = 9")
+    tiny.write_text(text)
+    train(tiny, "run", 1)
+    (tmp_path / "run" / "weights.caffemodel").unlink()
+    (tmp_path / "run" / "snapshots" / "iter_00000006" / "manifest.json").unlink()
+    out = train(tiny, "run", 2, "--resume")
+    assert "iter_00000004 is of 1 ranks, now there are 2: the samples are not those" in out
+    lines = map(json.loads, (tmp_path / "run" / "log.jsonl").read_text().splitlines())
+    assert [(line["start"], line["ranks"]) for line in lines if "start" in line] == [(0, 1), (4, 2)]
+
+
 def test_one_killed_rank_of_four_ends_the_run_and_is_named(even, tmp_path):
     even.write_text(even.read_text().replace("max_iter = 4", "max_iter = 1000000"))
     process = mpirun(4, ROOT / "tools" / "train.py", even, "--cpu", "--run", "run", *FROZEN)
@@ -274,3 +288,41 @@ def test_a_batch_that_does_not_divide_over_the_ranks_is_refused_with_the_arithme
 def test_a_finished_run_is_resumed_by_all_ranks_in_peace(even):
     train(even, "run", 2, *FROZEN)
     assert "trained already" in train(even, "run", 2, "--resume")
+
+
+LAUNCHERS = [
+    {"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "2"},
+    {"PMI_RANK": "0", "PMI_SIZE": "2"},
+    {"MV2_COMM_WORLD_RANK": "0", "MV2_COMM_WORLD_SIZE": "2"},
+    {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "2"},
+]
+
+
+@pytest.mark.parametrize("variables", LAUNCHERS, ids=lambda variables: next(iter(variables)))
+def test_the_launcher_of_another_mpi_is_refused_before_a_run_is_touched(
+    tiny, tmp_path, run_tool, monkeypatch, variables
+):
+    """Each process would take itself for the only one, and train with its share of the batch."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "solver.prototxt").write_text("of an older run")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    done = run_tool("train.py", tiny, "--cpu", "--run", "run", "--overwrite")
+    refused(done, *variables, "process 0 of 2", "process 0 of 1", "mpirun beside this Python")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["solver.prototxt"]
+
+
+def test_a_step_of_slurm_with_one_task_is_no_launcher_and_a_count_must_be_a_number(monkeypatch):
+    for name in (*communicators.RANK, *communicators.SIZE):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SLURM_PROCID", "0")  # also in a batch script that srun has not started
+    assert communicators.mpi_rank_and_size() is None
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")
+    assert communicators.mpi_rank_and_size() is None
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "3")
+    assert communicators.mpi_rank_and_size() == (0, 3)
+    monkeypatch.setenv("PMI_RANK", "1")
+    assert communicators.mpi_rank_and_size() == (0, 3)  # half of a pair is of nobody
+    monkeypatch.setenv("PMI_SIZE", "two")
+    with pytest.raises(DFCNetError, match="PMI_SIZE: is 'two'"):
+        communicators.mpi_rank_and_size()

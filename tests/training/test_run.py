@@ -42,6 +42,10 @@ def edit_manifest(folder, database="land_lmdb", **changes):
             "land_lmdb: holds the bands nir, red, green, the experiment has blue",
         ),
         (
+            {"mean": [104.0, 116.78, 123.68]},
+            r"land_lmdb: is filled with 104\.0 116\.78 123\.68 where a scene ends, the experiment has mean",
+        ),
+        (
             {"dataset": changed(LAND, resize=[0.5, 2]).model_dump(mode="json")},
             r"land_lmdb: was built when deepglobe_land had resize = \[0\.5, 2\], now it is \[0\.8",
         ),
@@ -95,6 +99,34 @@ def test_each_rank_of_a_gpu_run_takes_its_share_of_the_batch(tiny, tmp_path):
     ):
         open_run(read_experiment(tiny), tmp_path / "other", 3, True)
     assert not (tmp_path / "other").exists()
+
+
+def test_a_manifest_beside_the_records_of_another_database_is_refused(tiny, tmp_path):
+    edit_manifest(tmp_path, records=9)
+    with pytest.raises(
+        DataError, match=r"land_lmdb: holds 8 records of \(4, 37, 37\), its manifest says 9 of"
+    ):
+        check_data(read_experiment(tiny))
+    edit_manifest(tmp_path, records=8, side=65)
+    with pytest.raises(DataError, match=r"8 records of \(4, 37, 37\), its manifest says 8 of \(4, 65, 65\)"):
+        check_data(read_experiment(tiny))
+    edit_manifest(tmp_path, side=37)
+    check_data(read_experiment(tiny))
+
+
+def test_weights_carry_the_images_of_their_training_and_of_what_they_were_started_from(tiny, tmp_path):
+    shapes = build(read_experiment(tiny), TRAIN).parameter_shapes()
+    blobs = {name: [np.ones(shape, np.float32) for shape in its] for name, its in shapes.items()}
+    write_caffemodel(tmp_path / "first.caffemodel", "tiny", blobs)
+    sums = {name: name * 32 for name in ("ab", "cd", "ef")}
+    for names, options in ((("ab", "cd"), {}), (("ef",), {"weights": [tmp_path / "first.caffemodel"]})):
+        inputs = [{"id": name, "image_sha256": sums[name]} for name in names]
+        edit_manifest(tmp_path, inputs=inputs)
+        run = open_run(read_experiment(tiny), tmp_path / f"run_{names[0]}", 1, False, **options)
+        card = run.card(3)
+        write_card(tmp_path / "first.caffemodel", card)
+    assert card.has_seen("land") == {"abababababab", "cdcdcdcdcdcd", "efefefefefef"}
+    assert card.has_seen("road") == card.has_seen("sea") == frozenset()
 
 
 def test_scenes_that_train_and_validate_are_told(tiny, tmp_path):
@@ -249,6 +281,7 @@ def test_a_run_notes_the_weights_and_the_databases_that_it_is_begun_with(tiny, t
     assert json.loads((tmp_path / "run" / "origins.json").read_text()) == {
         "weights": [{"name": str(path), "sha256": checksum}],
         "databases": {"land_lmdb": "ab" * 32, "road_lmdb": None},
+        "trained_on": {"land": "", "road": ""},
     }
     assert [(each.name, each.sha256) for each in run.card(6).started_from] == [(str(path), checksum)]
     scratch = open_run(read_experiment(tiny), tmp_path / "scratch", 1, False)

@@ -112,7 +112,9 @@ def test_a_disk_without_room_is_told_before_caffe_writes(tmp_path, monkeypatch):
     write(tmp_path, 1)
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1, 1, 9000))
-    with pytest.raises(RunError, match=r"0 MB are free, a snapshot needs 0 MB \(iteration 2\); make room"):
+    with pytest.raises(
+        RunError, match=r"0\.0 MB are free, a snapshot needs 0\.0 MB \(iteration 2\); make room"
+    ):
         write(tmp_path, 2)
     assert names(tmp_path) == ["iter_00000001"]
 
