@@ -79,16 +79,12 @@ def georeference_of(dataset: rasterio.DatasetReader) -> Georeference:
 
 
 @contextmanager
-def open_geotiff(path: Path, overviews: bool = True) -> Iterator[rasterio.DatasetReader]:
-    """Open a GeoTIFF inside `rasterio.Env(**SETTINGS)`; DataError if it is not one or cannot be read.
-
-    Without `overviews` what is shrunk comes from the pixels themselves: overviews may be means.
-    """
-    options = {} if overviews else {"OVERVIEW_LEVEL": "NONE"}
+def open_geotiff(path: Path) -> Iterator[rasterio.DatasetReader]:
+    """Open a GeoTIFF inside `rasterio.Env(**SETTINGS)`; DataError if it is not one or cannot be read."""
     try:
         # The driver is fixed: GDAL would take a text file of another format and follow paths in it.
         with warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning):
-            dataset = rasterio.open(path, driver="GTiff", **options)
+            dataset = rasterio.open(path, driver="GTiff")
     except (RasterioError, ValueError) as error:
         raise DataError(
             path, f"is not a GeoTIFF ({one_line(error)})", "fetch or export the file again"
@@ -111,6 +107,15 @@ def open_geotiff(path: Path, overviews: bool = True) -> Iterator[rasterio.Datase
             yield dataset
         except CPLE_BaseError as error:
             raise damaged(dataset, error) from error
+
+
+def open_without_overviews(dataset: rasterio.DatasetReader) -> rasterio.DatasetReader:
+    """Open a GeoTIFF again, so that what is shrunk comes from its pixels: overviews may be means.
+
+    What it is opened as does not know whether it has a transform; ask `dataset` where it lies.
+    """
+    with warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning):
+        return rasterio.open(dataset.name, driver="GTiff", OVERVIEW_LEVEL="NONE")
 
 
 def _refuse_two_readings(path: Path, dataset: rasterio.DatasetReader) -> None:

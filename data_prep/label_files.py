@@ -17,7 +17,7 @@ from common.datasets import IGNORE, Dataset
 from common.errors import DataError
 from common.files import read_bytes
 from data_prep.decoding import JPEG_START, decode, decode_numbers, is_grey_png, is_palette_png
-from data_prep.geotiff import SETTINGS, open_geotiff, read_window, valid_window
+from data_prep.geotiff import SETTINGS, open_geotiff, open_without_overviews, read_window, valid_window
 from data_prep.masks import class_list, labels_from_colours, labels_from_exact_colours, labels_from_numbers
 
 RASTER_SUFFIXES = (".tif", ".tiff")
@@ -62,18 +62,19 @@ class RasterLabels:
 
     def read(self, rows: slice, columns: slice, image_valid: np.ndarray | None = None) -> np.ndarray:
         """Return a window of the labels; DataError for a number that has no class."""
-        return self._read(rows, columns, None, image_valid)
+        return self._labels(self.raster, rows, columns, None, image_valid)
 
     def shrunk(self, longest: int) -> np.ndarray:
         """Return the labels with sides of at most `longest`, by nearest neighbour."""
         rows, columns = (slice(0, length) for length in self.shape)
-        return self._read(rows, columns, shrunk_shape(self.shape, longest))
+        with open_without_overviews(self.raster) as raster:
+            return self._labels(raster, rows, columns, shrunk_shape(self.shape, longest))
 
-    def _read(
-        self, rows: slice, columns: slice, shape: tuple[int, int] | None, image_valid=None
+    def _labels(
+        self, raster, rows: slice, columns: slice, shape: tuple[int, int] | None, image_valid=None
     ) -> np.ndarray:
-        values = read_window(self.raster, 1, rows, columns, shape)
-        valid = valid_window(self.raster, rows, columns, shape)
+        values = read_window(raster, 1, rows, columns, shape)
+        valid = valid_window(raster, rows, columns, shape)
         if image_valid is not None:
             valid &= image_valid
         return labels_from_numbers(values, self.labels_of, self.raster.name, self.remedy, ~valid)
@@ -104,7 +105,7 @@ def _open(path: Path, dataset: Dataset, guess: bool) -> Iterator[Labels]:
     if path.suffix.lower() not in RASTER_SUFFIXES:
         yield PictureLabels(path, _picture_labels(path, dataset, guess))
         return
-    with rasterio.Env(**SETTINGS), open_geotiff(path, overviews=False) as raster:
+    with rasterio.Env(**SETTINGS), open_geotiff(path) as raster:
         yield _raster_labels(path, raster, dataset, guess)
 
 

@@ -113,8 +113,8 @@ def _inputs(scene: Scene, pixels) -> dict:
 def _unusual(inputs: Sequence[dict]) -> Iterator[str]:
     """Yield a line for each way in which images were read that is not for granted, with their number."""
     for note in dict.fromkeys(entry["note"] for entry in inputs if "note" in entry):
-        those = [entry["image"] for entry in inputs if entry.get("note") == note]
-        yield f"{len(those)} of {len(inputs)} images, as {those[0]}: {note}"
+        images = [entry["image"] for entry in inputs if entry.get("note") == note]
+        yield f"{len(images)} of {len(inputs)} images, as {images[0]}: {note}"
     if stretched := [entry["image"] for entry in inputs if entry.get("stretch")]:
         what = "stretched to 0-255, as the manifest says"
         yield f"{len(stretched)} of {len(inputs)} images, as {stretched[0]}: {what}"

@@ -64,8 +64,8 @@ class FilePatterns:
     def listed_id(self, entry: str) -> str:
         """Return the id that a line of a list means: itself, or that in the name of a file."""
         file = entry.replace("\\", "/").rpartition("/")[2]
-        found = (name.fullmatch(composed(file)) for _, name, _ in self._patterns)
-        return next((match["id"] for match in found if match), composed(entry))
+        matches = (name.fullmatch(composed(file)) for _, name, _ in self._patterns)
+        return next((match["id"] for match in matches if match), composed(entry))
 
     def is_mask(self, path: Path) -> bool:
         """Return whether a file is a mask by its name."""
@@ -182,8 +182,8 @@ def unused_line(folders: Iterable[Path], dataset: Dataset) -> str | None:
 
 def counted(left_out: Sequence[Path]) -> str:
     """Say how many files are left out, and name one, not a hidden one if there is another."""
-    one = min(left_out, key=lambda path: path.name.startswith("."))
-    return f"{len(left_out)} file{'s' * (len(left_out) > 1)} left out, as {printable(one)}"
+    example = min(left_out, key=lambda path: path.name.startswith("."))
+    return f"{len(left_out)} file{'s' * (len(left_out) > 1)} left out, as {printable(example)}"
 
 
 def image_ids(folders: Iterable[Path], dataset: Dataset) -> set[str]:

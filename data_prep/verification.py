@@ -130,8 +130,8 @@ class Verification:
         lines += [f"{problem.file}: {problem.fact}; {problem.remedy}" for problem in self.problems]
         lines += self.warnings
         for note in dict.fromkeys(scene.note for scene in self.checked if scene.note):
-            those = [scene.scene.image for scene in self.checked if scene.note == note]
-            lines.append(f"{len(those)} images, as {those[0]}: {note}")
+            images = [scene.scene.image for scene in self.checked if scene.note == note]
+            lines.append(f"{len(images)} images, as {images[0]}: {note}")
         if unlabelled := self.unlabelled:
             lines.append(f"{len(unlabelled)} scenes without a labelled pixel, as {unlabelled[0]}")
         found = len(self.problems)

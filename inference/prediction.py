@@ -93,8 +93,8 @@ def plan_predictions(
 
 def _longest_name(out: Path) -> int:
     """Return how many bytes a file's name may have in a folder, or in the one that it will be made in."""
-    there = next(folder for folder in (out, *out.resolve().parents) if folder.is_dir())
-    return os.pathconf(there, "PC_NAME_MAX")
+    existing = next(folder for folder in (out, *out.resolve().parents) if folder.is_dir())
+    return os.pathconf(existing, "PC_NAME_MAX")
 
 
 def _refuse_long_names(scene: ScenePath, names: Sequence[str], longest: int) -> None:

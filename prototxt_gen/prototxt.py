@@ -67,7 +67,7 @@ def head_of(net, answer: str) -> set[str]:
     """
     names, convolutions = set(), 0
     for layer in reversed(net.layer):
-        if answer in layer.top and convolutions < HEAD_CONVOLUTIONS:
+        if answer in layer.top and layer.bottom and convolutions < HEAD_CONVOLUTIONS:
             names.add(layer.name)
             answer = layer.bottom[0]
             convolutions += "Convolution" in layer.type

@@ -333,7 +333,11 @@ SENSELESS = [
     ("power = 0.9", "power = 0.9\nweight_decay = 5.0", ("weight_decay = 5.0", "less than 1")),
     ("power = 0.9", "power = 0.9\nrandom_seed = 4294967296", ("random_seed = 4294967296",)),
     ('"poly"\npower = 0.9', '"step"\nstepsize = 2\ngamma = -0.1', ("gamma -0.1 makes a learning rate",)),
-    ('"poly"\npower = 0.9', '"multistep"\nstepvalue = [4, 4]\ngamma = 0.1', ("stepvalue [4, 4] must rise",)),
+    (
+        '"poly"\npower = 0.9',
+        '"multistep"\nstepvalue = [4, 4]\ngamma = 0.1',
+        ("stepvalue [4, 4] does not rise",),
+    ),
 ]
 
 

@@ -62,14 +62,30 @@ def test_an_existing_figure_needs_overwrite(folders, run_tool):
     assert (folders / "f.png").read_bytes() == b"old"
 
 
+# A trunk of one blob, and a head of two convolutions, as the paper's.
+NET = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 33 dim: 33 } } }
+layer { name: "stem" type: "Convolution" bottom: "data" top: "stem"
+  convolution_param { num_output: 4 kernel_size: 1 weight_filler { type: "gaussian" std: 2 } } }
+layer { name: "land/conv" type: "Convolution" bottom: "stem" top: "land/conv"
+  convolution_param { num_output: 4 kernel_size: 1 weight_filler { type: "gaussian" std: 2 } } }
+layer { name: "land/score" type: "Convolution" bottom: "land/conv" top: "land/score"
+  convolution_param { num_output: 6 kernel_size: 1 weight_filler { type: "gaussian" std: 2 } } }
+layer { name: "land_prob" type: "Softmax" bottom: "land/score" top: "land_prob" }
+"""
+
+
 @pytest.fixture
 def model(folders):
-    """The arguments of a net computed by hand, its weights in a folder `first` beside a copy `second`."""
-    from tests.inference.pixel_net import make_pixel_net
+    """The folder with a net of random weights in `first`, and another in `second`."""
+    from training.pycaffe import import_caffe
 
+    caffe = import_caffe()
     for name in ("first", "second"):
-        (folders / name).mkdir()
-        make_pixel_net(folders / name)
+        deploy = folders / name / "deploy.prototxt"
+        deploy.parent.mkdir()
+        deploy.write_text(NET)
+        caffe.Net(str(deploy), caffe.TEST).save(str(folders / name / "net.caffemodel"))
     return folders
 
 
@@ -93,10 +109,10 @@ def of_models(folder, *names):
 
 @pytest.mark.caffe
 def test_features_of_two_models_stand_side_by_side(model, run_tool):
-    given = ("features", *of_models(model, "first", "second"), "--blobs", "land_score", "--rows", 1)
+    given = ("features", *of_models(model, "first", "second"), "--blobs", "stem", "--rows", 1)
     done = run_tool("figure.py", *given, "--channels", 1)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[0] == "first: land_score, 1 times smaller than the image"
+    assert done.stdout.splitlines()[0] == "first: stem, 1 times smaller than the image"
     assert "f.png: scenes 2" in done.stdout
     wide = cv2.imread(str(model / "f.png")).shape[1]
     assert run_tool("figure.py", *given, "--channels", 0, "--overwrite").returncode == 0

@@ -88,7 +88,7 @@ def test_truth_in_numbers_is_not_taken_for_classes(folders, run_tool):
 
 
 def test_maps_without_a_record_and_a_named_data_set_are_not_guessed(folders, run_tool):
-    refused(run_tool("evaluate.py", *scored(folders)), "maps: has no record", "--dataset")
+    refused(run_tool("evaluate.py", *scored(folders)), "maps: has no manifest", "--dataset")
 
 
 def test_a_map_of_ours_says_its_classes_and_can_be_truth(folders, run_tool):

@@ -102,7 +102,7 @@ def test_a_study_tells_all_and_does_nothing_twice(study, tmp_path):
         (tmp_path / f"scenes/land/0_{end}").write_bytes(
             next((tmp_path / "scenes/land").glob(f"*{end}")).read_bytes()
         )
-    refused(study(), "runs/mine", "files.land.0 = None")
+    refused(study(), "runs/mine", "was started with no files.land.0")
 
 
 @pytest.mark.caffe

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from prototxt_gen.caffe_proto import caffe_pb2
 from prototxt_gen.experiment import read_experiment
 from training import rank as module
 from training.communicators import LocalCommunicator
@@ -14,6 +15,11 @@ from training.rank import RankOptions
 from training.run import Run, open_run
 
 pytestmark = pytest.mark.caffe
+
+LAYER = caffe_pb2().LayerParameter(
+    name="score", type="Convolution", blobs=[{"data": [0.5], "shape": {"dim": [1]}}]
+)
+WEIGHTS = caffe_pb2().NetParameter(layer=[LAYER]).SerializeToString()
 
 
 class Parent:
@@ -60,7 +66,7 @@ class FakeCaffe:
             before_forward=lambda call: None,
             after_forward=lambda call: None,
             after_backward=lambda nccl: self.calls.append(("after_backward",)),
-            save=lambda path: Path(path).write_text("weights"),
+            save=lambda path: Path(path).write_bytes(WEIGHTS),
         )
         self.solver = SimpleNamespace(
             iter=0,
@@ -127,7 +133,7 @@ def test_only_rank_0_gives_the_id_reports_and_saves(tiny, monkeypatch):
     each, with_snapshot = ["step", "sync"], ["step", "sync", "snapshot"]
     kinds = [message[0] for message in parent.sent]
     assert kinds == ["uid", "ready", *each * 3, *with_snapshot, *each, *with_snapshot, "done"]
-    assert run.weights.read_text() == "weights"
+    assert run.weights.read_bytes() == WEIGHTS
 
 
 def test_another_rank_only_keeps_in_step(tiny, monkeypatch):

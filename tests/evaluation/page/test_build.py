@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from common.errors import DataError
+from common.errors import DataError, ExperimentError
 from evaluation.evaluation import evaluate
 from evaluation.page.build import SceneFolders, page
 from evaluation.page.run_facts import facts, read_run
@@ -141,7 +141,7 @@ def test_mistakes_are_named(run, tmp_path):
     with pytest.raises(DataError, match="--scenes: is 25"):
         page(run.folder, None, SceneFolders(run.scenes, run.scenes, run.maps), 25)
     (run.folder / "experiment.json").write_text('{"name": "x"}')
-    with pytest.raises(DataError, match=r"experiment\.json: key \w+ is missing"):
+    with pytest.raises(ExperimentError, match=r"experiment\.json: is of another .*key \w+ is missing"):
         page(run.folder, None, None, 1)
 
 
