@@ -57,10 +57,15 @@ install -D "$prefix/bin/test_layers" "$to/caffe/bin/test_layers"
 rm -f "$to"/caffe/lib/*.a
 rm -rf "$to/caffe/lib/cmake"
 stdlib=$("$python3" -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
-install -D "$(realpath "$python3")" "$to/python/bin/python3"
-mkdir -p "$to/python/lib"
-tar -c -C "$(dirname "$stdlib")" --exclude __pycache__ --exclude test --exclude idlelib --exclude tkinter \
-    --exclude turtledemo --exclude ensurepip --exclude lib2to3 --exclude 'config-*' "$(basename "$stdlib")" |
+mkdir -p "$to"/python/{bin,lib}
+# Caffe is linked to libpython, which has all that Debian's python3 holds once more.
+libpython=$("$python3" -c 'import sysconfig; print(*sysconfig.get_config_vars("LIBDIR", "INSTSONAME"), sep="/")')
+echo 'int Py_BytesMain(int, char **); int main(int count, char **words) { return Py_BytesMain(count, words); }' |
+    gcc -x c - -x none "$libpython" -o "$to/python/bin/python3"
+# Without what serves development, terminals, network and databases.
+tar -c -C "$(dirname "$stdlib")" --exclude={__pycache__,test,idlelib,tkinter,turtledemo,ensurepip,lib2to3,'config-*'} \
+    --exclude={pydoc_data,distutils,venv} --exclude=lib-dynload/{_test,_xx,xx,_codecs_,_curses,_dbm,_sqlite3,_ssl,nis,readline}'*' \
+    "$(basename "$stdlib")" |
     tar -x -C "$to/python/lib"
 for package in "${packages[@]}"; do
     "$work/bin/python" "$root/gpu_check/bundle_files.py" "$package" | tar -c -C "$site" -T - | tar -x -C "$to/site"

@@ -4,11 +4,15 @@ import sys
 from importlib.metadata import files
 
 OUT = {"..", "tests", "__pycache__", "include", "f2py"}
-# Of Pillow, formats and features that no scene needs, and what they are linked to.
-PILLOW = ("_avif", "_webp", "_imagingft", "_imagingcms", "_imagingtk", "_imagingmath", "_imagingmorph")
-PILLOW_LIBRARIES = ("libavif", "libfreetype", "libharfbuzz", "libbrotli", "liblcms", "libsharpyuv", "libwebp")
+# By folder, how names begin of what no command needs: of Pillow, formats and features, and what they are
+# linked to; of NumPy, modules for its tests.
+UNUSED = {
+    "PIL": ("_avif", "_webp", "_imagingft", "_imagingcms", "_imagingtk", "_imagingmath", "_imagingmorph"),
+    "pillow.libs": ("libavif", "libfreetype", "libharfbuzz", "libbrotli", "liblcms", "libsharpyuv", "libweb"),
+    "_core": ("_simd", "_multiarray_tests", "_operand_flag", "_rational", "_struct_ufunc", "_umath_tests"),
+}
 
 for path in files(sys.argv[1]) or ():
-    unused = path.name.startswith(PILLOW if "PIL" in path.parts else PILLOW_LIBRARIES)
+    unused = path.name.startswith(UNUSED.get(path.parent.name, ()))
     if not OUT & set(path.parts) and path.suffix not in {".pyi", ".a"} and not unused:
         print(path)
