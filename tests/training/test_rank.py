@@ -16,9 +16,7 @@ from training.run import Run, open_run
 
 pytestmark = pytest.mark.caffe
 
-LAYER = caffe_pb2().LayerParameter(
-    name="score", type="Convolution", blobs=[{"data": [0.5], "shape": {"dim": [1]}}]
-)
+LAYER = {"name": "score", "blobs": [{"data": [0.5], "shape": {"dim": [1]}}]}
 WEIGHTS = caffe_pb2().NetParameter(layer=[LAYER]).SerializeToString()
 
 
