@@ -1,7 +1,11 @@
 """Options that take numbers refuse what makes no sense, in a line, before anything is done."""
 
+import math
+
 import pytest
 
+from common.errors import DataError
+from data_prep.read_options import ReadOptions
 from tests.conftest import refused
 
 DEPLOY = ("--deploy", "d.prototxt", "--weights", "w.caffemodel")
@@ -17,8 +21,6 @@ SENSELESS = [
     (("evaluate.py", *MAPS, "--at-least", -1), "--at-least: is -1; give 0 or more"),
     (("evaluate.py", *MAPS, "--resamples", 10**12), "--resamples: is 1000000000000"),
     (("evaluate.py", *MAPS, "--seed", -1), "--seed: is -1"),
-    (("verify_data.py", "deepglobe_land", ".", "--stretch", 0, "inf"), "--stretch: is 0 inf; give finite"),
-    (("verify_data.py", "deepglobe_land", ".", "--stretch", "nan", 1), "--stretch: is nan 1; give finite"),
     (("verify_data.py", "deepglobe_land", ".", "--bands", 1, 1, 2), "--bands: is 1 1 2; give each"),
     (("verify_data.py", "deepglobe_land", ".", "--workers", 10**6), "--workers: is 1000000; give 1 to 512"),
     (("predict.py", *DEPLOY, "--out", "maps", ".", "--threads", 10**9), "--threads: is 1000000000"),
@@ -49,3 +51,9 @@ def test_a_variable_of_threads_must_be_a_number_of_threads(monkeypatch, name, va
         threads_wanted()
     monkeypatch.setenv(name, "3,2")  # OpenMP's list by level
     assert threads_wanted() == 3
+
+
+@pytest.mark.parametrize("stretch", [(0, math.inf), (-math.inf, 1), (math.nan, 1), (0, math.nan)])
+def test_a_stretch_is_of_finite_values(stretch):
+    with pytest.raises(DataError, match=r"--stretch: is .*; give finite values"):
+        ReadOptions(stretch=stretch)
