@@ -4,6 +4,8 @@ import math
 
 import pytest
 
+from common.errors import DataError
+from data_prep.read_options import ReadOptions
 from tests.conftest import refused
 
 DEPLOY = ("--deploy", "d.prototxt", "--weights", "w.caffemodel")
@@ -36,15 +38,6 @@ def test_an_option_refuses_what_makes_no_sense(tmp_path, run_tool, command, word
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("stretch", [(0, math.inf), (math.nan, 1), (-math.inf, 1)])
-def test_a_stretch_is_finite(stretch):
-    from common.errors import DataError
-    from data_prep.read_options import ReadOptions
-
-    with pytest.raises(DataError, match=r"--stretch: is .*; give finite values"):
-        ReadOptions(stretch=stretch)
-
-
 @pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"])
 @pytest.mark.parametrize("value", ["0", "-1", "many", "1e3", "999999999"])
 def test_a_variable_of_threads_must_be_a_number_of_threads(monkeypatch, name, value):
@@ -58,3 +51,9 @@ def test_a_variable_of_threads_must_be_a_number_of_threads(monkeypatch, name, va
         threads_wanted()
     monkeypatch.setenv(name, "3,2")  # OpenMP's list by level
     assert threads_wanted() == 3
+
+
+@pytest.mark.parametrize("stretch", [(0, math.inf), (-math.inf, 1), (math.nan, 1), (0, math.nan)])
+def test_a_stretch_is_of_finite_values(stretch):
+    with pytest.raises(DataError, match=r"--stretch: is .*; give finite values"):
+        ReadOptions(stretch=stretch)

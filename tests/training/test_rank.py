@@ -5,9 +5,11 @@ import weakref
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from prototxt_gen.caffe_proto import caffe_pb2
+from common.errors import OutputError
+from prototxt_gen.caffemodel import read_caffemodel, write_caffemodel
 from prototxt_gen.experiment import read_experiment
 from training import rank as module
 from training.communicators import LocalCommunicator
@@ -15,9 +17,7 @@ from training.rank import RankOptions
 from training.run import Run, open_run
 
 pytestmark = pytest.mark.caffe
-
-LAYER = {"name": "score", "blobs": [{"data": [0.5], "shape": {"dim": [1]}}]}
-WEIGHTS = caffe_pb2().NetParameter(layer=[LAYER]).SerializeToString()
+WEIGHTS = np.arange(6, dtype=np.float32).reshape(2, 3)
 
 
 class Parent:
@@ -35,6 +35,8 @@ class Parent:
 
 class FakeCaffe:
     """What pycaffe does, without a GPU: like pycaffe, callbacks are kept without owning them."""
+
+    cut_off = False  # whether weights are written in part
 
     def __init__(self, layer_wise_reduce: bool) -> None:
         self.calls = []
@@ -59,13 +61,15 @@ class FakeCaffe:
         net = SimpleNamespace(
             outputs=["land_loss", "road_loss"],
             blobs={"land_loss": loss, "road_loss": loss},
-            params={},
+            params={"conv1": [SimpleNamespace(data=WEIGHTS)]},
             layers=[],
             before_forward=lambda call: None,
             after_forward=lambda call: None,
             after_backward=lambda nccl: self.calls.append(("after_backward",)),
-            save=lambda path: Path(path).write_bytes(WEIGHTS),
+            save=lambda path: write_caffemodel(Path(path), "net", {"conv1": [WEIGHTS]}, overwrite=True),
         )
+        if self.cut_off:
+            net.save = lambda path: Path(path).write_bytes(b"\x0a\xff")
         self.solver = SimpleNamespace(
             iter=0,
             lr=0.1,
@@ -131,7 +135,15 @@ def test_only_rank_0_gives_the_id_reports_and_saves(tiny, monkeypatch):
     each, with_snapshot = ["step", "sync"], ["step", "sync", "snapshot"]
     kinds = [message[0] for message in parent.sent]
     assert kinds == ["uid", "ready", *each * 3, *with_snapshot, *each, *with_snapshot, "done"]
-    assert run.weights.read_bytes() == WEIGHTS
+    np.testing.assert_array_equal(read_caffemodel(run.weights)["conv1"][0], WEIGHTS)
+
+
+def test_final_weights_that_a_full_disk_has_cut_off_are_an_error_and_are_not_kept(tiny, monkeypatch):
+    """Caffe does not notice a full disk."""
+    monkeypatch.setattr(FakeCaffe, "cut_off", True)
+    with pytest.raises(OutputError, match=r"weights\.caffemodel: cannot be written \(the weights that Caffe"):
+        train(tiny, monkeypatch, 0)
+    assert not (tiny.parent / "run" / "weights.caffemodel").exists()
 
 
 def test_another_rank_only_keeps_in_step(tiny, monkeypatch):
