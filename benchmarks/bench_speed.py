@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Time and peak memory of a tile's prediction and of a training step, in Caffe and in other engines.
+"""Time and peak memory of a tile's prediction and of a training step, in Caffe and in other runtimes.
 
 All rows of a table have the same net, weights and input: first their answers are compared, on a small side,
 then every round runs each row once, each in a process of its own. Times are medians after a warm-up, peaks

@@ -2,7 +2,7 @@
 
 Each class takes the folder that `speed_files.write_case` has filled and the number of threads; `run`
 takes input blobs by name and returns output blobs by name. As a program: `peers.py KIND FOLDER THREADS`,
-see `serving.serve`. Nothing of this project is imported: any Python that has the engines will do.
+see `serving.serve`. Nothing of this project is imported: any Python that has the runtimes will do.
 """
 
 from collections.abc import Callable

@@ -70,7 +70,7 @@ class Dataset(ConfigFile):
     resize: tuple[Positive, Positive] = Field(strict=False)
     stretch: tuple[float, float] | None = Field(default=None, strict=False)
     tolerance: Annotated[int, Field(ge=0, le=127)] = 32
-    train: Count | None = None  # scenes that split_data.py takes for training unless given
+    train: Count | None = None  # scenes that split_data.py takes for training by default
     classes: tuple[Class, ...] = Field(strict=False, min_length=2, max_length=254)
     ignore: Ignored = Ignored()
 

@@ -24,6 +24,7 @@ GDAL = (
     "COG_",
 )
 UNSET = (*GDAL, "OPENCV_", "MPLBACKEND", "MATPLOTLIBRC", "ONEDNN_", "DNNL_", "NVIDIA_TF32_OVERRIDE")
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 UNSET_ENDING = "_OVERVIEW"  # GDAL's options of overviews, as COMPRESS_OVERVIEW
 SET = {
     "GDAL_CONFIG_FILE": os.devnull,  # else ~/.gdal/gdalrc and /etc/gdal/gdalrc are read
@@ -45,7 +46,7 @@ def pin() -> None:
 def _search_others_packages_last() -> None:
     """Move the folders of PYTHONPATH to the end: another caffe or numpy in them does not hide ours."""
     given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    theirs = {os.path.abspath(folder) for folder in given if folder}
+    theirs = {os.path.abspath(folder) for folder in given if folder} - {ROOT}
     sys.path.sort(key=lambda folder: os.path.abspath(folder) in theirs)  # stable
 
 

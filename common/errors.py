@@ -34,4 +34,4 @@ class OutputError(DFCNetError):
 
 
 class RunError(DFCNetError):
-    """A training run ended early: a rank died, Caffe aborted, the loss left the numbers."""
+    """A training run ended early: a rank died, Caffe aborted, the loss is not a number."""

@@ -44,11 +44,6 @@ def _make_beside(path: Path, folder: bool) -> Path:
     return Path(name)
 
 
-def check_writable(path: Path) -> None:
-    """Raise OutputError where no file can be made in the folder of `path`: before work whose end it is."""
-    _make_beside(Path(path), folder=False).unlink()
-
-
 @contextmanager
 def _one_line(path: Path) -> Iterator[None]:
     """Turn a disk that is full, and whatever else the system refuses, into an OutputError of `path`."""

@@ -10,7 +10,7 @@ FLOAT_MIN, FLOAT_MAX = 1.18e-38, 3.4e38  # of Caffe's floats: less is 0 to it, m
 
 def check_number(option: str, value: float, least: float, most: float = math.inf) -> None:
     """Raise DataError, naming `option`, unless `value` is a finite number from `least` to `most`."""
-    if least <= value <= most and math.isfinite(value):
+    if least <= value <= most and value not in (math.inf, -math.inf):
         return
     remedy = f"give {least:,} or more"
     if not value < least:  # too large, infinite, or not a number at all

@@ -92,7 +92,7 @@ def _beside(path: Path, kind: str) -> list[str]:
     names = []
     for file in (*path.parent.glob("*.toml"), *path.parent.parent.glob(f"*/{path.name}")):
         with suppress(OSError, ValueError):
-            if _kind(tomllib.loads(file.read_text(encoding="utf-8"))) == kind:
+            if _kind(tomllib.loads(file.read_text(encoding="utf-8-sig"))) == kind:
                 ours = file.parent.name if file.parent != path.parent else file.stem
                 names.append(ours if ROOT in file.resolve().parents else str(file))
     return sorted(names)

@@ -1,5 +1,6 @@
 """Unfinished files stand apart, in a folder that goes when the work ends or its owner is dead."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -11,6 +12,7 @@ from common.errors import OutputError
 from common.locks import lock
 
 PREFIX = ".unfinished."
+ATTEMPTS = 100  # to make a folder before another process removes it
 LOCK = "lock"  # held by the owner; the system frees it when the owner ends, however it ends
 
 
@@ -38,19 +40,22 @@ def staging_directory(out: Path) -> Iterator[Path]:
 
 
 def _make(out: Path) -> tuple[Path, int]:
-    while True:
-        out.mkdir(parents=True, exist_ok=True)
+    for _ in range(ATTEMPTS):  # another process may remove what is new and not locked yet
+        folder = None
         try:
+            out.mkdir(parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(dir=out, prefix=PREFIX))
             handle, _ = _lock(folder, os.O_CREAT)
-        except FileNotFoundError:  # another process has just removed it
+        except FileNotFoundError:
             continue
         except OSError:
-            shutil.rmtree(folder, ignore_errors=True)
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
             raise
         if (folder / LOCK).exists():
             return folder, handle
         os.close(handle)
+    raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
 def _lock(folder: Path, flags: int) -> tuple[int, bool]:

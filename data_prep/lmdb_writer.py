@@ -15,7 +15,7 @@ from common.files import refuse_existing, staged_folder
 from data_prep.build_lock import build_lock
 from data_prep.datums import OVERHEAD, largest_datum, to_datum
 from data_prep.growing_lmdb import GrowingLMDB, file_size
-from data_prep.manifest import DATA, MANIFEST, Database, read_manifest, write_manifest
+from data_prep.manifest import DATA, MANIFEST, Database, write_manifest
 from data_prep.masks import check_labels
 from data_prep.read_options import ReadOptions
 from data_prep.records import RecordConfig, make_record
@@ -23,8 +23,6 @@ from data_prep.scene_pixels import open_scene, refuse_one_class
 from data_prep.scenes import Scene
 from data_prep.workers import check_workers, ordered
 from prototxt_gen.caffe_proto import caffe_pb2
-
-__all__ = ["Database", "read_manifest", "write_database"]
 
 JOB_RECORDS = 16  # variants made from one decoding: a worker's memory holds a job's records
 SLOT_BYTES = 96 << 20  # of results a worker may hold

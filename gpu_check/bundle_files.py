@@ -8,7 +8,7 @@ OUT = {"..", "tests", "__pycache__", "include", "f2py"}
 # linked to; of NumPy, modules for its tests.
 UNUSED = {
     "PIL": ("_avif", "_webp", "_imagingft", "_imagingcms", "_imagingtk", "_imagingmath", "_imagingmorph"),
-    "pillow.libs": ("libavif", "libfreetype", "libharfbuzz", "libbrotli", "liblcms", "libsharpyuv", "libweb"),
+    "pillow.libs": ("libavif", "libfreetype", "libharfbuzz", "libbrotli", "liblcms", "libsharp", "libwebp"),
     "_core": ("_simd", "_multiarray_tests", "_operand_flag", "_rational", "_struct_ufunc", "_umath_tests"),
 }
 

@@ -1,4 +1,4 @@
-"""What computes the net: Caffe, or for those in a hurry onnxruntime and OpenVINO.
+"""What computes the net: Caffe, onnxruntime or OpenVINO.
 
 A backend is loaded when a net is opened: a command reads its arguments, and sets threads, before that.
 """

@@ -15,7 +15,7 @@ from common.settings import explain_error
 from data_prep.label_files import Labels, open_map
 from inference.map_rasters import CATEGORY_NAMES_SUFFIX, SIDECARS, names_in
 
-MANIFESTS = "records"  # folder in the folder of maps
+MANIFESTS = "records"  # folder in the folder of maps; version 1.0 called it so
 CLASSES = "classes"  # key of the settings: names and colours of a map's classes
 SHORT = 16  # hexadecimal digits of a SHA-256 that settings show
 

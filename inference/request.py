@@ -170,7 +170,7 @@ class Request:
             "overlap": default_overlap(side) if self.overlap is None else self.overlap,
             "scales": list(self.scales),
             "flip": self.flip,
-            **({"engine": CAFFE_BF16} if self.backend == CAFFE_BF16 else {}),
+            **({"backend": CAFFE_BF16} if self.backend == CAFFE_BF16 else {}),
             "stretch": read_options.stretch and list(read_options.stretch),
             "bands": None if self.bands is None else list(self.bands),
             CLASSES: [

@@ -1,4 +1,4 @@
-"""A deploy net with its weights as an ONNX model, for engines other than Caffe.
+"""A deploy net with its weights as an ONNX model, for runtimes other than Caffe.
 
 Batch and sides stay free: the sizes that Interp gives are computed inside the graph. Written from the
 prototxt and the .caffemodel alone; Caffe's native library is not loaded.
@@ -22,7 +22,7 @@ from prototxt_gen.shapes import STEP, is_input_size
 from prototxt_gen.unfuse import unfuse
 
 SIDES = "sides must be 32k+1"  # what a backend says, as a node's name, of other tiles
-OPSET, IR_VERSION = 18, 8  # of 2022: old enough for every engine in use
+OPSET, IR_VERSION = 18, 8  # of 2022: old enough for every runtime in use
 
 
 def to_onnx(

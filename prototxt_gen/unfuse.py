@@ -16,7 +16,7 @@ NORM = DenseNet.model_construct()  # its numbers are replaced by those of the fu
 
 
 def unfuse(net):
-    """Return a net of plain layers with the same function, for engines that have no fused ones.
+    """Return a net of plain layers with the same function, for runtimes that have no fused ones.
 
     A net of plain layers comes back as it is. Raises NetError for a DenseBlock other than the paper's 2-9.
     """

@@ -11,7 +11,7 @@ MAPPING = {
 STRETCH = {
     "--stretch": "write stretch = [LOW, HIGH] in the data set's file: prediction takes it from there too"
 }
-TASK = {"--task": "leave it out: the maps' records say it, or --dataset NAME does"}
+TASK = {"--task": "leave it out: the maps' manifests say it, or --dataset NAME does"}
 CROP = {
     "--crop": "name an experiment, which has the crop, and its task: build_lmdb.py dfcnet land --images DIR"
 }
@@ -23,7 +23,7 @@ def add_dataset(parser: ArgumentParser) -> None:
 
 
 def add_dataset_option(parser: ArgumentParser, known_from: str) -> None:
-    """Add `--dataset` where the data set is known from somewhere else, unless given."""
+    """Add `--dataset` where the data set is known from somewhere else by default."""
     parser.add_argument(
         "--dataset",
         metavar="NAME",

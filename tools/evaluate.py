@@ -72,7 +72,7 @@ def main() -> None:
     for name, pairs in zip(names, paired, strict=True):
         if trained := trained_scenes(pairs, subset):
             found = f"{len(trained)} of {len(pairs)} scenes trained the weights, as {trained[0]}"
-            print(f"evaluate.py: warning: {name}: {found}: the scores will mislead", file=sys.stderr)
+            cli.warn(f"{name}: {found}: the scores will mislead")
     evaluations = {
         name: evaluate(pairs, dataset, progress, bootstrap) for name, pairs in zip(names, paired, strict=True)
     }

@@ -32,7 +32,7 @@ Validate = Callable[[object, object], dict]  # (caffe, the solver's net) -> {"mi
 
 @dataclass(frozen=True)
 class RankOptions:
-    """What a rank is told: its GPU (None: CPU), what to begin with, and how to validate.
+    """What a rank is given: its GPU (None: CPU), what to begin with, and how to validate.
 
     Later weights replace what earlier ones have loaded. `resume` counts before them.
     """

@@ -104,15 +104,16 @@ def check_data(exp: Experiment) -> None:
     """
     for task, settings in exp.tasks.items():
         for source in filter(None, (settings.source, settings.validation)):
-            _check_database(Path(source), task, settings, exp.input)
+            part = " --part test" if source == settings.validation else ""
+            _check_database(Path(source), task, settings, exp.input, part)
 
 
 # Of a data set, what its records depend on.
 OF_RECORDS = ("classes", "ignore", "tolerance", "bands", "resize", "stretch")
 
 
-def _check_database(source: Path, task: str, settings: Task, net_input: Input) -> None:
-    again = f"build it with tools/build_lmdb.py EXPERIMENT {task}"
+def _check_database(source: Path, task: str, settings: Task, net_input: Input, part: str) -> None:
+    again = f"build it with tools/build_lmdb.py EXPERIMENT {task}{part}"
     if not (source / "data.mdb").is_file():
         raise DataError(source, "is not an LMDB", again)
     manifest, dataset = read_manifest(source), settings.dataset

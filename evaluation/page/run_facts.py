@@ -18,7 +18,10 @@ GIB = 2**30
 
 
 def read_run(folder: Path) -> Run:
-    """Return the run that tools/train.py wrote into `folder`; DataError where it is none."""
+    """Return the run that tools/train.py wrote into `folder`.
+
+    Raises DataError where it is not one, ExperimentError where another version wrote it.
+    """
     path = Path(folder) / EXPERIMENT
     try:
         return Run(Experiment.model_validate_json(path.read_bytes()), Path(folder))

@@ -1,4 +1,4 @@
-"""Every engine of the benchmark answers as Caffe, in prediction and in training steps."""
+"""Every runtime of the benchmark answers as Caffe, in prediction and in training steps."""
 
 import os
 import subprocess
@@ -43,11 +43,11 @@ def test_rows_agree(tmp_path, cases, what, rounds):
         _, forms = speed_cases.training(exp, 65)
         rows = speed_cases.training_rows(tmp_path, forms, 65, 1)
     results = {result.name: result for result in measure(rows, rounds, 1, tmp_path)}
-    engines = {"pytorch": "torch", "onnxruntime": "onnxruntime", "openvino": "openvino"}
+    modules = {"pytorch": "torch", "onnxruntime": "onnxruntime", "openvino": "openvino"}
     results = {name: result for name, result in results.items() if "the layer" not in result.remark}
     assert {"caffe plain", "pytorch"} <= set(results)
     for name, result in results.items():
-        module = engines.get(name.partition("-")[0])
+        module = modules.get(name.partition("-")[0])
         if "bf16" in name and not HAS_BF16:
             assert result.remark
         elif module is None or has(module):

@@ -65,3 +65,9 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
         staging_directory(tmp_path / "file" / "maps"),
     ):
         pass
+
+
+@pytest.mark.parametrize("folder", ["/proc", "/sys", "/proc/self/maps"])
+def test_a_folder_that_takes_no_files_is_named(folder):
+    with pytest.raises(OutputError, match=f"{folder}: cannot be written"), staging_directory(Path(folder)):
+        pass

@@ -12,7 +12,8 @@ import pytest
 
 from common.errors import DataError, ExperimentError, OutputError
 from data_prep import growing_lmdb, lmdb_writer
-from data_prep.lmdb_writer import read_manifest, write_database
+from data_prep.lmdb_writer import write_database
+from data_prep.manifest import read_manifest
 from data_prep.records import make_record
 from data_prep.scenes import find_scenes
 from prototxt_gen.caffe_proto import caffe_pb2

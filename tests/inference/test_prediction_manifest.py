@@ -58,7 +58,7 @@ def test_a_record_without_any_file_is_no_map(out, image):
         ({"tile": 65}, "tile 33, now it is 65"),
         ({"scales": [1.0]}, "scales 0.5 1.0, now it is 1.0"),
         ({"stretch": [0, 9]}, "stretch None, now it is 0 9"),
-        ({"engine": "other"}, "engine None, now it is other"),
+        ({"backend": "other"}, "backend None, now it is other"),
     ],
 )
 def test_another_setting_is_refused_with_both_values(out, image, change, words):
