@@ -10,6 +10,8 @@ from pathlib import Path
 
 from common.errors import DataError, OutputError
 
+SHORT_CHECKSUM = 16  # hexadecimal digits
+
 
 def refuse_existing(path: Path, overwrite: bool, markers: Sequence[str] = ()) -> None:
     """Raise OutputError if `path` exists and may not be replaced.
@@ -144,6 +146,11 @@ def read_bytes(path: Path) -> bytes:
         raise DataError(
             path, f"cannot be read ({error.strerror})", "check the path and its rights"
         ) from error
+
+
+def short_checksum(path: Path) -> str:
+    """Return the first SHORT_CHECKSUM digits of a file's SHA-256, as messages and settings show it."""
+    return file_checksum(path)[:SHORT_CHECKSUM]
 
 
 def file_checksum(path: Path) -> str:

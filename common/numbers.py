@@ -1,4 +1,4 @@
-"""Numbers that make sense: the limits of Caffe's, and those of options."""
+"""Numbers that make sense: the limits of Caffe's, those of options, and what JSON can hold."""
 
 import math
 
@@ -16,3 +16,8 @@ def check_number(option: str, value: float, least: float, most: float = math.inf
     if not value < least:  # too large, infinite, or not a number at all
         remedy = f"give {least:,} to {most:,}" if math.isfinite(most) else "give a finite number"
     raise DataError(option, f"is {value:g}" if isinstance(value, float) else f"is {value}", remedy)
+
+
+def json_number(value: float) -> float | None:
+    """Return what JSON can hold: None for an undefined score."""
+    return None if math.isnan(value) else float(value)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from common.numbers import json_number
 from evaluation.evaluation import Evaluation
 from evaluation.metrics import BY_CLASS, MAIN, OVERALL, scores
 
@@ -21,15 +22,15 @@ def as_numbers(evaluation: Evaluation) -> dict:
         "scenes": list(evaluation.matrices),
         "trained": list(evaluation.trained),
         "scored_pixels": measured.pixels,
-        **{metric.key: _number(measured[metric.key]) for metric in OVERALL},
+        **{metric.key: json_number(measured[metric.key]) for metric in OVERALL},
         **{metric.key: _by_class(classes, measured[metric.key]) for metric in BY_CLASS},
         "truth_share": _by_class(classes, measured.truth_share),
         "absent": [name for name, gone in zip(classes, measured.absent, strict=True) if gone],
         "intervals": _intervals(evaluation),
         "always_commonest": {
             "class": evaluation.commonest,
-            **{metric.key: _number(evaluation.constant[metric.key]) for metric in OVERALL},
-            "ratio": _number(evaluation.ratio),
+            **{metric.key: json_number(evaluation.constant[metric.key]) for metric in OVERALL},
+            "ratio": json_number(evaluation.ratio),
         },
         "confusion": {
             "rows_truth": list(classes),
@@ -55,7 +56,7 @@ def _intervals(evaluation: Evaluation) -> dict | None:
 def scene_numbers(matrix: np.ndarray) -> dict:
     """Return what a file of scores says of one scene, from its confusion matrix."""
     measured = scores(matrix)
-    numbers = {metric.key: _number(measured[metric.key]) for metric in OVERALL}
+    numbers = {metric.key: json_number(measured[metric.key]) for metric in OVERALL}
     return {"scored_pixels": measured.pixels, **numbers}
 
 
@@ -82,22 +83,18 @@ def as_csv(evaluations: Mapping[str, Evaluation]) -> str:
 def _rows(evaluation: Evaluation) -> Iterator[tuple]:
     measured, classes = evaluation.measured, evaluation.dataset.class_names
     for key in (metric.key for metric in OVERALL):
-        yield key, "", _number(measured[key]), *(_bounds(evaluation.interval(key)) or (None, None))
+        yield key, "", json_number(measured[key]), *(_bounds(evaluation.interval(key)) or (None, None))
     for key in (metric.key for metric in BY_CLASS):
         for label, name in enumerate(classes):
             bounds = _bounds(evaluation.interval(key, label)) or (None, None)
-            yield key, name, _number(measured[key][label]), *bounds
+            yield key, name, json_number(measured[key][label]), *bounds
     for name, share in zip(classes, measured.truth_share, strict=True):
-        yield "truth_share", name, _number(share), None, None
+        yield "truth_share", name, json_number(share), None, None
 
 
 def _by_class(classes: tuple[str, ...], values) -> dict[str, float | None]:
-    return dict(zip(classes, map(_number, values), strict=True))
+    return dict(zip(classes, map(json_number, values), strict=True))
 
 
 def _bounds(bounds: tuple[float, float] | None) -> list[float] | None:
     return None if bounds is None or math.isnan(bounds[0]) else [float(bound) for bound in bounds]
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)

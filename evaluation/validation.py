@@ -8,6 +8,7 @@ import lmdb
 import numpy as np
 
 from common.files import memory_file
+from common.numbers import json_number
 from data_prep.datums import from_datum
 from evaluation.metrics import confusion, scores
 from inference.predictor import preprocess
@@ -58,13 +59,8 @@ class Validation:
             answer = self._net.forward()[f"{task}_prob"][0].argmax(axis=0)
             matrix = matrix + confusion(label, answer, len(classes))
         result = scores(matrix)
-        iou = map(_number, result["iou"])
-        return {"miou": _number(result["miou"]), "iou": dict(zip(classes, iou, strict=True))}
-
-
-def _number(value: float) -> float | None:
-    """Return what JSON can hold: None for an undefined score."""
-    return None if np.isnan(value) else float(value)
+        iou = map(json_number, result["iou"])
+        return {"miou": json_number(result["miou"]), "iou": dict(zip(classes, iou, strict=True))}
 
 
 def _records(source: Path, crop: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

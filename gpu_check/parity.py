@@ -13,7 +13,7 @@ from gpu_check.devices import Device
 from gpu_check.nets import TASK, Case
 from inference.caffe_net import CaffeNet
 from inference.deploy import read_deploy
-from prototxt_gen.fused_weights import plain_view
+from prototxt_gen.fused_weights import is_statistics, plain_view
 from training.pycaffe import import_caffe
 from training.weights import load_weights
 
@@ -140,7 +140,7 @@ def _train_answer(case: Case, form: str, device: Device) -> NetOutput:
         f"{layer}[{i}]": _sample(blob.diff)
         for layer, blobs in plain_view(net.params).items()
         for i, blob in enumerate(blobs)
-        if not layer.endswith("/bn")
+        if not is_statistics(layer)
     }
     return NetOutput(scores, gradients)
 
@@ -192,7 +192,7 @@ def run_layer(case: LayerCase, device: Device) -> Blobs:
         f"gradient of {layer}[{i}]": blob.diff.copy()
         for layer, blobs in net.params.items()
         for i, blob in enumerate(blobs)
-        if not layer.endswith("/bn")
+        if not is_statistics(layer)
     }
 
 

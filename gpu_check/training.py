@@ -17,7 +17,7 @@ from gpu_check.records import sources
 from prototxt_gen.caffemodel import read_caffemodel
 from prototxt_gen.emit import net_texts, solver_text
 from prototxt_gen.experiment import Experiment
-from prototxt_gen.fused_weights import plain_view
+from prototxt_gen.fused_weights import is_statistics, plain_view
 from training.communicators import join_nccl
 from training.pycaffe import import_caffe
 
@@ -135,7 +135,7 @@ def weights_distance(ours: Path, theirs: Path, statistics: bool = True) -> float
                 blob.ravel()
                 for name, blobs in plain_view(read_caffemodel(path)).items()
                 for blob in blobs
-                if statistics or not name.endswith("/bn")
+                if statistics or not is_statistics(name)
             ]
         )
         for path in (ours, theirs)

@@ -10,24 +10,18 @@ from pydantic import ValidationError
 
 from common.datasets import Dataset
 from common.errors import DataError, OutputError
-from common.files import file_checksum
+from common.files import file_checksum, short_checksum
 from common.settings import explain_error
 from data_prep.label_files import Labels, open_map
 from inference.map_rasters import CATEGORY_NAMES_SUFFIX, SIDECARS, names_in
 
 MANIFESTS = "records"  # folder in the folder of maps; version 1.0 called it so
 CLASSES = "classes"  # key of the settings: names and colours of a map's classes
-SHORT = 16  # hexadecimal digits of a SHA-256 that settings show
 
 
 def manifest_path(out: Path, id: str) -> Path:
     """Return where the manifest of scene `id` stands."""
     return Path(out) / MANIFESTS / f"{id}.json"
-
-
-def short_checksum(path: Path) -> str:
-    """Return the first digits of a file's SHA-256."""
-    return file_checksum(path)[:SHORT]
 
 
 def publish(

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from common.datasets import Dataset, read_dataset
 from common.errors import DataError, DFCNetError, WeightsError
-from common.files import file_checksum
+from common.files import file_checksum, short_checksum
 from common.staging import staging_directory
 from data_prep.read_options import ReadOptions
 from data_prep.subsets import Subset
@@ -19,7 +19,7 @@ from inference.backends import CAFFE, CAFFE_BF16
 from inference.deploy import Deploy, check_input_size, read_deploy
 from inference.loading import TrainedTask, load_predictor, trained_task
 from inference.prediction import PredictionPlan, PredictionSummary, plan_predictions, predict
-from inference.prediction_manifest import CLASSES, short_checksum
+from inference.prediction_manifest import CLASSES
 from inference.process_group import ProcessGroup, assign_scenes
 from inference.scene_files import SAME_PART, ScenePath, find_images, passed_over
 from inference.scene_maps import OutputOptions

@@ -8,11 +8,12 @@ from time import perf_counter
 import rasterio
 
 from common.errors import DataError, OutputError
+from common.files import short_checksum
 from data_prep.geotiff import SETTINGS
 from data_prep.read_options import ReadOptions
 from data_prep.scene_image import SceneImage, open_image
 from inference.loading import TrainedTask
-from inference.prediction_manifest import publish, short_checksum
+from inference.prediction_manifest import publish
 from inference.predictor import Predictor
 from inference.scene_files import ScenePath
 from inference.scene_maps import OutputOptions, SceneMaps

@@ -36,6 +36,11 @@ def activation(name: str) -> list[PlainLayer]:
     return [(f"{name}/bn", STATISTICS), (f"{name}/scale", AFFINE)]
 
 
+def is_statistics(plain_layer: str) -> bool:
+    """Return whether a plain layer is a BatchNorm: its blobs are not learnt, their gradients not touched."""
+    return plain_layer.endswith("/bn")
+
+
 @cache
 def block_parts(block: int, units: int) -> list[PlainLayer]:
     """Return the plain layers with weights of a DenseBlock."""

@@ -12,13 +12,12 @@ import numpy as np
 from common.errors import DataError
 from evaluation.evaluation import Evaluation, evaluate
 from evaluation.intervals import Bootstrap
+from evaluation.page.scores import Bounds
 from inference.scene_files import MaskPair, find_maps
 from prototxt_gen.models import TRAIN, build
 from studies.arms import CONTRASTS
 from studies.plan import crops_seen
 from studies.runner import ENSEMBLE, ONE_SCALE, StudyRunner
-
-Bounds = tuple[float, float] | None
 
 
 @dataclass(frozen=True)

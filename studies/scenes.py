@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import DataError
-from common.files import read_bytes
+from common.files import SHORT_CHECKSUM, read_bytes
 from data_prep.scenes import Scene, find_scenes, image_ids
 from data_prep.splits import PARTS, hold_out, make_split
 from data_prep.subsets import Subset
@@ -66,4 +66,4 @@ def _checksum(scene: Scene) -> str:
     whole = hashlib.sha256()
     for path in (scene.image, scene.mask):
         whole.update(hashlib.sha256(read_bytes(path)).digest())
-    return whole.hexdigest()[:16]
+    return whole.hexdigest()[:SHORT_CHECKSUM]

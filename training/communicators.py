@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Protocol
 
 from common.errors import DFCNetError, RunError
-from prototxt_gen.fused_weights import plain_view
+from prototxt_gen.fused_weights import is_statistics, plain_view
 
 MOST_THREADS = 1024
 PATIENCE = 2  # seconds for the first process to say what is wrong
@@ -176,7 +176,7 @@ class MPICommunicator:
             for blob in blobs:
                 self._comm.Bcast(blob.data)
         # A fused layer's blobs part into statistics and what is learnt as the plain layers' do.
-        learnt = [blobs for name, blobs in plain_view(solver.net.params).items() if not _is_statistics(name)]
+        learnt = [blobs for name, blobs in plain_view(solver.net.params).items() if not is_statistics(name)]
 
         def average() -> None:
             for blobs in learnt:
@@ -194,11 +194,6 @@ class MPICommunicator:
     def broadcast(self, what: object) -> object:
         """Return in all ranks what rank 0 has given."""
         return self._comm.bcast(what)
-
-
-def _is_statistics(layer: str) -> bool:
-    """Return whether a layer is BatchNorm's: its blobs are not learnt, their gradients never touched."""
-    return layer.endswith("/bn")
 
 
 def join_nccl(caffe, solver, uid: bytes) -> object:

@@ -10,14 +10,13 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from common.errors import ExperimentError, RunError
-from common.files import file_checksum
+from common.files import SHORT_CHECKSUM, file_checksum
 from common.settings import explain_error
 from data_prep.manifest import read_manifest
 from prototxt_gen.experiment import Experiment
 from prototxt_gen.model_card import IMAGE_DIGITS, WeightsSource, read_card
 
 PROVENANCE_FILE = "origins.json"
-SHORT = 16  # hexadecimal digits of a SHA-256 that messages show
 ANEW = "or choose another --run"
 
 
@@ -83,13 +82,14 @@ def check_provenance(folder: Path, now: Provenance) -> None:
     for path, checksum in now.databases.items():
         before = begun.databases.get(path)
         if before and checksum and before != checksum:
-            fact = f"was started with {path} of SHA-256 {before[:SHORT]}, now it is {checksum[:SHORT]}"
+            was, its = before[:SHORT_CHECKSUM], checksum[:SHORT_CHECKSUM]
+            fact = f"was started with {path} of SHA-256 {was}, now it is {its}"
             raise ExperimentError(folder, fact, f"build the database again as it was, {ANEW}")
 
 
 def describe_weights(weights: Sequence[WeightsSource]) -> str:
     """Return names and short checksums of weights to start from; "scratch" for none."""
-    return ", ".join(f"{each.name} (SHA-256 {each.sha256[:SHORT]})" for each in weights) or "scratch"
+    return ", ".join(f"{each.name} (SHA-256 {each.sha256[:SHORT_CHECKSUM]})" for each in weights) or "scratch"
 
 
 def initial_weights(folder: Path) -> tuple[Path, ...]:

@@ -7,7 +7,7 @@ from statistics import median
 from pydantic import ValidationError
 
 from common.errors import DataError
-from common.files import file_checksum
+from common.files import short_checksum
 from data_prep.manifest import DATA, read_manifest
 from prototxt_gen.experiment import Experiment
 from prototxt_gen.models import TRAIN, build
@@ -55,7 +55,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     if memory:
         lines.append(("Memory", f"{max(memory) / GIB:.2f} GiB at most in the first process"))
     if run.weights.exists():
-        lines.append(("Weights", f"{run.weights.name}, SHA-256 {file_checksum(run.weights)[:16]}…"))
+        lines.append(("Weights", f"{run.weights.name}, SHA-256 {short_checksum(run.weights)}…"))
     return lines
 
 
