@@ -20,6 +20,7 @@ import cv2
 
 from common.errors import DataError, DFCNetError
 from common.numbers import check_number
+from common.signals import postponed_signals
 
 AHEAD = 3  # jobs a worker has or waits for, so that one slow job does not stop the others
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
@@ -75,8 +76,9 @@ def _start(team: list["_Worker"], make: Callable) -> None:
     resource_tracker.ensure_running()  # its start unblocks the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        for worker in team:
-            worker.start(make)
+        with postponed_signals():
+            for worker in team:
+                worker.start(make)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

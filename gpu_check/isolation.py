@@ -12,6 +12,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Self
 
+from common.signals import postponed_signals
+
 NO_END = "there was no end"  # of a command that was killed
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
@@ -82,7 +84,8 @@ class Worker:
         before = dict(os.environ)
         os.environ.update(self._environment)
         try:
-            self._process.start()
+            with postponed_signals():
+                self._process.start()
         finally:
             os.environ.clear()
             os.environ.update(before)

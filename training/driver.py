@@ -15,6 +15,7 @@ from pathlib import Path
 
 from common.errors import DFCNetError, ExperimentError, RunError
 from common.locks import lock
+from common.signals import postponed_signals
 from prototxt_gen.emit import Command
 from prototxt_gen.experiment import Experiment
 from training import snapshots
@@ -176,7 +177,8 @@ def _ranks(gpus: Sequence[int]) -> Iterator[Processes]:
         for gpu, place in zip(devices, places, strict=True):
             ours, theirs = context.Pipe()
             process = context.Process(target=train_rank, args=(gpu, place, theirs), daemon=True)
-            process.start()
+            with postponed_signals():
+                process.start()
             theirs.close()  # here; closed in the rank too, the pipe ends when the rank ends
             ranks[ours] = process
         for pipe, process in ranks.items():

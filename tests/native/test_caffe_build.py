@@ -24,7 +24,7 @@ esac
 
 
 def build(*options: object, **environment: str | Path) -> subprocess.CompletedProcess:
-    return run(CAFFE / "build.sh", *options, **{"PYTHON": sys.executable, **environment})
+    return run(CAFFE / "build.sh", *options, **{"PYTHON": sys.executable, "CAFFE_SOURCE": "", **environment})
 
 
 @pytest.fixture
