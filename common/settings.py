@@ -174,4 +174,5 @@ def _by_name(value: object) -> tuple[object, list[str]]:
 def _text(value: object) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_text, value))}]"
-    return str(value).removesuffix(".0")
+    text = str(value)
+    return text.removesuffix(".0") if isinstance(value, float) else text
