@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from common.errors import DataError, ExperimentError, OutputError
-from data_prep import growing_lmdb, lmdb_writer
+from data_prep import growing_lmdb, lmdb_writer, scene_pixels
 from data_prep.lmdb_writer import read_manifest, write_database
 from data_prep.records import make_record
 from data_prep.scenes import find_scenes
@@ -107,6 +107,18 @@ def test_a_disk_without_room_is_named_before_the_work(tmp_path, scenes, monkeypa
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10000))
     with pytest.raises(OutputError, match=r"db: needs about 0\.1 MB, 0\.0 MB are free"):
+        write_database(scenes, CONFIG, tmp_path / "db")
+    assert [path.name for path in tmp_path.iterdir()] == ["scenes"]
+
+
+def test_a_disk_that_fails_in_a_scene_is_not_said_of_the_output(tmp_path, scenes, monkeypatch):
+    """In a worker process it would be a DataError as well, which passes through the pipe as it is."""
+
+    def failing(path, read_options):
+        raise OSError(5, "Input/output error", str(path))
+
+    monkeypatch.setattr(scene_pixels, "open_image", failing)
+    with pytest.raises(DataError, match=r"a_sat\.png: cannot be read \(Input/output error\)"):
         write_database(scenes, CONFIG, tmp_path / "db")
     assert [path.name for path in tmp_path.iterdir()] == ["scenes"]
 
