@@ -103,6 +103,21 @@ def test_the_size_is_told_before_the_work(tmp_path, scenes):
     assert f"about {database.size / 1e6:,.1f} MB to write" in line
 
 
+def test_a_database_stays_though_nobody_reads_what_is_said_of_its_images(tmp_path, scenes):
+    deep = np.random.default_rng(1).integers(0, 65536, (70, 60, 3), np.uint16)
+    cv2.imwrite(str(tmp_path / "scenes" / "a_sat.png"), deep)
+    lines = []
+
+    def head(line: str) -> None:
+        if lines:
+            raise BrokenPipeError(32, "Broken pipe")
+        lines.append(line)
+
+    with pytest.raises(BrokenPipeError):
+        write_database(scenes, CONFIG, tmp_path / "db", log=head)
+    assert read_manifest(tmp_path / "db")["records"] == len(entries(tmp_path / "db")) == 12
+
+
 def test_a_disk_without_room_is_named_before_the_work(tmp_path, scenes, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10000))
