@@ -138,14 +138,20 @@ def write_text(path: Path, text: str, overwrite: bool = True) -> None:
         staged.write_text(text, encoding="utf-8")
 
 
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what the system says of a file that it cannot read into a DataError of `path`."""
+    try:
+        yield
+    except OSError as error:
+        fact = f"cannot be read ({error.strerror or error})"
+        raise DataError(path, fact, "check the path and its rights") from error
+
+
 def read_bytes(path: Path) -> bytes:
     """Read a file whole; raise DataError if it cannot be read."""
-    try:
+    with _readable(path):
         return path.read_bytes()
-    except OSError as error:
-        raise DataError(
-            path, f"cannot be read ({error.strerror})", "check the path and its rights"
-        ) from error
 
 
 def short_checksum(path: Path) -> str:
@@ -154,6 +160,6 @@ def short_checksum(path: Path) -> str:
 
 
 def file_checksum(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with Path(path).open("rb") as file:
+    """Return the SHA-256 of a file, in hexadecimal; raise DataError if it cannot be read."""
+    with _readable(path), Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -144,16 +144,17 @@ def first_difference(before: object, now: object, key: str = "") -> tuple[str, o
     """Return (key, before, now) of the first setting that differs, or None.
 
     Tables stand within tables, and a key is `table.key`; None is the value of a setting that is not there. A
-    list of named tables is a table by their names.
+    list of named tables is a table by their names, whose order, `table.order`, is a setting too: that of
+    classes gives their labels.
     """
-    before, now = _by_name(before), _by_name(now)
+    (before, order), (now, its_order) = _by_name(before), _by_name(now)
     if not (isinstance(before, dict) and isinstance(now, dict)):
         return None if before == now else (key, before, now)
     for name in (*now, *(name for name in before if name not in now)):
         inner = f"{key}.{name}" if key else name
         if difference := first_difference(before.get(name), now.get(name), inner):
             return difference
-    return None
+    return (f"{key}.order", order, its_order) if order and its_order and order != its_order else None
 
 
 def difference_text(difference: tuple[str, object, object]) -> str:
@@ -163,13 +164,15 @@ def difference_text(difference: tuple[str, object, object]) -> str:
     return f"{was}, now it {'has none' if now is None else f'is {_text(now)}'}"
 
 
-def _by_name(value: object) -> object:
+def _by_name(value: object) -> tuple[object, list[str]]:
+    """Return a list of named tables as one table, and the names in their order; anything else as it is."""
     if isinstance(value, list | tuple) and value and all(isinstance(v, dict) and "name" in v for v in value):
-        return {entry["name"]: entry for entry in value}
-    return value
+        return {entry["name"]: entry for entry in value}, [entry["name"] for entry in value]
+    return value, []
 
 
 def _text(value: object) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_text, value))}]"
-    return str(value).removesuffix(".0")
+    text = str(value)
+    return text.removesuffix(".0") if isinstance(value, float) else text

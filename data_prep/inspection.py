@@ -61,11 +61,7 @@ def _read_whole_manifest(path: Path) -> dict:
     if missing:
         raise DataError(path / "manifest.json", f"lacks {', '.join(missing)}", REMEDY)
     # Before LMDB maps it: a damaged file could end the process.
-    try:
-        checksum = file_checksum(path / DATA)
-    except OSError as error:
-        raise DataError(path / DATA, f"cannot be read ({error.strerror})", REMEDY) from error
-    if checksum != manifest["data_mdb_sha256"]:
+    if file_checksum(path / DATA) != manifest["data_mdb_sha256"]:
         raise DataError(path / DATA, "is not the file that the manifest describes (checksum)", REMEDY)
     return manifest
 

@@ -55,8 +55,8 @@ def write_database(
     Keys are `00000017_<id>_<variant>`: Caffe reads in key order and never shuffles, so the numbers are
     a permutation drawn from the seed. The same scenes and config give the same bytes, with any number
     of `workers`. `split` is noted in the manifest, `numbers` are those of the bands (see `ReadOptions`),
-    `log` gets the estimated size. Raises DataError for a bad scene, OutputError for an output that is in
-    the way or a disk that is too full.
+    `log` gets the estimated size and, once the database is there, a line on each unusual way of reading.
+    Raises DataError for a bad scene, OutputError for an output that is in the way or a disk that is too full.
     """
     check_workers(workers)
     refuse_existing(out, overwrite, markers=(MANIFEST,))
@@ -75,12 +75,12 @@ def write_database(
                     raise DataError("the scenes", fact, "check their masks with tools/verify_data.py")
                 database = Database(len(scenes) * config.variants, pixels, (staged / DATA).stat().st_size)
                 write_manifest(staged, config, database, inputs, split=split, band_numbers=numbers)
-                for line in _unusual(inputs):
-                    log(line)
             except (lmdb.Error, OSError) as error:
                 raise OutputError(
                     out, f"cannot be written ({error})", "check the disk's free space"
                 ) from error
+    for line in _unusual(inputs):
+        log(line)
     return database
 
 

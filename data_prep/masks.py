@@ -180,23 +180,40 @@ def _ignore_unsure(labels: np.ndarray, sure: np.ndarray) -> None:
 
 def _ignore_mixtures(labels: np.ndarray, coloured: Coloured, tolerance: int) -> None:
     """Ignore the pixels of a class whose colour is a mixture of two others, where both are near."""
-    present = set(np.unique(labels).tolist())
+    present = np.unique(labels).tolist()
     coloured = tuple((colour, label) for colour, label in coloured if label in present)
     patch = np.ones((BLURRED_PATCH, BLURRED_PATCH), np.uint8)
-    near = {label: cv2.dilate((labels == label).view(np.uint8), patch) > 0 for label in present}
-    for colour, label in coloured:
-        others = [entry for entry in coloured if entry[1] != label]
-        for at, (first, first_label) in enumerate(others):
-            for second, second_label in others[at + 1 :]:
-                if first_label != second_label and _is_mixture(colour, first, second, tolerance):
-                    labels[(labels == label) & near[first_label] & near[second_label]] = IGNORE
+    near = {label: cv2.dilate((labels == label).view(np.uint8), patch).ravel() for label in present}
+    meet = sum(map(np.uint16, near.values())) > 2  # a class is near to itself
+    pixels = {label: np.flatnonzero(meet & (labels.ravel() == label)) for label in present}
+    mixtures = _mixtures(tuple(colour for colour, _ in coloured), tolerance)
+    for label, first, second in np.array([label for _, label in coloured])[mixtures].tolist():
+        at = pixels[label]
+        if at.size and len({label, first, second}) == 3:
+            labels.flat[at[(near[first][at] & near[second][at]) > 0]] = IGNORE
 
 
-def _is_mixture(colour: Colour, first: Colour, second: Colour, tolerance: int) -> bool:
-    """Return whether a mixture of two colours comes as near to a third as the tolerance."""
-    share = np.linspace(0, 1, 256)[:, None]
-    mixtures = np.array(first) * share + np.array(second) * (1 - share)
-    return bool((np.abs(mixtures - colour).max(axis=1) <= tolerance + 1).any())  # 1: rounding
+@lru_cache(maxsize=4)
+def _mixtures(colours: tuple[Colour, ...], tolerance: int) -> np.ndarray:
+    """Return the (colour, first, second), by place, int (n, 3), where a mixture of two is as near as that.
+
+    The mixtures are (k first + (255 - k) second) / 255 for whole k from 0 to 255. In each channel those that
+    are near enough are the k between two bounds.
+    """
+    values = np.array(colours, np.int64)
+    room = 255 * (tolerance + 1)  # 1: rounding
+    found = [np.empty((0, 3), np.int64)]
+    for number, colour in enumerate(values):
+        step = values[:, None] - values  # (first, second, channel), as `middle`: |k step - middle| <= room
+        middle = np.broadcast_to(255 * (colour - values), step.shape)
+        middle, step = np.where(step < 0, -middle, middle), np.abs(step)
+        flat, step = step == 0, step.clip(min=1)
+        least = np.where(flat, np.where(np.abs(middle) <= room, 0, 256), -((room - middle) // step))
+        most = np.where(flat, 255, (middle + room) // step)
+        mixed = least.max(axis=2).clip(min=0) <= most.min(axis=2).clip(max=255)
+        mixed[number] = mixed[:, number] = False
+        found.append(np.insert(np.argwhere(np.triu(mixed, 1)), 0, number, axis=1))
+    return np.concatenate(found)
 
 
 def _refuse_class_numbers(mask: np.ndarray, dataset: Dataset, where: object) -> None:

@@ -100,7 +100,8 @@ class RasterBands:
         In 8 bits a nodata value is a colour's level too, as the 0 of black: there all bands must have it. In
         deeper images it is not a measurement in any band.
         """
-        if not self.transparency and MaskFlags.nodata not in self.dataset.mask_flag_enums[0]:
+        flags = self.dataset.mask_flag_enums[0]  # all_valid or alpha: no nodata value and no mask inside
+        if not self.transparency and {MaskFlags.all_valid, MaskFlags.alpha}.intersection(flags):
             return np.ones(shape or tuple(part.stop - part.start for part in window), bool)
         deep = self.dtype != np.uint8
         bands = self.bands if deep or not self.transparency else ()

@@ -81,13 +81,27 @@ def open_scene(scene: Scene, dataset: Dataset, read_options: ReadOptions) -> Ite
     Raises DataError, naming the file, for anything wrong with the scene: image and mask must have one size
     and, where both say where they lie, one place.
     """
-    with open_image(scene.image, read_options) as image, open_truth(scene.mask, dataset) as labels:
+    with (
+        _named(scene),
+        open_image(scene.image, read_options) as image,
+        open_truth(scene.mask, dataset) as labels,
+    ):
         if labels.shape != image.shape:
             sizes = "{1}x{0}, its image {3}x{2}".format(*labels.shape, *image.shape)
             raise DataError(scene.mask, f"is {sizes}", "use the mask that belongs to the image")
         if isinstance(labels, RasterLabels) and image.georeference is not None:
             check_georeference(image.georeference, image.shape, labels)
         yield ScenePixels(scene, image, labels, read_options)
+
+
+@contextmanager
+def _named(scene: Scene) -> Iterator[None]:
+    """Turn what the system says of a file of the scene, as when its disk fails, into a DataError."""
+    try:
+        yield
+    except OSError as error:
+        fact = f"cannot be read ({error.strerror or error})"
+        raise DataError(error.filename or scene.image, fact, "check the file and its disk") from error
 
 
 def check_georeference(

@@ -128,11 +128,15 @@ def hold_out(scenes: Sequence[T], every: int, part: str, listed: Iterable[str] |
         raise DataError("--hold-out", f"is {every}", "give 2 or more: every K-th scene is held out")
     if part not in PARTS:
         raise DataError("--part", f"is {part!r}", f"give one of {', '.join(PARTS)}")
-    counted = sorted({scene.id for scene in scenes}.union(listed or ()))
-    test = set(counted[every - 1 :: every])
+    test = held_out({scene.id for scene in scenes}.union(listed or ()), every)
     ordered = sorted(scenes, key=lambda scene: scene.id)
     chosen = [scene for scene in ordered if (scene.id in test) == (part == "test")]
     if not chosen:
         fact = f"{every} leaves no {part} scene of {len(scenes)}"
         raise DataError("--hold-out", fact, "give a smaller number or more scenes")
     return chosen
+
+
+def held_out(ids: Iterable[str], every: int) -> set[str]:
+    """Return every `every`-th of `ids`, sorted as text: those that test."""
+    return set(sorted(ids)[every - 1 :: every])

@@ -9,7 +9,7 @@ from common.datasets import Dataset
 from common.errors import DataError
 from common.files import file_checksum, read_bytes, write_text
 from data_prep.scenes import FilePatterns, Scene, find_scenes, image_ids, is_id, printable, unused_line
-from data_prep.splits import HasSceneId, Split, T, hold_out, read_split
+from data_prep.splits import HasSceneId, Split, T, held_out, hold_out, read_split
 
 
 def read_leave_out(path: Path | None, dataset: Dataset) -> frozenset[str]:
@@ -90,6 +90,19 @@ class Subset:
         if self.table is not None:
             return self.table.select(scenes, self.name, self.split)
         return scenes if self.hold_out is None else hold_out(scenes, self.hold_out, self.name, listed)
+
+    def excluded(self, listed: Collection[str]) -> set[str]:
+        """Return the ids that are left out or in the other part; `listed` as in `select`.
+
+        An id that neither the split nor `listed` knows is not among them.
+        """
+        other = set()
+        if self.table is not None:
+            other = {*self.table.train, *self.table.test}.difference(getattr(self.table, self.name))
+        elif self.hold_out is not None:
+            test = held_out(listed, self.hold_out)
+            other = set(listed) - test if self.name == "test" else test
+        return other | self.left_out
 
     def missing(self, scenes: Iterable[HasSceneId]) -> DataError | None:
         """Return an error where the split has a scene of this part that is neither here nor left out."""

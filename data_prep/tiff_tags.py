@@ -5,7 +5,8 @@ lie on the other. Numbers that are not levels of red, green, blue or grey come f
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import BinaryIO
 
 from common.errors import DataError
@@ -19,19 +20,20 @@ FORMATS = {BYTE: "B", SHORT: "H", LONG: "I"}
 
 
 def read_tags(file: BinaryIO) -> dict[int, int]:
-    """Return those of the two tags that the first directory of a TIFF, a BigTIFF or an EXIF block has."""
-    try:
-        return _read_tags(file)
-    except (
-        struct.error,
-        KeyError,
-        OverflowError,
-    ):  # cut off, or not a TIFF: who reads the pixels says so
-        return {}
+    """Return those of the two tags that the first directory of a TIFF, a BigTIFF or an EXIF block has.
+
+    What is cut off or not a TIFF is left to the reader of the pixels; a tag of a type that it cannot have is
+    passed over alone.
+    """
+    tags = {}
+    with suppress(struct.error, KeyError, OverflowError):
+        for tag, value in _read_tags(file):
+            tags[tag] = value
+    return tags
 
 
-def _read_tags(file: BinaryIO) -> dict[int, int]:
-    start, tags = file.read(16), {}
+def _read_tags(file: BinaryIO) -> Iterator[tuple[int, int]]:
+    start = file.read(16)
     order = {b"II": "<", b"MM": ">"}[start[:2]]
     big = struct.unpack_from(f"{order}H", start, 2)[0] == 43
     [at] = struct.unpack_from(f"{order}Q", start, 8) if big else struct.unpack_from(f"{order}I", start, 4)
@@ -40,9 +42,8 @@ def _read_tags(file: BinaryIO) -> dict[int, int]:
     for _ in range(count):
         entry = file.read(20 if big else 12)
         tag, kind = struct.unpack_from(f"{order}HH", entry)
-        if tag in (PHOTOMETRIC, ORIENTATION):
-            [tags[tag]] = struct.unpack_from(order + FORMATS[kind], entry, 12 if big else 8)
-    return tags
+        if tag in (PHOTOMETRIC, ORIENTATION) and kind in FORMATS:
+            yield tag, *struct.unpack_from(order + FORMATS[kind], entry, 12 if big else 8)
 
 
 def refuse_turned(tags: Mapping[int, int], where: object) -> None:

@@ -108,7 +108,7 @@ def is_finished(
     """Return whether all files `names` of a scene are there, whole, and made with `settings` from `image`.
 
     Raises OutputError, unless `overwrite`, where files are there that were made in another way or by
-    somebody else; with `overwrite` nothing is finished.
+    somebody else, and DataError where one cannot be read; with `overwrite` nothing is finished.
     """
     if overwrite:
         return False
@@ -121,12 +121,7 @@ def is_finished(
         if not _is_whole(path, manifest):
             fact = "exists already, and no manifest says how it was made"
             raise OutputError(path, fact, "give --overwrite to replace it, or another --out")
-    try:
-        now = {**settings, "image": short_checksum(image)}
-    except OSError as error:
-        raise DataError(
-            image, f"cannot be read ({error.strerror})", "check the path and its rights"
-        ) from error
+    now = {**settings, "image": short_checksum(image)}
     noted = manifest["settings"].keys()
     for key in sorted(now.keys() - ({CLASSES} - noted) | noted):  # version 1.0 noted no classes
         was = manifest["settings"].get(key)

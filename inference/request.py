@@ -147,17 +147,28 @@ class Request:
             if warning:
                 log(f"warning: {warning}")
         scenes = subset.select(images, ids) if images else []
-        if subset.option:
-            self._refuse_seen(scenes, trained.task, subset.option)
-        return scenes
+        return self._unseen(scenes, trained.task, subset.option, refuse) if subset.option else scenes
 
-    def _refuse_seen(self, scenes: Sequence[ScenePath], task: str, option: str) -> None:
-        """Raise DataError for a scene that `option` takes for testing, and that has trained the weights."""
+    def _unseen(
+        self, scenes: Sequence[ScenePath], task: str, option: str, refuse: Callable[[str], None]
+    ) -> list[ScenePath]:
+        """Return the scenes, but those that cannot be read, which go to `refuse`.
+
+        Raises DataError for a scene that `option` takes for testing, and that has trained the weights.
+        """
         seen = frozenset().union(*(card.has_seen(task) for path in self.weights if (card := read_card(path))))
+        unseen = []
         for scene in scenes:
-            if seen and file_checksum(scene.path)[:IMAGE_DIGITS] in seen:
+            try:
+                trained = seen and file_checksum(scene.path)[:IMAGE_DIGITS] in seen
+            except DataError as error:
+                refuse(str(error))
+                continue
+            if trained:
                 fact = f"has trained these weights, and {option} takes it for testing"
                 raise DataError(scene.path, fact, SAME_PART)
+            unseen.append(scene)
+        return unseen
 
     def _settings(self, trained: TrainedTask, read_options: ReadOptions) -> dict[str, object]:
         """Return all that the maps depend on, beside the image: not batch, threads, GPU, other backends."""

@@ -145,15 +145,19 @@ def pair_masks(
 ) -> list[MaskPair]:
     """Pair the masks of two folders by id, sorted; with a `subset` only those of its scenes.
 
-    Each true mask must have its prediction, unless `only_predicted`; each prediction its true mask.
+    Each true mask must have its prediction, unless `only_predicted`; each prediction its true mask, unless
+    `subset` leaves its scene out. Images that stand beside the true masks count where every K-th is taken.
     Raises DataError, naming the first one alone and how many there are.
     """
     true_masks, predictions = find_true_masks(truth, dataset), find_maps(predicted)
     if subset is not None:
-        ids = _ids_of(subset, truth, true_masks)
-        true_masks, predictions = (
-            {id: path for id, path in masks.items() if id in ids} for masks in (true_masks, predictions)
-        )
+        scenes = [ScenePath(id, path) for id, path in true_masks.items()]
+        if error := subset.missing(scenes):
+            raise error
+        listed = image_ids([truth], dataset) | true_masks.keys()
+        true_masks = {scene.id: scene.path for scene in subset.select(scenes, listed)}
+        excluded = subset.excluded(listed)
+        predictions = {id: path for id, path in predictions.items() if id not in excluded}
     if not only_predicted:
         remedy = "predict them too, or give the --split or --hold-out of predict.py, or --only-predicted"
         _refuse_unpaired(predicted, true_masks, predictions, "prediction", remedy)
@@ -162,14 +166,6 @@ def pair_masks(
     if not predictions:
         raise DataError(predicted, "holds no map of these scenes", "predict them first")
     return [MaskPair(id, true_masks[id], path) for id, path in predictions.items()]
-
-
-def _ids_of(subset: Subset, folder: Path, masks: dict[str, Path]) -> set[str]:
-    """Return the ids of a part of the masks in `folder`; images that stand beside them count as well."""
-    scenes = [ScenePath(id, path) for id, path in masks.items()]
-    if error := subset.missing(scenes):
-        raise error
-    return {scene.id for scene in subset.select(scenes, image_ids([folder], subset.dataset) | masks.keys())}
 
 
 def _refuse_unpaired(folder: Path, wanted: dict, there: dict, what: str, remedy: str) -> None:

@@ -18,33 +18,47 @@ def read_log(path: Path) -> dict[str, Curve]:
     is left out. Raises DataError for a file that is not such a log.
     """
     path = Path(path) / "log.jsonl" if Path(path).is_dir() else Path(path)
+    remedy = "give a log that train.py wrote"
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise DataError(path, f"cannot be read ({error.strerror})", "give a run's folder or log") from error
+    except UnicodeDecodeError as error:
+        raise DataError(path, f"is not UTF-8 text ({error})", remedy) from error
     curves: dict[str, Curve] = {}
     for number, line in enumerate(lines, 1):
         try:
             entry = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             if number == len(lines):
                 break
-            raise DataError(path, f"line {number} is not JSON", "give a log that train.py wrote") from error
-        if "start" in entry:
-            curves = {name: {i: v for i, v in c.items() if i <= entry["start"]} for name, c in curves.items()}
-        for name, value in _values(entry).items():
-            curves.setdefault(name, {})[entry["iteration"]] = value
+            raise DataError(path, f"line {number} is not JSON", remedy) from error
+        try:
+            start, iteration, values = _read_entry(entry)
+        except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
+            raise DataError(path, f"line {number} is not an entry of a run's log", remedy) from error
+        if start is not None:
+            curves = {name: {i: v for i, v in c.items() if i <= start} for name, c in curves.items()}
+        for name, value in values.items():
+            curves.setdefault(name, {})[iteration] = value
     if not curves:
         raise DataError(path, "holds no display step", "train for at least `display` iterations")
     return curves
 
 
-def _values(entry: dict) -> dict[str, float]:
+def _read_entry(entry: dict) -> tuple[int | None, int | None, dict[str, float]]:
+    """Return where a start begins, the iteration, and values by curve; None and no values where absent.
+
+    What train.py does not write ends in a TypeError, ValueError, KeyError, AttributeError or OverflowError.
+    """
     values = {f"{task} loss": value for task, value in entry.get("loss", {}).items()}
     values |= {"lr": entry["lr"]} if "lr" in entry else {}
     tasks = entry.get("validation", {}).get("tasks", {})
     mious = {f"{task} mIoU": scores["miou"] for task, scores in tasks.items()}
-    return values | {name: miou for name, miou in mious.items() if miou is not None}
+    values |= {name: miou for name, miou in mious.items() if miou is not None}
+    numbers = {name: float(value) for name, value in values.items()}
+    start = int(entry["start"]) if "start" in entry else None
+    return start, int(entry["iteration"]) if values else None, numbers
 
 
 def draw(runs: dict[str, dict[str, Curve]], out: Path, overwrite: bool) -> None:

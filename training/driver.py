@@ -108,7 +108,7 @@ def train(
     options, place = options or RankOptions(), mpi_rank_and_size()
     with ProgressLog(run, quiet=bool(place and place[0])) as progress, _stop_signals() as stop:
         progress.say(run.summary())
-        for line in overlapping_scenes(run.experiment):
+        for line in () if progress.quiet else overlapping_scenes(run.experiment):
             progress.say(f"warning: {line}")
         if resume:
             options = replace(options, resume=snapshots.newest(run.snapshots, progress.say))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import RunError, WeightsError
+from common.errors import DataError, RunError, WeightsError
 from common.files import file_checksum, write_text
 from prototxt_gen.caffe_proto import caffe_pb2
 from prototxt_gen.caffemodel import read_caffemodel
@@ -76,11 +76,12 @@ def write(solver, folder: Path, ranks: int, card: ModelCard, score: float | None
         shutil.rmtree(final, ignore_errors=True)
         os.replace(staged, final)
         _sync(folder)
-    except OSError as error:
+    except (OSError, DataError) as error:
         clean(folder)
+        cause = error.strerror if isinstance(error, OSError) else error.fact
         raise RunError(
             folder,
-            f"the snapshot at iteration {iteration} cannot be written ({error.strerror})",
+            f"the snapshot at iteration {iteration} cannot be written ({cause})",
             "make room on the disk, then continue with --resume",
         ) from error
     return Snapshot(final, iteration, ranks, score)
@@ -156,6 +157,8 @@ def read(path: Path) -> Snapshot:
         return Snapshot(path, manifest["iteration"], manifest["ranks"], manifest["score"])
     except OSError as error:
         raise RunError(path, f"is not whole ({error.strerror})", "take an older snapshot") from error
+    except DataError as error:
+        raise RunError(error.where, error.fact, "take an older snapshot") from error
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(path / MANIFEST, f"is broken ({error})", "take an older snapshot") from error
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from common.errors import DataError, ExperimentError, OutputError
-from data_prep import growing_lmdb, lmdb_writer
+from data_prep import growing_lmdb, lmdb_writer, scene_pixels
 from data_prep.lmdb_writer import write_database
 from data_prep.manifest import read_manifest
 from data_prep.records import make_record
@@ -104,10 +104,37 @@ def test_the_size_is_told_before_the_work(tmp_path, scenes):
     assert f"about {database.size / 1e6:,.1f} MB to write" in line
 
 
+def test_a_database_stays_though_nobody_reads_what_is_said_of_its_images(tmp_path, scenes):
+    deep = np.random.default_rng(1).integers(0, 65536, (70, 60, 3), np.uint16)
+    cv2.imwrite(str(tmp_path / "scenes" / "a_sat.png"), deep)
+    lines = []
+
+    def head(line: str) -> None:
+        if lines:
+            raise BrokenPipeError(32, "Broken pipe")
+        lines.append(line)
+
+    with pytest.raises(BrokenPipeError):
+        write_database(scenes, CONFIG, tmp_path / "db", log=head)
+    assert read_manifest(tmp_path / "db")["records"] == len(entries(tmp_path / "db")) == 12
+
+
 def test_a_disk_without_room_is_named_before_the_work(tmp_path, scenes, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10000))
     with pytest.raises(OutputError, match=r"db: needs about 0\.1 MB, 0\.0 MB are free"):
+        write_database(scenes, CONFIG, tmp_path / "db")
+    assert [path.name for path in tmp_path.iterdir()] == ["scenes"]
+
+
+def test_a_disk_that_fails_in_a_scene_is_not_said_of_the_output(tmp_path, scenes, monkeypatch):
+    """In a worker process it would be a DataError as well, which passes through the pipe as it is."""
+
+    def failing(path, read_options):
+        raise OSError(5, "Input/output error", str(path))
+
+    monkeypatch.setattr(scene_pixels, "open_image", failing)
+    with pytest.raises(DataError, match=r"a_sat\.png: cannot be read \(Input/output error\)"):
         write_database(scenes, CONFIG, tmp_path / "db")
     assert [path.name for path in tmp_path.iterdir()] == ["scenes"]
 

@@ -1,6 +1,7 @@
 """Colours and numbers become labels as the data set says, and what has no class is named."""
 
 import os
+from itertools import combinations
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,13 @@ import pytest
 
 from common.datasets import IGNORE, Dataset, read_dataset
 from common.errors import DataError
-from data_prep.masks import check_labels, colours_from_labels, labels_from_colours, labels_from_numbers
+from data_prep.masks import (
+    _mixtures,
+    check_labels,
+    colours_from_labels,
+    labels_from_colours,
+    labels_from_numbers,
+)
 from tests.datasets import LAND, ROAD, changed
 
 # From the data set's description, independent of the module's tables.
@@ -285,3 +292,27 @@ def test_a_mask_shrunk_by_averaging_has_no_class_that_none_of_its_pixels_had(see
         assert ((four == found[..., None]).any(axis=2) | (found == IGNORE)).all()
         inside = (four == four[..., :1]).all(axis=2)
         assert (found == four[..., 0])[inside].mean() > 0.75  # the rest is ignored near borders
+
+
+@pytest.mark.parametrize("tolerance", [0, 24, 64])
+def test_mixtures_of_colours_are_those_that_trying_all_shares_finds(tolerance):
+    rng = np.random.default_rng(tolerance)
+    colours = tuple(map(tuple, rng.choice([0, 3, 64, 128, 130, 255], (9, 3)).tolist()))
+    colours = tuple(dict.fromkeys(colours))
+    room = 255 * (tolerance + 1)
+
+    def mixed(colour, first, second) -> bool:
+        return any(
+            all(abs(k * a + (255 - k) * b - 255 * c) <= room for c, a, b in zip(*three, strict=True))
+            for three in [(colour, first, second)]
+            for k in range(256)
+        )
+
+    expected = [
+        [colours.index(colour), colours.index(first), colours.index(second)]
+        for colour in colours
+        for first, second in combinations(colours, 2)
+        if colour not in (first, second) and mixed(colour, first, second)
+    ]
+    assert 0 < len(expected) < len(colours) * 28
+    assert _mixtures(colours, tolerance).tolist() == expected

@@ -345,6 +345,25 @@ def test_an_alpha_band_is_transparency_unless_it_is_given_as_a_band(tmp_path):
     np.testing.assert_array_equal(read(path, ReadOptions(four, four, (1, 2, 3, 4)))[1], holed.any(axis=0))
 
 
+def test_a_mask_inside_a_file_counts_where_the_band_called_alpha_is_a_band(tmp_path):
+    path, four = tmp_path / "a.tif", ("red", "green", "blue", "nir")
+    inside = RNG.random((H, W)) > 0.3
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        tiff(path, np.concatenate([BANDS, ALPHA[None]]))
+        with rasterio.open(path, "r+") as file:
+            file.write_mask(inside)
+    for read_options in (
+        ReadOptions(four, four, (1, 2, 3, 4)),
+        ReadOptions(four[:3], four, (1, 2, 3, 4)),
+    ):
+        pixels, valid = read(path, read_options)
+        np.testing.assert_array_equal(valid, inside)
+        expected = np.dstack([RGB, ALPHA])[..., : len(read_options.bands)]
+        np.testing.assert_array_equal(pixels[inside], expected[inside])
+        with open_image(path, read_options) as image:
+            np.testing.assert_array_equal(image.source.sample(H * W)[1], inside)
+
+
 def mostly_zero(side: int = 60) -> np.ndarray:
     values = np.zeros((3, side, side), np.uint16)
     values[:, 5:10, 5:10] = RNG.integers(200, 3000, (3, 5, 5))

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from common.errors import DataError
+from data_prep import scene_pixels
 from data_prep.read_options import ReadOptions
 from data_prep.subsets import read_leave_out, write_leave_out
 from data_prep.verification import verify
@@ -101,3 +102,19 @@ def test_names_that_make_no_id_stay_comments_in_the_list(folder, tmp_path):
 def test_nothing_to_check_is_an_error(tmp_path):
     with pytest.raises(DataError, match="holds no"):
         verify([tmp_path], ROAD, ReadOptions())
+
+
+def test_a_disk_that_fails_in_a_scene_is_a_problem_of_that_scene(folder, monkeypatch):
+    opened = scene_pixels.open_truth
+
+    def failing(path, dataset):
+        if path.name == "3_mask.png":
+            raise OSError(5, "Input/output error", str(path))
+        return opened(path, dataset)
+
+    monkeypatch.setattr(scene_pixels, "open_truth", failing)
+    report = verify([folder], ROAD, ReadOptions())
+    assert [(problem.id, problem.file, problem.fact) for problem in report.problems] == [
+        ("3", str(folder / "3_mask.png"), "cannot be read (Input/output error)")
+    ]
+    assert len(report.checked) == 5

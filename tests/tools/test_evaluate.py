@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from data_prep.splits import Split, write_split
 from inference.scene_maps import write_map
 from tests.conftest import refused
 from tests.datasets import LAND, ROAD
@@ -51,6 +52,24 @@ def test_a_missing_prediction_is_named_unless_only_predicted(folders, run_tool):
         "--only-predicted",
     )
     done = run_tool("evaluate.py", *arguments(folders), "--only-predicted")
+    assert "1 scene, 4 scored pixels" in done.stdout
+
+
+@pytest.mark.parametrize("part", ["", "--leave-out left_out.txt", "--hold-out 2", "--split split.json"])
+def test_a_map_without_its_true_mask_is_named(folders, run_tool, part):
+    """Of the true masks 1 and 2 every second tests, and both by the split; scene 3 is in neither part."""
+    write_map(folders / "maps" / "3_mask.png", np.array([[1, 1, 1, 4]], np.uint8), LAND)
+    (folders / "left_out.txt").write_text("2\n")
+    write_split(folders / "split.json", Split("deepglobe_land", 0, 0, (), ("1", "2")))
+    done = run_tool("evaluate.py", *arguments(folders), *part.split(), cwd=folders)
+    refused(done, "truth: lacks the true mask of scene 3", "remove the prediction")
+
+
+def test_maps_of_scenes_that_are_not_asked_for_need_no_true_mask(folders, run_tool):
+    (folders / "left_out.txt").write_text("1\n3\n")
+    write_map(folders / "maps" / "3_mask.png", np.array([[1, 1, 1, 4]], np.uint8), LAND)
+    done = run_tool("evaluate.py", *arguments(folders), "--leave-out", folders / "left_out.txt")
+    assert done.returncode == 0, done.stderr
     assert "1 scene, 4 scored pixels" in done.stdout
 
 

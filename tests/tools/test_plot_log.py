@@ -58,3 +58,32 @@ def test_mistakes_are_named(run, tmp_path, run_tool):
     refused(run_tool("plot_log.py", tmp_path / "none", "--out", tmp_path / "c.png"), "none", "cannot be read")
     refused(run_tool("plot_log.py", run, "--out", tmp_path / "c.gif"), "c.gif: ends in '.gif'", ".png")
     refused(run_tool("plot_log.py", run, run, "--out", tmp_path / "c.png"), "--names", "2 runs")
+
+
+@pytest.mark.parametrize(
+    ("content", "fact"),
+    [
+        (b"\x89PNG\r\n\x1a\n\xff\xfe", "is not UTF-8 text"),
+        (b'3\n{"iteration": 1}\n', "line 1 is not an entry"),
+        (b'"lr"\n{"iteration": 1}\n', "line 1 is not an entry"),
+        (b'{"start": 0}\n{"lr": 0.5}\n', "line 2 is not an entry"),
+        (b'{"iteration": 1, "loss": 3}\n', "line 1 is not an entry"),
+        (b'{"iteration": 1, "lr": "fast"}\n', "line 1 is not an entry"),
+        (b'{"iteration": [1], "lr": 0.5}\n', "line 1 is not an entry"),
+        (b'{"iteration": 1e999, "lr": 0.5}\n', "line 1 is not an entry"),
+        (b'{"start": null}\n', "line 1 is not an entry"),
+        (b'{"iteration": 1, "validation": {"tasks": {"land": {}}}}\n', "line 1 is not an entry"),
+        (b"[" * 100000 + b"\n{}\n", "line 1 is not JSON"),
+        (b'{"start": 0}\n', "holds no display step"),
+    ],
+)
+def test_what_is_not_a_log_is_an_error_that_names_the_file_and_the_line(tmp_path, content, fact):
+    (tmp_path / "log.jsonl").write_bytes(content)
+    with pytest.raises(DataError, match=rf"log\.jsonl: {fact}") as caught:
+        read_log(tmp_path / "log.jsonl")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_picture_is_not_a_log_for_the_command_either(run, tmp_path, run_tool):
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    refused(run_tool("plot_log.py", tmp_path / "a.png", "--out", tmp_path / "c.png"), "a.png: is not UTF-8")

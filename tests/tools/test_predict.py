@@ -87,6 +87,34 @@ def test_only_the_held_out_scenes_where_asked(work, run_tool):
     assert names(folder) == ["8_mask.png"]
 
 
+UNREADABLE = "/proc/self/mem"  # a regular file that opens, and whose first byte is an input/output error
+
+
+def test_a_held_out_scene_that_cannot_be_read_is_named_once_and_the_others_go_on(work, run_tool):
+    folder, arguments, _ = work
+    card = {"experiment": "pixel", "model": "pixel", "iteration": 0, "crop": 33, "tasks": DATASETS}
+    seen = {"trained_on": {"land": "abababababab"}}
+    write_card(folder / "net.caffemodel", ModelCard(mean=MEAN, scale=SCALE, **card, **seen))
+    for id in ("6", "9"):  # 7 and 9 are held out
+        (folder / "scenes" / f"{id}_sat.png").symlink_to(UNREADABLE)
+    done = run_tool("predict.py", *arguments, "--hold-out", 2)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "scenes/9_sat.png: cannot be read (Input/output error)" in done.stderr
+    assert "1 land map in" in done.stdout
+    assert names(folder) == ["7_mask.png"]
+
+
+def test_a_map_that_cannot_be_read_is_named_and_the_others_go_on(work, run_tool):
+    folder, arguments, _ = work
+    assert run_tool("predict.py", *arguments).returncode == 0
+    (folder / "maps" / "7_mask.png").unlink()
+    (folder / "maps" / "7_mask.png").symlink_to(UNREADABLE)
+    done = run_tool("predict.py", *arguments)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "maps/7_mask.png: cannot be read (Input/output error)" in done.stderr
+    assert "1 finished before; 1 failed" in done.stdout
+
+
 def test_maps_of_somebody_else_need_overwrite(work, run_tool):
     folder, arguments, _ = work
     old = folder / "maps" / "8_mask.png"

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -283,6 +284,22 @@ def test_a_batch_that_does_not_divide_over_the_ranks_is_refused_with_the_arithme
     _, err = process.communicate(timeout=60)
     assert process.returncode != 0
     assert "batch_size 8 is not a multiple of 3 ranks x 2 tasks x 1 images_per_pass = 6" in err
+
+
+@pytest.mark.parametrize("manifest", [None, "{"])
+def test_a_validation_database_that_cannot_be_used_is_said_by_one_process(tiny, tmp_path, manifest):
+    source = 'source = "land_lmdb"'
+    tiny.write_text(tiny.read_text().replace(source, f'{source}\nvalidation = "held_out"'))
+    if manifest is not None:
+        shutil.copytree(tmp_path / "land_lmdb", tmp_path / "held_out")
+        (tmp_path / "held_out" / "manifest.json").write_text(manifest)
+    process = mpirun(2, ROOT / "tools" / "train.py", tiny, "--cpu", "--run", "run")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode != 0
+    said = [line for line in err.splitlines() if "held_out" in line or "Traceback" in line]
+    assert len(said) == 1, err
+    assert said[0].startswith("train.py: held_out")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_finished_run_is_resumed_by_all_ranks_in_peace(even):
