@@ -1,4 +1,4 @@
-"""Numbers that make sense: the limits of Caffe's, those of options, and what JSON can hold."""
+"""Numbers that make sense: the limits of Caffe's, of options, of JSON; and counts in words."""
 
 import math
 
@@ -21,3 +21,8 @@ def check_number(option: str, value: float, least: float, most: float = math.inf
 def json_number(value: float) -> float | None:
     """Return what JSON can hold: None for an undefined score."""
     return None if math.isnan(value) else float(value)
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun, which takes an s in the plural: `1 image`, `2 images`, `1,000 images`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

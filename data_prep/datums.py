@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 
 from common.errors import DataError
+from common.numbers import plural
 from prototxt_gen.caffe_proto import caffe_pb2
 
 PNG_OPTIONS = (cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_FILTERED)  # 6 % smaller, as fast
@@ -47,7 +48,7 @@ def from_datum(data: bytes, where: object) -> np.ndarray:
     elif len(datum.data) == datum.channels * datum.height * datum.width:
         record = np.frombuffer(datum.data, np.uint8).reshape(datum.channels, datum.height, datum.width)
     else:
-        raise DataError(where, f"holds {len(datum.data)} bytes", remedy)
+        raise DataError(where, f"holds {plural(len(datum.data), 'byte')}", remedy)
     if record.shape != (datum.channels, datum.height, datum.width):
         raise DataError(where, f"has shape {record.shape} in its picture", remedy)
     return record

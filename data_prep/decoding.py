@@ -20,6 +20,7 @@ import rasterio
 from rasterio.errors import RasterioError
 
 from common.errors import DataError
+from common.numbers import plural
 from data_prep.geotiff import SETTINGS, one_line
 from data_prep.tiff_tags import read_tags, refuse_turned
 
@@ -75,7 +76,9 @@ def _keyed(grey: np.ndarray, header: _Header, where: object) -> np.ndarray | Non
     if header.transparent is None:
         return None
     if len(header.transparent) != 2:
-        raise DataError(where, f"is damaged (a tRNS chunk of {len(header.transparent)} bytes)", REMEDY)
+        raise DataError(
+            where, f"is damaged (a tRNS chunk of {plural(len(header.transparent), 'byte')})", REMEDY
+        )
     # Fewer than 8 bits are decoded to 0-255.
     factor = 255 // (2**header.depth - 1) if header.depth < 8 else 1
     return np.where(grey == int.from_bytes(header.transparent) * factor, 0, 255).astype(np.uint8)

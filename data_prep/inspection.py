@@ -12,7 +12,7 @@ from tqdm import tqdm
 from common.datasets import IGNORE, Dataset, display_bands
 from common.errors import DataError, OutputError
 from common.files import file_checksum, refuse_existing, staged_file
-from common.numbers import check_number
+from common.numbers import check_number, plural
 from data_prep.datums import from_datum
 from data_prep.manifest import DATA, Database, read_manifest
 from data_prep.masks import check_labels, colours_from_labels
@@ -39,7 +39,9 @@ def check_database(path: Path) -> Database:
     seen = set()
     with _records(path) as (total, records):
         if total != manifest["records"]:
-            raise DataError(path, f"holds {total} records, its manifest says {manifest['records']}", REMEDY)
+            raise DataError(
+                path, f"holds {plural(total, 'record')}, its manifest says {manifest['records']}", REMEDY
+            )
         for number, (key, value) in enumerate(
             tqdm(records, total=total, unit="record", desc="inspect", disable=None)
         ):

@@ -16,6 +16,7 @@ import rasterio
 from common.datasets import IGNORE, Dataset
 from common.errors import DataError
 from common.files import read_bytes
+from common.numbers import plural
 from data_prep.decoding import JPEG_START, decode, decode_numbers, is_grey_png, is_palette_png
 from data_prep.geotiff import SETTINGS, open_geotiff, open_without_overviews, read_window, valid_window
 from data_prep.masks import class_list, labels_from_colours, labels_from_exact_colours, labels_from_numbers
@@ -131,7 +132,7 @@ def _picture_labels(path: Path, dataset: Dataset, guess: bool) -> np.ndarray:
 def _raster_labels(path: Path, raster: rasterio.DatasetReader, dataset: Dataset, guess: bool) -> RasterLabels:
     kind = np.dtype(raster.dtypes[0])
     if raster.count != 1 or kind.kind not in "iu" or not np.can_cast(kind, np.int64):
-        fact = f"has {raster.count} bands of {kind}"
+        fact = f"has {plural(raster.count, 'band')} of {kind}"
         raise DataError(path, fact, "give one band of integers, not of uint64")
     if (raster.scales[0], raster.offsets[0]) != (1, 0):
         fact = (

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from common.errors import DataError, OutputError
 from common.files import refuse_existing, staged_folder
+from common.numbers import plural
 from data_prep.build_lock import build_lock
 from data_prep.datums import OVERHEAD, largest_datum, to_datum
 from data_prep.growing_lmdb import GrowingLMDB, file_size
@@ -71,7 +72,7 @@ def write_database(
                 inputs, counts = _write_records(make, scenes, config, staged, workers)
                 pixels = dict(zip(config.dataset.label_names, map(int, counts), strict=True))
                 if not counts[:-1].any():
-                    fact = f"have no pixel of a class in {len(scenes) * config.variants} records"
+                    fact = f"have no pixel of a class in {plural(len(scenes) * config.variants, 'record')}"
                     raise DataError("the scenes", fact, "check their masks with tools/verify_data.py")
                 database = Database(len(scenes) * config.variants, pixels, (staged / DATA).stat().st_size)
                 write_manifest(staged, config, database, inputs, split=split, band_numbers=numbers)
@@ -112,10 +113,10 @@ def _unusual(inputs: Sequence[dict]) -> Iterator[str]:
     """Yield a line for each way in which images were read that is not for granted, with their number."""
     for note in dict.fromkeys(entry["note"] for entry in inputs if "note" in entry):
         images = [entry["image"] for entry in inputs if entry.get("note") == note]
-        yield f"{len(images)} of {len(inputs)} images, as {images[0]}: {note}"
+        yield f"{len(images)} of {plural(len(inputs), 'image')}, as {images[0]}: {note}"
     if stretched := [entry["image"] for entry in inputs if entry.get("stretch")]:
         what = "stretched to 0-255, as the manifest says"
-        yield f"{len(stretched)} of {len(inputs)} images, as {stretched[0]}: {what}"
+        yield f"{len(stretched)} of {plural(len(inputs), 'image')}, as {stretched[0]}: {what}"
 
 
 def _write_records(

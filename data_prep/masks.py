@@ -11,6 +11,7 @@ import numpy as np
 
 from common.datasets import IGNORE, Colour, Dataset
 from common.errors import DataError
+from common.numbers import plural
 
 NO_CLASS = 254  # only inside this module
 FOREIGN = 223  # so far from every colour no compression leads
@@ -104,7 +105,7 @@ def labels_from_numbers(
         labels[nodata], known[nodata] = IGNORE, True
     if not known.all():
         value = int(values[~known][0])
-        fact = f"holds {value} ({np.count_nonzero(~known)} pixels of no known number)"
+        fact = f"holds {value} ({plural(np.count_nonzero(~known), 'pixel')} of no known number)"
         raise DataError(where, fact, remedy.format(value=value))
     return labels
 
@@ -237,7 +238,8 @@ def _refuse_colours(pixels: np.ndarray, here: np.ndarray, dataset: Dataset, wher
     if here.any():
         colours, counts = np.unique(pixels[here], axis=0, return_counts=True)
         colour = tuple(int(value) for value in colours[counts.argmax()])
-        fact = f"RGB {colour} is not a colour of {dataset.name} ({np.count_nonzero(here)} pixels like it)"
+        like_it = plural(np.count_nonzero(here), "pixel")
+        fact = f"RGB {colour} is not a colour of {dataset.name} ({like_it} like it)"
         raise DataError(where, fact, "add it to the data set's file, or save the mask as PNG in its colours")
 
 

@@ -9,6 +9,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 
 from common.datasets import RGB
 from common.errors import DataError
+from common.numbers import plural
 from data_prep.geotiff import read_window, valid_window
 from data_prep.read_options import WHOLE, ReadOptions
 
@@ -131,7 +132,7 @@ def _numbers(dataset: rasterio.DatasetReader, read_options: ReadOptions) -> dict
     data = [number for number, kind in enumerate(kinds, 1) if kind != ColorInterp.alpha]
     if len(data) == 1 and (read_options.is_colour or len(names) == 1):
         return dict.fromkeys(names, data[0])
-    found = f"has {dataset.count} bands ({', '.join(kind.name for kind in kinds)})"
+    found = f"has {plural(dataset.count, 'band')} ({', '.join(kind.name for kind in kinds)})"
     if len(data) != len(names):
         example = " ".join(map(str, range(1, len(names) + 1)))
         remedy = f"say by --bands which are {', '.join(names)}, as --bands {example}"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from common.datasets import Dataset
 from common.errors import DataError
+from common.numbers import plural
 from data_prep.label_files import RASTER_SUFFIXES
 
 # Endings of files that show something, read here or not.
@@ -159,7 +160,8 @@ def scan_scenes(
     for folder in map(Path, folders):
         images, masks = names.listing(folder)
         if not images:
-            fact = f"holds no {' or '.join(names.images)} among {sum(1 for _ in folder.iterdir())} files"
+            files = plural(sum(1 for _ in folder.iterdir()), "file")
+            fact = f"holds no {' or '.join(names.images)} among {files}"
             raise DataError(folder, fact, "give a folder of scenes")
         for id in sorted(images.keys() | masks.keys()):
             if id in leave_out:
@@ -183,7 +185,7 @@ def unused_line(folders: Iterable[Path], dataset: Dataset) -> str | None:
 def counted(left_out: Sequence[Path]) -> str:
     """Say how many files are left out, and name one, not a hidden one if there is another."""
     example = min(left_out, key=lambda path: path.name.startswith("."))
-    return f"{len(left_out)} file{'s' * (len(left_out) > 1)} left out, as {printable(example)}"
+    return f"{plural(len(left_out), 'file')} left out, as {printable(example)}"
 
 
 def image_ids(folders: Iterable[Path], dataset: Dataset) -> set[str]:

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 from common.errors import DataError
 from common.files import read_bytes, write_text
-from common.numbers import check_number
+from common.numbers import check_number, plural
 from data_prep.scenes import composed
 
 PARTS = ("train", "test")
@@ -71,7 +71,7 @@ def make_split(dataset: str, ids: Iterable[str], train: int, seed: int) -> Split
     ids = set(ids)
     check_number("--seed", seed, 0)
     if not 0 < train < len(ids):
-        fact = f"{train} of {len(ids)} scenes leave nothing for one of the parts"
+        fact = f"{train} of {plural(len(ids), 'scene')} leave nothing for one of the parts"
         raise DataError("--train", fact, f"give 1 to {len(ids) - 1}")
     return _split(dataset, seed, sorted(hash_id(seed, id) for id in ids)[train], ids)
 

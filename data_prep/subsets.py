@@ -8,6 +8,7 @@ from pathlib import Path
 from common.datasets import Dataset
 from common.errors import DataError
 from common.files import file_checksum, read_bytes, write_text
+from common.numbers import plural
 from data_prep.scenes import FilePatterns, Scene, find_scenes, image_ids, is_id, printable, unused_line
 from data_prep.splits import HasSceneId, Split, T, held_out, hold_out, read_split
 
@@ -29,8 +30,8 @@ def unknown_line(path: Path | None, left_out: Collection[str], known: Collection
     unknown = sorted(set(left_out).difference(known))
     if not unknown:
         return None
-    ids = "1 id fits" if len(unknown) == 1 else f"{len(unknown)} ids fit"
-    return f"{path}: {ids} no scene, as {printable(unknown[0])}: nothing is left out for it"
+    ids = plural(len(unknown), "id")
+    return f"{path}: {ids} of no scene, as {printable(unknown[0])}: nothing is left out for it"
 
 
 def write_leave_out(path: Path, reasons: Iterable[tuple[str, str]], overwrite: bool = False) -> None:
@@ -110,7 +111,7 @@ class Subset:
         lacking = sorted(wanted - self.left_out - {scene.id for scene in scenes})
         if not lacking:
             return None
-        fact = f"has {len(lacking)} {self.name} scenes that the folders lack, as {lacking[0]}"
+        fact = f"has {plural(len(lacking), f'{self.name} scene')} that the folders lack, as {lacking[0]}"
         return DataError(self.split, fact, "give all folders, or name them in --leave-out")
 
     def unknown(self, listed: Iterable[str]) -> str | None:

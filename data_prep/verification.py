@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from common.datasets import Dataset
 from common.errors import DataError
+from common.numbers import plural
 from data_prep.manifest import class_shares
 from data_prep.masks import check_labels
 from data_prep.read_options import ReadOptions
@@ -126,19 +127,19 @@ class Verification:
         width = max(12, *map(len, pixels))
         lines = [f"{'class':{width}} {'pixels':>15} {'share':>8}"]
         lines += [f"{name:{width}} {pixels[name]:15,} {100 * shares[name]:7.3f}%" for name in pixels]
-        lines += [f"{size:>12} {count:6} scenes" for size, count in self.sizes.items()]
+        lines += [f"{size:>12}  {plural(count, 'scene')}" for size, count in self.sizes.items()]
         lines += [f"{problem.file}: {problem.fact}; {problem.remedy}" for problem in self.problems]
         lines += self.warnings
         for note in dict.fromkeys(scene.note for scene in self.checked if scene.note):
             images = [scene.scene.image for scene in self.checked if scene.note == note]
-            lines.append(f"{len(images)} images, as {images[0]}: {note}")
+            lines.append(f"{plural(len(images), 'image')}, as {images[0]}: {note}")
         if unlabelled := self.unlabelled:
-            lines.append(f"{len(unlabelled)} scenes without a labelled pixel, as {unlabelled[0]}")
+            lines.append(f"{plural(len(unlabelled), 'scene')} without a labelled pixel, as {unlabelled[0]}")
         found = len(self.problems)
-        facts = [f"{found} problem{'s' * (found != 1)}"] if found or not self.checked else []
+        facts = [plural(found, "problem")] if found or not self.checked else []
         facts += [] if self.labelled or not self.checked else ["no pixel has a class"]
         verdict = "usable" if self.usable else f"not usable as it is: {', '.join(facts)}"
-        lines.append(f"{len(self.checked)} sound scenes of {self.dataset.title}; {verdict}")
+        lines.append(f"{plural(len(self.checked), 'sound scene')} of {self.dataset.title}; {verdict}")
         return "\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from common.numbers import plural
 from evaluation.evaluation import Evaluation
 from evaluation.metrics import BY_CLASS, MAIN, OVERALL
 
@@ -22,7 +23,7 @@ def table(evaluation: Evaluation) -> str:
     ]
     return "\n".join(
         [
-            f"{_scenes(len(evaluation.matrices))}, {measured.pixels:,} scored pixels, "
+            f"{plural(len(evaluation.matrices), 'scene')}, {measured.pixels:,} scored pixels, "
             f"{evaluation.dataset.title}",
             "",
             *_class_lines(evaluation),
@@ -88,7 +89,7 @@ def comparison(evaluations: Mapping[str, Evaluation]) -> str:
                 *iou,
             ]
         )
-    scenes = _scenes(len(first.matrices))
+    scenes = plural(len(first.matrices), "scene")
     title = f"{scenes}, {first.measured.pixels:,} scored pixels, {first.dataset.title}; all in percent"
     lines = [title, "", *_aligned(rows), *notes(first)]
     return "\n".join([*lines, f"lead: {MAIN.title} above {next(iter(evaluations))}, on the same resamples"])
@@ -118,10 +119,6 @@ def _in_brackets(bounds: tuple[float, float] | None, sign: str = "") -> str:
         return ""
     low, high = (f"{100 * bound:{sign}.2f}" for bound in bounds)
     return f" [{low}, {high}]"
-
-
-def _scenes(count: int) -> str:
-    return "1 scene" if count == 1 else f"{count} scenes"
 
 
 def percent(share: float | None) -> str:

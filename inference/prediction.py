@@ -11,6 +11,7 @@ import rasterio
 from rasterio.errors import RasterioError
 
 from common.errors import DataError, DFCNetError, OutputError
+from common.numbers import plural
 from data_prep.geotiff import SETTINGS
 from data_prep.read_options import ReadOptions
 from data_prep.scene_image import TIFF, driver_of
@@ -46,10 +47,8 @@ class PredictionSummary:
 
     def line(self, out: Path) -> str:
         """Return in a line what was done."""
-        maps = "map" if self.scenes == 1 else "maps"
-        text = (
-            f"{self.scenes} {self.task} {maps} in {out}, {self.seconds / max(self.scenes, 1):.2f} s a scene"
-        )
+        maps = plural(self.scenes, f"{self.task} map")
+        text = f"{maps} in {out}, {self.seconds / max(self.scenes, 1):.2f} s a scene"
         if self.finished:
             text += f"; {self.finished} finished before"
         if self.errors:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from common.datasets import Dataset
 from common.errors import ExperimentError, RunError
+from common.numbers import plural
 from data_prep.lmdb_writer import write_database
 from data_prep.manifest import MANIFEST
 from data_prep.read_options import ReadOptions
@@ -189,7 +190,9 @@ class StudyRunner:
             done = request.run(ProcessGroup(), self.log)
             step["scenes"] = done.scenes
         if done.errors:
-            raise RunError(request.out, f"{len(done.errors)} scenes failed ({done.errors[0]})", "fix them")
+            raise RunError(
+                request.out, f"{plural(len(done.errors), 'scene')} failed ({done.errors[0]})", "fix them"
+            )
 
     @contextmanager
     def _step(self, what: str) -> Iterator[dict]:

@@ -69,6 +69,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Find, split, cut, write, and print a short summary."""
     args = parse_arguments()
+    from common.numbers import plural
     from data_prep.lmdb_writer import write_database
     from data_prep.read_options import ReadOptions
     from data_prep.records import RecordConfig
@@ -106,7 +107,8 @@ def main() -> None:
         numbers=args.bands and tuple(args.bands),
         log=lambda line: print(line, flush=True),
     )
-    print(f"{out}: {database.records} records of {len(scenes)} scenes, {config.side}x{config.side} pixels")
+    records, of = plural(database.records, "record"), plural(len(scenes), "scene")
+    print(f"{out}: {records} of {of}, {config.side}x{config.side} pixels")
     print(f"{out}: {database.size / 1e6:.1f} MB; {database.share_line}")
 
 

@@ -20,6 +20,7 @@ def main() -> None:
     """Read weights, write them in the other form, with a copy of their card if there is one."""
     args = parse_arguments()
     from common.files import refuse_existing
+    from common.numbers import plural
     from prototxt_gen.caffemodel import read_caffemodel, write_caffemodel
     from prototxt_gen.fused_weights import fuse_weights, plain_view
     from prototxt_gen.model_card import card_path, read_card, write_card
@@ -33,7 +34,7 @@ def main() -> None:
         write_card(args.out, card)
     else:  # an older one would speak of other weights
         card_path(args.out).unlink(missing_ok=True)
-    print(f"{args.out}: {len(weights)} layers with weights written as {len(converted)}")
+    print(f"{args.out}: {plural(len(weights), 'layer')} with weights written as {len(converted)}")
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def main() -> None:
     from tqdm import tqdm
 
     from common.files import refuse_existing, write_text
-    from common.numbers import check_number
+    from common.numbers import check_number, plural
     from data_prep.subsets import Subset
     from evaluation import score_files, score_text
     from evaluation.evaluation import dataset_of_maps, evaluate, pair_folders, trained_scenes
@@ -71,7 +71,7 @@ def main() -> None:
     paired = pair_folders(args.truth, args.pred, dataset, args.only_predicted, subset)
     for name, pairs in zip(names, paired, strict=True):
         if trained := trained_scenes(pairs, subset):
-            found = f"{len(trained)} of {len(pairs)} scenes trained the weights, as {trained[0]}"
+            found = f"{len(trained)} of {plural(len(pairs), 'scene')} trained the weights, as {trained[0]}"
             cli.warn(f"{name}: {found}: the scores will mislead")
     evaluations = {
         name: evaluate(pairs, dataset, progress, bootstrap) for name, pairs in zip(names, paired, strict=True)

@@ -19,6 +19,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Check, draw, and print a short summary."""
     args = parse_arguments()
+    from common.numbers import plural
     from data_prep.inspection import check_database, check_sheet, contact_sheet, write_sheet
 
     if args.sheet is not None:
@@ -26,7 +27,8 @@ def main() -> None:
     database = check_database(args.database)
     if args.sheet is not None:
         write_sheet(args.sheet, contact_sheet(args.database, args.crops), args.overwrite)
-    print(f"{args.database}: {database.records} records, {database.size / 1e6:.1f} MB, as its manifest says")
+    records = plural(database.records, "record")
+    print(f"{args.database}: {records}, {database.size / 1e6:.1f} MB, as its manifest says")
     print(f"{args.database}: {database.share_line}")
 
 

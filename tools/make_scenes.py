@@ -21,10 +21,12 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Write the scenes and say so."""
     args = parse_arguments()
+    from common.numbers import plural
     from data_prep.synthetic.folders import write_scenes
 
     write_scenes(args.out, {"land": args.land, "road": args.road}, args.size, args.seed, args.overwrite)
-    print(f"{args.out}: {args.land} land and {args.road} road scenes of {args.size}x{args.size} pixels")
+    scenes = f"{args.land} land and {plural(args.road, 'road scene')}"
+    print(f"{args.out}: {scenes} of {args.size}x{args.size} pixels")
 
 
 if __name__ == "__main__":

@@ -22,11 +22,12 @@ def main() -> None:
     """Read the logs and draw them into one picture."""
     args = parse_arguments()
     from common.errors import DFCNetError
+    from common.numbers import plural
     from training.curves import draw, read_log
 
     names = args.names or [run.parent.name if run.suffix == ".jsonl" else run.name for run in args.runs]
     if len(set(names)) != len(args.runs):
-        fact = f"{len(set(names))} different names for {len(args.runs)} runs"
+        fact = f"{plural(len(set(names)), 'different name')} for {plural(len(args.runs), 'run')}"
         raise DFCNetError("--names", fact, "give each run a name of its own")
     draw(dict(zip(names, map(read_log, args.runs), strict=True)), args.out, args.overwrite)
     print(args.out)

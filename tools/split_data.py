@@ -33,6 +33,7 @@ def main() -> None:
     args = parse_arguments()
     from common.datasets import read_dataset
     from common.errors import DataError
+    from common.numbers import plural
     from data_prep.scenes import find_scenes
     from data_prep.splits import make_split, read_split, write_split
     from data_prep.subsets import Subset
@@ -52,7 +53,9 @@ def main() -> None:
     else:
         split = read_split(args.extend, dataset.name).extended(ids)
     write_split(args.out, split, args.overwrite)
-    print(f"{args.out}: {len(split.train)} train and {len(split.test)} test scenes, seed {split.seed}")
+    print(
+        f"{args.out}: {len(split.train)} train and {plural(len(split.test), 'test scene')}, seed {split.seed}"
+    )
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from common.errors import OutputError
+from common.numbers import plural
 from prototxt_gen.models import TRAIN, build
 from training.run import Run
 from training.snapshots import Snapshot
@@ -87,7 +88,7 @@ class ProgressLog:
     def _resumed(self, snapshot: Snapshot, iteration: int, ranks: int) -> None:
         self.say(f"continuing from {snapshot.folder}, iteration {iteration}")
         if snapshot.ranks != ranks:
-            was = f"{snapshot.folder} is of {snapshot.ranks} ranks, now there are {ranks}"
+            was = f"{snapshot.folder} is of {plural(snapshot.ranks, 'rank')}, now the run has {ranks}"
             self.say(f"warning: {was}: the samples are not those of a run that was never stopped")
 
     def _ready(self, iteration: int, ranks: int) -> None:
@@ -141,7 +142,7 @@ class ProgressLog:
         self.say(f"stopped at iteration {iteration}, snapshot written; --resume continues from there")
 
     def _done(self, iteration: int) -> None:
-        self.say(f"{self.run.weights}: weights after {iteration} iterations")
+        self.say(f"{self.run.weights}: weights after {plural(iteration, 'iteration')}")
 
 
 def _percent(share: float | None) -> str:

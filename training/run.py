@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from common.errors import DataError, DFCNetError, ExperimentError, OutputError
 from common.files import staged_folder
+from common.numbers import plural
 from common.settings import difference_text, explain_error, first_difference
 from data_prep.datums import from_datum
 from data_prep.manifest import read_manifest
@@ -155,7 +156,7 @@ def _check_records(source: Path, manifest: dict, remedy: str) -> None:
     noted = manifest.get("records", entries)
     shape, wanted = from_datum(first, source).shape, (len(manifest["bands"]) + 1, *[manifest["side"]] * 2)
     if (entries, shape) != (noted, wanted):
-        fact = f"holds {entries} records of {shape}, its manifest says {noted} of {wanted}"
+        fact = f"holds {plural(entries, 'record')} of {shape}, its manifest says {noted} of {wanted}"
         raise DataError(source, fact, remedy)
 
 
@@ -166,7 +167,7 @@ def overlapping_scenes(exp: Experiment) -> Iterator[str]:
             trained, tested = (_images(Path(db)) for db in (settings.source, settings.validation))
             both = sorted(id for image, id in tested.items() if image in trained)
             if both:
-                overlap = f"{len(both)} scenes that train, as {both[0]}"
+                overlap = f"{plural(len(both), 'scene')} in common with {settings.source}, as {both[0]}"
                 yield f"{settings.validation} has {overlap}: its scores will mislead"
 
 

@@ -11,6 +11,7 @@ from enum import Enum
 from pathlib import Path
 
 from common.errors import WeightsError
+from common.numbers import plural
 from prototxt_gen.blocks import TASK
 from prototxt_gen.caffemodel import read_caffemodel
 from prototxt_gen.experiment import Experiment
@@ -51,10 +52,10 @@ class WeightsMatch:
             counts = Counter(parts[name] for name in names).items()
             if names:
                 words = ", ".join(f"{part} ({count})" for part, count in counts)
-                lines.append(f"{len(names)} layer(s) {what}: {words}")
+                lines.append(f"{plural(len(names), 'layer')} {what}: {words}")
         if self.unused:
             words = ", ".join(self.unused[:EXAMPLES]) + (" ..." if len(self.unused) > EXAMPLES else "")
-            lines.append(f"{len(self.unused)} layer(s) not in this net: {words}")
+            lines.append(f"{plural(len(self.unused), 'layer')} not in this net: {words}")
         return lines
 
 
@@ -78,7 +79,7 @@ def match_weights(
         raise WeightsError(
             path,
             f"layer {name} has the shapes {_text(file[name])}, the net {_text(own[name])}"
-            f" ({len(differing)} layer(s) differ)",
+            f" ({plural(len(differing), 'layer')} of another shape)",
             "use the weights of this net; for training, --allow-mismatch leaves such layers at their filler",
         )
     loaded = [name for name in shared if name not in differing]

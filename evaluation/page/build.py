@@ -9,6 +9,7 @@ import jinja2
 from common.datasets import Dataset
 from common.errors import DataError
 from common.files import write_text
+from common.numbers import plural
 from evaluation.figures import legend
 from evaluation.metrics import OVERALL
 from evaluation.page.charts import charts
@@ -124,7 +125,7 @@ def _score_parts(scores: ScoreFile, dataset: Dataset) -> dict:
     columns, rows = matrix_rows(scores)
     always, bounds = scores.always_commonest, scores.intervals
     return {
-        "scenes": "1 scene" if len(scores.scenes) == 1 else f"{len(scores.scenes):,} scenes",
+        "scenes": plural(len(scores.scenes), "scene"),
         "pixels": f"{scores.scored_pixels:,}",
         "headlines": headlines(scores),
         "always": f"Always {always['class']}: {percent(always['miou'])} % mIoU.",

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from common.errors import DataError
 from common.files import short_checksum
+from common.numbers import plural
 from data_prep.manifest import DATA, read_manifest
 from prototxt_gen.experiment import Experiment
 from prototxt_gen.models import TRAIN, build
@@ -82,7 +83,7 @@ def _records(source: Path) -> str:
     records, inputs = manifest.get("records"), manifest.get("inputs")
     if records is None or inputs is None:
         return str(source)
-    return f"{records:,} from {len(inputs):,} scenes ({source})"
+    return f"{records:,} from {plural(len(inputs), 'scene')} ({source})"
 
 
 def _steps(log: Path) -> list[dict]:

@@ -68,7 +68,7 @@ def test_a_database_is_as_its_manifest_says(database):
         (record(np.full((SIDE, SIDE), 2, np.uint8)), "label 2 is not a class of deepglobe_road"),
         (record(np.zeros((SIDE, SIDE - 1), np.uint8)), "has shape (4, 41, 40), not (4, 41, 41)"),
         (b"\xff\xff\xff", "is not a Datum"),
-        (caffe_pb2().Datum(channels=4, height=41, width=41, data=b"x").SerializeToString(), "holds 1 bytes"),
+        (caffe_pb2().Datum(channels=4, height=41, width=41, data=b"x").SerializeToString(), "holds 1 byte"),
         (caffe_pb2().Datum(encoded=True, data=b"x").SerializeToString(), "cannot be decoded"),
     ],
 )

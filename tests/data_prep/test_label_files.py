@@ -83,7 +83,7 @@ def test_what_is_no_class_raster_is_named(tmp_path):
     write_raster(tmp_path / "c.tif", count=3)
     np.save(tmp_path / "d.tif", colours_from_labels(LABELS, LAND), allow_pickle=False)
     (tmp_path / "d.tif.npy").rename(tmp_path / "d.tif")
-    for name, words in (("b", "1 bands of float32"), ("c", "3 bands of uint8"), ("d", "is not a GeoTIFF")):
+    for name, words in (("b", "1 band of float32"), ("c", "3 bands of uint8"), ("d", "is not a GeoTIFF")):
         with (
             pytest.raises(DataError, match=rf"{name}\.tif: .*{words}"),
             open_map(tmp_path / f"{name}.tif", LAND),

@@ -97,7 +97,7 @@ def test_one_pixel_of_pure_red_is_an_error_in_land_masks():
 def test_a_colour_beside_exact_ones_is_foreign_however_few_its_pixels():
     mask = plain((255, 255, 0))
     mask[7, 7] = (255, 128, 0)  # could be a mixture, but nothing here is compressed
-    with pytest.raises(DataError, match=r"RGB \(255, 128, 0\) is not a colour of deepglobe_land \(1 pixels"):
+    with pytest.raises(DataError, match=r"RGB \(255, 128, 0\) is not a colour of deepglobe_land \(1 pixel"):
         labels_from_colours(mask, LAND)
 
 
@@ -213,7 +213,7 @@ def test_integers_of_every_width_give_the_same_labels(kind):
     values = np.array([[least, 7, most, 8]], kind)
     nodata = np.array([[False, False, False, True]])
     assert labels_from_numbers(values, table, "a.tif", "", nodata).tolist() == [[4, 0, 255, 255]]
-    with pytest.raises(DataError, match=r"a\.tif: holds 8 \(1 pixels"):
+    with pytest.raises(DataError, match=r"a\.tif: holds 8 \(1 pixel"):
         labels_from_numbers(values, table, "a.tif", "")
 
 

@@ -108,8 +108,8 @@ def virtual(path):
         ("a_sat.tif", lambda path: write(path, np.repeat(IMAGE[:1], 5, 0)), "5 bands (gray, undefined"),
         ("a_sat.tif", virtual, "starts with b'<VRT', neither JPEG nor PNG"),
         ("a_mask.tif", lambda path: path.write_bytes(b"II*\0"), "is not a GeoTIFF"),
-        ("a_mask.tif", lambda path: write(path, NUMBERS.astype(np.float32)), "1 bands of float32"),
-        ("a_mask.tif", lambda path: write(path, NUMBERS.astype(np.uint64)), "1 bands of uint64"),
+        ("a_mask.tif", lambda path: write(path, NUMBERS.astype(np.float32)), "1 band of float32"),
+        ("a_mask.tif", lambda path: write(path, NUMBERS.astype(np.uint64)), "1 band of uint64"),
         ("a_mask.tif", lambda path: write(path, IMAGE), "3 bands of uint8"),
         ("a_mask.tif", lambda path: write(path, NUMBERS[:, 1:]), "is 210x149, its image 210x150"),
         (

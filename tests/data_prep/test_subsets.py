@@ -65,7 +65,7 @@ def test_missing_scenes_of_a_split_are_named_unless_left_out(folder):
     wanted = [id for id in subset.table.test if id not in ("02", "03")]
     assert subset.missing(scenes_of(wanted)) is None
     error = subset.missing(scenes_of(wanted[1:]))
-    assert f"has 1 test scenes that the folders lack, as {wanted[0]}; " in str(error)
+    assert f"has 1 test scene that the folders lack, as {wanted[0]}; " in str(error)
     for path in folder.glob(f"{wanted[0]}_*"):
         path.unlink()
     with pytest.raises(DataError, match="that the folders lack"):
@@ -93,7 +93,7 @@ def test_ids_that_nothing_knows_and_files_that_almost_fit_are_warned_of_and_note
     subset = Subset(LAND, "train", None, folder / "split.json", folder / "bad.txt")
     unused, unknown = subset.warnings([folder])
     assert unused.startswith(f"1 file left out, as {folder}/11_sat.webp: ")
-    assert unknown == f"{folder}/bad.txt: 1 id fits no scene, as 77: nothing is left out for it"
+    assert unknown == f"{folder}/bad.txt: 1 id of no scene, as 77: nothing is left out for it"
     assert subset.manifest_entry([unused, unknown])["warnings"] == [unused, unknown]
     assert "warnings" not in subset.manifest_entry()
 
@@ -135,4 +135,4 @@ def test_what_is_not_utf_8_is_named(tmp_path):
 def test_ids_of_no_scene_are_counted_and_one_is_named():
     assert unknown_line("bad.txt", {"1", "2"}, {"1", "2", "3"}) is None
     line = unknown_line("bad.txt", {"1", "x\ty", "z"}, {"1"})
-    assert line == "bad.txt: 2 ids fit no scene, as x\\ty: nothing is left out for it"
+    assert line == "bad.txt: 2 ids of no scene, as x\\ty: nothing is left out for it"

@@ -56,7 +56,7 @@ def test_scenes_that_are_left_out_move_no_other(root):
     assert ids(scenes.train["road"]) == ["w", "y", "z"]
     assert scenes.warnings["land"] == []
     assert scenes.warnings["road"] == [
-        f"{root}/bad_roads.txt: 1 id fits no scene, as none: nothing is left out for it"
+        f"{root}/bad_roads.txt: 1 id of no scene, as none: nothing is left out for it"
     ]
 
 

@@ -245,7 +245,7 @@ def test_how_geotiffs_are_read_is_chosen_and_stands_in_the_manifest(tmp_path, ru
     done = run_tool("verify_data.py", tmp_path / "own.toml", folder, *how)
     assert done.returncode == 0
     note = "values as stored, without the file's scale 0.0001 and offset 0"
-    assert f"1 images, as {folder}/a_sat.tif: {note}\n" in done.stdout
+    assert f"1 image, as {folder}/a_sat.tif: {note}\n" in done.stdout
     done = build(tmp_path, *own, *how)
     assert (done.returncode, done.stderr) == (0, "")
     told = manifest(tmp_path)
@@ -254,7 +254,7 @@ def test_how_geotiffs_are_read_is_chosen_and_stands_in_the_manifest(tmp_path, ru
     assert scene["bands"] == {"blue": 1, "green": 3, "red": 5}
     assert scene["stretch"] == {band: [100, 1900] for band in scene["bands"]}
     assert scene["note"] == note
-    of = f"1 of 1 images, as {folder}/a_sat.tif: "
+    of = f"1 of 1 image, as {folder}/a_sat.tif: "
     assert f"{of}{scene['note']}\n{of}stretched to 0-255, as the manifest says\n" in done.stdout
 
 
@@ -276,7 +276,7 @@ def test_a_list_of_windows_leaves_scenes_out_and_ids_of_none_are_named(tmp_path,
     assert [entry["id"] for entry in manifest(tmp_path)["inputs"]] == ["0", "2", "4"]
     warnings = manifest(tmp_path)["split"]["warnings"]
     assert done.stderr.splitlines() == [f"build_lmdb.py: warning: {line}" for line in warnings]
-    assert [line.split(", as ")[0] for line in warnings] == ["1 file left out", f"{bad}: 1 id fits no scene"]
+    assert [line.split(", as ")[0] for line in warnings] == ["1 file left out", f"{bad}: 1 id of no scene"]
 
 
 @pytest.mark.caffe
@@ -292,7 +292,7 @@ def test_scenes_without_a_labelled_pixel_make_no_database(tmp_path):
     done = build(tmp_path, *own_set(tmp_path, {"a": [1], "b": [2]}))
     assert done.returncode == 2
     assert done.stderr == (
-        "build_lmdb.py: the scenes: have no pixel of a class in 1 records; check their masks with "
+        "build_lmdb.py: the scenes: have no pixel of a class in 1 record; check their masks with "
         "tools/verify_data.py\n"
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "own.toml"]

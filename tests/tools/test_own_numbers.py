@@ -105,7 +105,7 @@ def test_a_number_that_the_data_set_lacks_is_named(folders, run_tool):
     numbers[3, 4] = 7
     write(folders / "own" / "b_mask.tif", numbers)
     done = run_tool("evaluate.py", *scored(folders, "--dataset", folders / "own.toml"))
-    refused(done, "own/b_mask.tif", "holds 7 (1 pixels", "add 7 to the values of a class of own")
+    refused(done, "own/b_mask.tif", "holds 7 (1 pixel", "add 7 to the values of a class of own")
 
 
 def test_nodata_of_the_truth_needs_no_value_in_the_data_set(folders, run_tool):

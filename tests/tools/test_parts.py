@@ -129,7 +129,7 @@ def test_test_scenes_that_the_inputs_lack_are_told(data, call, run_tool):
         path.unlink()
     done = predict("--split", "split.json")
     assert done.returncode == 0
-    assert f"warning: split.json: has 1 test scenes that the folders lack, as {gone}; " in done.stderr
+    assert f"warning: split.json: has 1 test scene that the folders lack, as {gone}; " in done.stderr
     assert len(mapped(data)) == 2
     refused(evaluate("--split", "split.json"), f"that the folders lack, as {gone}", "--leave-out")
 

@@ -312,6 +312,6 @@ def test_masks_are_not_mapped_and_ids_of_no_scene_are_named(work, run_tool):
     assert done.returncode == 0
     assert done.stderr.splitlines() == [
         f"predict.py: warning: 1 file left out, as {mask}: not an image of deepglobe_land by its name",
-        f"predict.py: warning: {bad}: 1 id fits no scene, as 77: nothing is left out for it",
+        f"predict.py: warning: {bad}: 1 id of no scene, as 77: nothing is left out for it",
     ]
     assert names(folder) == ["7_mask.png"]

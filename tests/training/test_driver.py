@@ -162,7 +162,7 @@ def test_weights_to_start_from_are_loaded_and_counted(tiny, capsys):
     second = new_run(tiny, "second", base_lr="1e-30", max_iter="1")
     driver.train(second, options=RankOptions(weights=(first.weights,)))
     layers = len(blobs(first.weights))
-    line = f"{first.weights}: {layers} layer(s) loaded: Stem (3), DenseBlock 2 ("
+    line = f"{first.weights}: {layers} layers loaded: Stem (3), DenseBlock 2 ("
     assert line in capsys.readouterr().out
     np.testing.assert_array_equal(blobs(second.weights)["conv1"][0], blobs(first.weights)["conv1"][0])
 

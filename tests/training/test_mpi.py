@@ -218,7 +218,7 @@ def test_a_resume_by_another_number_of_ranks_is_said_and_noted(tiny, tmp_path):
     (tmp_path / "run" / "weights.caffemodel").unlink()
     (tmp_path / "run" / "snapshots" / "iter_00000006" / "manifest.json").unlink()
     out = train(tiny, "run", 2, "--resume")
-    assert "iter_00000004 is of 1 ranks, now there are 2: the samples are not those" in out
+    assert "iter_00000004 is of 1 rank, now the run has 2: the samples are not those" in out
     lines = map(json.loads, (tmp_path / "run" / "log.jsonl").read_text().splitlines())
     assert [(line["start"], line["ranks"]) for line in lines if "start" in line] == [(0, 1), (4, 2)]
 

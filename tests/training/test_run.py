@@ -136,7 +136,7 @@ def test_scenes_that_train_and_validate_are_told(tiny, tmp_path):
     for name, images in (("land_lmdb", "abc"), ("held_out", "cde")):
         inputs = [{"id": f"scene {image}", "image_sha256": image} for image in images]
         edit_manifest(tmp_path, name, inputs=inputs)
-    line = "held_out has 1 scenes that train, as scene c: its scores will mislead"
+    line = "held_out has 1 scene in common with land_lmdb, as scene c: its scores will mislead"
     assert list(overlapping_scenes(read_experiment(tiny))) == [line]
     edit_manifest(tmp_path, "held_out", inputs=inputs[1:])
     assert list(overlapping_scenes(read_experiment(tiny))) == []
@@ -226,7 +226,7 @@ def test_weights_of_other_bands_are_refused_or_leave_the_first_convolution_at_it
     shapes = build(exp, TRAIN).parameter_shapes()
     found = match_weights(shapes, path, Coverage.ALLOW_MISMATCH, exp)
     assert (found.loaded, found.differing) == (["conv1/scale"], ["conv1"])
-    assert "1 layer(s) other shape, bands or classes, left at their filler: Stem (1)" in found.lines(
+    assert "1 layer other shape, bands or classes, left at their filler: Stem (1)" in found.lines(
         build(exp, TRAIN).parts()
     )
     others = exp.input.model_copy(update={"bands": ("nir", "red", "green")})

@@ -83,9 +83,9 @@ def test_a_mismatch_that_is_allowed_is_left_out_and_told(tmp_path):
     found = match_weights(NET, path, Coverage.ALLOW_MISMATCH)
     assert (found.loaded, found.differing) == (["conv1", "conv1/bn"], ["land/score"])
     assert found.lines({"conv1": "Stem", "conv1/bn": "Stem", "land/score": "Head"}) == [
-        "2 layer(s) loaded: Stem (2)",
-        "1 layer(s) other shape, bands or classes, left at their filler: Head (1)",
-        "1 layer(s) not in this net: fc6",
+        "2 layers loaded: Stem (2)",
+        "1 layer other shape, bands or classes, left at their filler: Head (1)",
+        "1 layer not in this net: fc6",
     ]
 
 
