@@ -155,7 +155,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def short_checksum(path: Path) -> str:
-    """Return the first SHORT_CHECKSUM digits of a file's SHA-256, as messages and settings show it."""
+    """Return the first SHORT_CHECKSUM digits of `file_checksum`, as messages and settings show it."""
     return file_checksum(path)[:SHORT_CHECKSUM]
 
 
