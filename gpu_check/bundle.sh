@@ -8,12 +8,14 @@
 #   tar -xf dfcnet-gpu.tar.xz && dfcnet-gpu/gpu-check --rows rows.jsonl
 #   dfcnet-gpu/dfcnet train dfcnet --gpus 0-7 --dense-block fused
 #
-#   CUDA_ARCHS  compute capabilities to compile for, see native/cuda.sh
+#   CUDA_ARCHS  compute capabilities to compile for, see native/cuda.sh (default 90: H100 and H200; later GPUs compile its
+#               PTX when they first run it). Each takes about a megabyte
 #   PYTHON3     the distribution's own Python (default /usr/bin/python3), which is packed
 set -euo pipefail
 
 python3=${PYTHON3:-/usr/bin/python3}
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+export CUDA_ARCHS=${CUDA_ARCHS:-90}
 file=$(realpath -m "${1:-dfcnet-gpu.tar.xz}")
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/dfcnet
 work=$cache/bundle

@@ -157,6 +157,8 @@ def test_what_trained_never_tests_though_it_is_every_fourth_of_one_folder(data, 
     done = predict("first", "--hold-out", 4)
     assert (done.returncode, mapped(data)) == (0, ["03", "07"]), done.stderr
     assert predict().returncode == 0  # any scene may be mapped
+    refused(evaluate("--hold-out", 4, "--only-predicted"), "lacks the true mask of scene 03")
+    (data / "maps" / "03_mask.png").unlink()  # its true mask is in the other folder
     refused(evaluate("--hold-out", 4, "--only-predicted"), "09_mask.png: is of a scene that trained")
     done = evaluate("--only-predicted", "--json", "scores.json")
     assert done.returncode == 0, done.stderr
