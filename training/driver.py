@@ -45,42 +45,29 @@ def start(
     """
     check_gpus("--gpus", gpus, "use --cpu")
     place = mpi_rank_and_size()
-    if place is None:
-        return _start(exp, folder, gpus, options, overwrite, resume, command)
-    if resume and overwrite:
+    if place and resume and overwrite:
         raise ExperimentError("--resume", "and --overwrite under mpirun", "give one of the two")
+    number, count = place or (0, len(gpus) or 1)
     with ExitStack() as stack:
-        try:  # before anything is written: MPI may not have the launcher's ranks
-            ranks = stack.enter_context(_ranks(gpus))
-        except DFCNetError:
-            if place[0] == 0:
-                raise
-            return 2
-        return _start(exp, folder, gpus, options, overwrite, resume, command, ranks)
-
-
-def _start(
-    exp: Experiment,
-    folder: Path,
-    gpus: Sequence[int],
-    options: RankOptions,
-    overwrite: bool,
-    resume: bool,
-    command: Command | None,
-    ranks: Processes | None = None,
-) -> int:
-    number, count = mpi_rank_and_size() or (0, len(gpus) or 1)
-    if number:  # the first of mpirun's processes makes the folder and chooses the snapshot
-        run = Run(exp, folder)
-        return _dismiss(ranks) if resume and run.is_done() else train(run, gpus, options, ranks=ranks)
-    with run_lock(folder):
-        begin = (options.weights, options.coverage, overwrite, resume, command)
-        run = open_run(exp, folder, count, bool(gpus), *begin)
-    with run_lock(folder):  # it may be a new one
-        if resume and run.is_done():
-            print(f"{run.weights}: trained already")
-            return _dismiss(ranks)
-        return train(run, gpus, options, resume, ranks)
+        ranks = None
+        if place:
+            try:  # before anything is written: MPI may not have the launcher's ranks
+                ranks = stack.enter_context(_ranks(gpus))
+            except DFCNetError:
+                if number == 0:
+                    raise
+                return 2
+        if number:  # the first of mpirun's processes makes the folder and chooses the snapshot
+            run = Run(exp, folder)
+            return _dismiss(ranks) if resume and run.is_done() else train(run, gpus, options, ranks=ranks)
+        with run_lock(folder):
+            begin = (options.weights, options.coverage, overwrite, resume, command)
+            run = open_run(exp, folder, count, bool(gpus), *begin)
+        with run_lock(folder):  # it may be a new one
+            if resume and run.is_done():
+                print(f"{run.weights}: trained already")
+                return _dismiss(ranks)
+            return train(run, gpus, options, resume, ranks)
 
 
 def _dismiss(ranks: Processes | None) -> int:
