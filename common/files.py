@@ -139,18 +139,18 @@ def write_text(path: Path, text: str, overwrite: bool = True) -> None:
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Turn what the system says of a file that it cannot read into a DataError of `path`."""
+def readable(path: Path) -> Iterator[None]:
+    """Turn what the system says of a file that cannot be read into its DataError; `path` if it names none."""
     try:
         yield
     except OSError as error:
         fact = f"cannot be read ({error.strerror or error})"
-        raise DataError(path, fact, "check the path and its rights") from error
+        raise DataError(error.filename or path, fact, "check the path, its rights and its disk") from error
 
 
 def read_bytes(path: Path) -> bytes:
     """Read a file whole; raise DataError if it cannot be read."""
-    with _readable(path):
+    with readable(path):
         return path.read_bytes()
 
 
@@ -161,5 +161,5 @@ def short_checksum(path: Path) -> str:
 
 def file_checksum(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal; raise DataError if it cannot be read."""
-    with _readable(path), Path(path).open("rb") as file:
+    with readable(path), Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

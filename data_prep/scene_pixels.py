@@ -10,7 +10,7 @@ import numpy as np
 
 from common.datasets import IGNORE, Dataset
 from common.errors import DataError
-from common.files import file_checksum
+from common.files import file_checksum, readable
 from data_prep.geotiff import Georeference, georeference_of
 from data_prep.label_files import Labels, RasterLabels, open_truth
 from data_prep.read_options import ReadOptions
@@ -82,7 +82,7 @@ def open_scene(scene: Scene, dataset: Dataset, read_options: ReadOptions) -> Ite
     and, where both say where they lie, one place.
     """
     with (
-        _named(scene),
+        readable(scene.image),
         open_image(scene.image, read_options) as image,
         open_truth(scene.mask, dataset) as labels,
     ):
@@ -92,16 +92,6 @@ def open_scene(scene: Scene, dataset: Dataset, read_options: ReadOptions) -> Ite
         if isinstance(labels, RasterLabels) and image.georeference is not None:
             check_georeference(image.georeference, image.shape, labels)
         yield ScenePixels(scene, image, labels, read_options)
-
-
-@contextmanager
-def _named(scene: Scene) -> Iterator[None]:
-    """Turn what the system says of a file of the scene, as when its disk fails, into a DataError."""
-    try:
-        yield
-    except OSError as error:
-        fact = f"cannot be read ({error.strerror or error})"
-        raise DataError(error.filename or scene.image, fact, "check the file and its disk") from error
 
 
 def check_georeference(

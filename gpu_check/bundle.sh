@@ -9,7 +9,7 @@
 #   dfcnet-gpu/dfcnet train dfcnet --gpus 0-7 --dense-block fused
 #
 #   CUDA_ARCHS  compute capabilities to compile for, see native/cuda.sh (default 90: H100 and H200; later GPUs compile its
-#               PTX when they first run it). Each takes about a megabyte
+#               PTX when they first run it)
 #   PYTHON3     the distribution's own Python (default /usr/bin/python3), which is packed
 set -euo pipefail
 

@@ -1,5 +1,6 @@
 """onnxruntime and OpenVINO as something that predicts tiles: the deploy net, exported as ONNX in memory."""
 
+from abc import ABC, abstractmethod
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from prototxt_gen.onnx_export import to_onnx
 from training.communicators import threads_wanted
 
 
-class OnnxNet:
+class OnnxNet(ABC):
     """A deploy net with weights that answers for one task on the CPU; see `predictor.TileNet`.
 
     The arguments are those of `caffe_net.CaffeNet`. It uses as many threads as Caffe's BLAS would:
@@ -41,11 +42,13 @@ class OnnxNet:
             )
         return answer
 
+    @abstractmethod
     def _open(self, model: bytes, threads: int) -> None:
-        raise NotImplementedError
+        """Load `model`."""
 
+    @abstractmethod
     def _run(self, tiles: np.ndarray) -> np.ndarray:
-        raise NotImplementedError
+        """Return the net's answer to tiles (N, C, S, S)."""
 
 
 class OnnxRuntimeNet(OnnxNet):
