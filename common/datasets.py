@@ -24,7 +24,7 @@ GOLDEN_RATIO = 0.618034  # turns of the hue between two colours that nobody has 
 
 Byte = Annotated[int, Field(ge=0, le=255)]
 Colour = Annotated[tuple[Byte, Byte, Byte], Field(strict=False)]  # red, green, blue
-Number = Annotated[int, Field(ge=-(2**31), lt=2**32)]
+MaskValue = Annotated[int, Field(ge=-(2**31), lt=2**32)]
 
 
 class Class(StrictModel):
@@ -32,7 +32,7 @@ class Class(StrictModel):
 
     name: str
     colour: Colour | None = None
-    values: tuple[Number, ...] = Field(default=(), strict=False)
+    values: tuple[MaskValue, ...] = Field(default=(), strict=False)
 
     @field_validator("name")
     @classmethod
@@ -47,7 +47,7 @@ class Ignored(StrictModel):
 
     name: str = "ignored"
     colours: tuple[Colour, ...] = Field(default=(), strict=False)
-    values: tuple[Number, ...] = Field(default=(), strict=False)
+    values: tuple[MaskValue, ...] = Field(default=(), strict=False)
 
 
 class Dataset(ConfigFile):

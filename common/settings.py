@@ -12,7 +12,7 @@ from common.numbers import FLOAT_MAX, FLOAT_MIN, INT_MAX
 
 ROOT = Path(__file__).resolve().parent.parent
 KINDS = {"a data set": "classes", "a study": "seeds", "an experiment": "solver"}  # with a key of each alone
-MOST_SHOWN = 60  # characters of a wrong value
+MAX_SHOWN = 60  # characters of a wrong value
 # What to do for pydantic's findings, with what their contexts hold.
 REMEDIES = {
     "int_type": "give a whole number",
@@ -42,10 +42,10 @@ def _in_floats(value: float) -> float:
 
 Seed = Annotated[int, Field(ge=0, le=INT_MAX)]
 Count = Annotated[int, Field(ge=1, le=INT_MAX)]
-Number = Annotated[float, AfterValidator(_in_floats)]
-Positive = Annotated[Number, Field(gt=0)]
-NotNegative = Annotated[Number, Field(ge=0)]
-Share = Annotated[Number, Field(ge=0, lt=1)]  # of the past in a moving mean, as momentum
+Float32 = Annotated[float, AfterValidator(_in_floats)]
+Positive = Annotated[Float32, Field(gt=0)]
+NotNegative = Annotated[Float32, Field(ge=0)]
+Fraction = Annotated[Float32, Field(ge=0, lt=1)]
 T = TypeVar("T", bound="ConfigFile")
 
 
@@ -136,7 +136,7 @@ def explain_error(error: ValidationError, kind: type[ConfigFile] | None = None) 
         return f"{key} has {limits['actual_length']} entries", remedy
     remedy = REMEDIES.get(first["type"], "give another value")
     shown = repr(first["input"])
-    value = shown if len(shown) <= MOST_SHOWN else f"{shown[:MOST_SHOWN]} ..."
+    value = shown if len(shown) <= MAX_SHOWN else f"{shown[:MAX_SHOWN]} ..."
     return f"{key or 'the file'} = {value}", remedy.format(**first.get("ctx", {}))
 
 

@@ -20,7 +20,7 @@ from data_prep.masks import check_labels, colours_from_labels
 NEEDED = ("side", "records", "pixels", "encode", "variants", "data_mdb_sha256", "inputs")
 REMEDY = "build the database again"
 CELL = 256  # pixels a crop is wide on the sheet
-MOST_CROPS = 1024
+MAX_CROPS = 1024
 COLUMNS = 4  # pairs of a crop and the same with its labels
 OPACITY = 0.45  # of the labels
 
@@ -88,9 +88,9 @@ def _records(path: Path) -> Iterator[tuple[int, Iterator[tuple[str, bytes]]]]:
 def contact_sheet(path: Path, count: int) -> np.ndarray:
     """Draw `count` crops, spread over the database, each beside itself with labels: uint8 (H, W, 3), BGR.
 
-    Ignored pixels are hatched. Raises DataError for a `count` beyond 1 to MOST_CROPS.
+    Ignored pixels are hatched. Raises DataError for a `count` beyond 1 to MAX_CROPS.
     """
-    check_number("--crops", count, 1, MOST_CROPS)
+    check_number("--crops", count, 1, MAX_CROPS)
     manifest = read_manifest(path)
     dataset, bands = manifest["dataset"], manifest["bands"]
     shown = [bands.index(band) for band in display_bands(tuple(bands))[::-1]]

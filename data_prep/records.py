@@ -19,7 +19,7 @@ from prototxt_gen.experiment import Experiment
 ENCODINGS = ("raw", "png")
 CANDIDATES = 8  # places that a class-aware choice looks at
 CHANNELS_AT_ONCE = 4  # OpenCV shrinks no more by areas
-MOST_MARGIN, MOST_VARIANTS = 8192, 1_000_000
+MAX_MARGIN, MAX_VARIANTS = 8192, 1_000_000
 COARSE = 64  # it counts that many pixels of that many rows
 
 
@@ -60,8 +60,8 @@ class RecordConfig:
 
     def __post_init__(self) -> None:
         """Check the values, as options of the command line."""
-        check_number("--margin", self.margin, 0, MOST_MARGIN)
-        check_number("--variants", self.variants, 1, MOST_VARIANTS)
+        check_number("--margin", self.margin, 0, MAX_MARGIN)
+        check_number("--variants", self.variants, 1, MAX_VARIANTS)
         check_number("--seed", self.seed, 0)
         if self.encode not in ENCODINGS:
             raise DataError("--encode", f"is {self.encode!r}", f"give one of {', '.join(ENCODINGS)}")

@@ -24,7 +24,7 @@ from common.signals import postponed_signals
 
 AHEAD = 3  # jobs a worker has or waits for, so that one slow job does not stop the others
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
-MOST_WORKERS = 512  # each takes a pipe, a file and memory
+MAX_WORKERS = 512  # each takes a pipe, a file and memory
 JOIN_TIMEOUT = 2  # seconds that a worker has to leave by itself
 
 # What a job yields: a small object, pickled through a pipe, and bytes, copied through shared memory.
@@ -57,7 +57,7 @@ def ordered(
 
 def check_workers(workers: int) -> int:
     """Return `workers`; raise DataError if that is not a number of processes."""
-    check_number("--workers", workers, 1, MOST_WORKERS)
+    check_number("--workers", workers, 1, MAX_WORKERS)
     return workers
 
 

@@ -16,7 +16,7 @@ from evaluation.thumbnails import read_thumbnail
 from inference.prediction_manifest import open_map_of
 from inference.scene_files import evenly_spaced, find_images, find_maps, find_true_masks
 
-MOST_ROWS = 24  # of a figure
+MAX_ROWS = 24  # scenes of a figure, or of a page
 LONGEST = 600  # pixels of a side kept: more than a cell of the figure shows
 
 
@@ -42,7 +42,7 @@ def scenes_to_show(
 
     Raises DataError for an id that a folder lacks, or where no scene is in all of them.
     """
-    check_number("--rows", rows, 1, MOST_ROWS)
+    check_number("--rows", rows, 1, MAX_ROWS)
     folders = {Path(truth): find_true_masks(truth, dataset)} | {
         Path(folder): find_maps(folder) for folder in predicted
     }
@@ -66,7 +66,7 @@ def scenes_to_show(
 
 def choose_images(images: Path, dataset: Dataset, ids: Sequence[str] | None, rows: int) -> dict[str, Path]:
     """Return the images of scenes by id: `ids` if given, else `rows` spread over the folder's."""
-    check_number("--rows", rows, 1, MOST_ROWS)
+    check_number("--rows", rows, 1, MAX_ROWS)
     available = _images(images, dataset)
     return {
         id: _image_of(images, available, id)

@@ -20,7 +20,7 @@ from evaluation.thumbnails import as_bytes, read_centre_crop
 from inference.deploy import read_deploy
 from inference.loading import TrainedTask
 
-MOST_CHANNELS = 16  # shown of a model
+MAX_CHANNELS = 16  # shown of a model
 COLOURS = "viridis"
 OUTLIERS = 1  # percent of a map's pixels at each end of the colours that are cut off
 GAP = 0.08  # inches between models
@@ -87,7 +87,7 @@ def draw_models(
     `task` and `dataset` as in `trained_task`. `side` of the middle: pixels, 32k+1; by default the first
     prototxt's. `blobs` as in `choose_blobs`. Returns the blob shown of each model.
     """
-    check_number("--channels", channels, 0, MOST_CHANNELS)
+    check_number("--channels", channels, 0, MAX_CHANNELS)
     side = read_deploy(next(iter(models.values()))[0]).side if side is None else side
     nets = [FeatureNet(deploy, weights, task, dataset, side, warn) for deploy, weights in models.values()]
     chosen = choose_blobs(nets, blobs)

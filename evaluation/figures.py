@@ -15,7 +15,7 @@ from data_prep.masks import colours_from_labels
 from evaluation.comparison import ComparedScene
 
 CELL = 1.9  # inches a picture is wide
-LEAST_ENTRY = 0.4  # inches of an entry of the legend
+MIN_ENTRY = 0.4  # inches of an entry of the legend
 DOTS = 200  # per inch
 STYLE = {"font.family": "DejaVu Sans", "font.size": 8.5}
 FORMATS = (".png", ".pdf", ".svg")
@@ -115,7 +115,7 @@ def _patches(rows: Sequence[ComparedScene], dataset: Dataset) -> list[Patch]:
 
 def _fitting_legend(figure, patches: Sequence[Patch]) -> tuple[int, float]:
     """Return the most columns with which the legend fits into the width, and its height in inches."""
-    for columns in range(min(len(patches), int(figure.get_figwidth() / LEAST_ENTRY)), 0, -1):
+    for columns in range(min(len(patches), int(figure.get_figwidth() / MIN_ENTRY)), 0, -1):
         drawn = _draw_legend(figure, patches, columns)
         extent = drawn.get_window_extent()
         drawn.remove()

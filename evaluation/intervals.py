@@ -11,10 +11,10 @@ import numpy as np
 from common.numbers import check_number
 from evaluation.metrics import Scores, scores
 
-MOST_RESAMPLES = 1_000_000
+MAX_RESAMPLES = 1_000_000
 LEVEL = 0.95
 SEED = 0
-LEAST_SCENES = 2  # one scene says nothing about others
+MIN_SCENES = 2  # one scene says nothing about others
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Bootstrap:
     seed: int = SEED
 
     def __post_init__(self) -> None:
-        """Refuse fewer than 0 draws (0: no intervals) and more than MOST_RESAMPLES, with DataError."""
-        check_number("--resamples", self.resamples, 0, MOST_RESAMPLES)
+        """Refuse fewer than 0 draws (0: no intervals) and more than MAX_RESAMPLES, with DataError."""
+        check_number("--resamples", self.resamples, 0, MAX_RESAMPLES)
         check_number("--seed", self.seed, 0)
 
     def scores(self, matrices: np.ndarray) -> Scores | None:
@@ -40,7 +40,7 @@ class Bootstrap:
         `matrices` holds one confusion matrix per scene, (scenes, classes, classes + 1).
         """
         scenes = len(matrices)
-        if scenes < LEAST_SCENES or not self.resamples:
+        if scenes < MIN_SCENES or not self.resamples:
             return None
         random = np.random.default_rng(self.seed)
         times = random.multinomial(scenes, np.full(scenes, 1 / scenes), self.resamples)

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from common.errors import DFCNetError
 from common.numbers import check_number
-from training.communicators import MOST_THREADS, cores_per_rank, mpi_rank_and_size, mpi_world, threads_wanted
+from training.communicators import MAX_THREADS, cores_per_rank, mpi_rank_and_size, mpi_world, threads_wanted
 
 T = TypeVar("T")
 
@@ -75,7 +75,7 @@ def set_threads(threads: int | None) -> None:
     An OPENBLAS_NUM_THREADS or OMP_NUM_THREADS of the user's own stays where `threads` is None.
     """
     if threads is not None:
-        check_number("--threads", threads, 1, MOST_THREADS)
+        check_number("--threads", threads, 1, MAX_THREADS)
         os.environ["OPENBLAS_NUM_THREADS"] = str(threads)
         return
     cores = threads_wanted() or cores_per_rank()

@@ -1,6 +1,5 @@
 """An experiment: every number of a net and its training, read from solvers/<name>/experiment.toml."""
 
-import re
 import tomllib
 from collections.abc import Sequence
 from itertools import pairwise
@@ -9,16 +8,16 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from common.datasets import Dataset, read_dataset
+from common.datasets import IDENTIFIER, Dataset, read_dataset
 from common.errors import ExperimentError
 from common.settings import (
     ConfigFile,
     Count,
+    Float32,
+    Fraction,
     NotNegative,
-    Number,
     Positive,
     Seed,
-    Share,
     StrictModel,
     read_toml,
     validated,
@@ -147,15 +146,15 @@ class Solver(StrictModel):
     base_lr: Positive
     lr_policy: Literal["fixed", "poly", "step", "exp", "inv", "multistep", "sigmoid"]
     power: NotNegative | None = None
-    gamma: Number | None = None  # negative for a falling sigmoid
+    gamma: Float32 | None = None  # negative for a falling sigmoid
     stepsize: Count | None = None
     stepvalue: tuple[Count, ...] | None = Field(default=None, strict=False)
     type: Literal["SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam"] = "SGD"
-    momentum: Share = 0.0
-    momentum2: Share | None = None
-    rms_decay: Share | None = None
+    momentum: Fraction = 0.0
+    momentum2: Fraction | None = None
+    rms_decay: Fraction | None = None
     delta: Positive | None = None
-    weight_decay: Share = 0.0
+    weight_decay: Fraction = 0.0
     regularization_type: Literal["L1", "L2"] | None = None
     clip_gradients: Positive | None = None
     display: Count = 20
@@ -237,7 +236,7 @@ class Experiment(ConfigFile):
 
     def _tasks_can_be_named(self) -> None:
         for name, task in self.tasks.items():
-            if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+            if not IDENTIFIER.fullmatch(name):
                 raise ValueError(f"tasks: {name!r} is not a name for layers; give letters, digits and _")
             for band in self.input.bands:
                 if band not in task.dataset.bands:

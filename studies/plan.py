@@ -7,8 +7,8 @@ from pydantic import Field, model_validator
 
 from common.errors import DFCNetError, ExperimentError
 from common.settings import ConfigFile, Count, Positive, Seed, StrictModel, read_toml, validated
-from data_prep.records import MOST_MARGIN
-from evaluation.intervals import MOST_RESAMPLES
+from data_prep.records import MAX_MARGIN
+from evaluation.intervals import MAX_RESAMPLES
 from inference.predictor import check_scales
 from prototxt_gen.experiment import Experiment, experiment_path, read_experiment
 from prototxt_gen.shapes import is_input_size, nearest_input_sizes
@@ -28,7 +28,7 @@ class TaskScenes(StrictModel):
 class RecordOptions(StrictModel):
     """How records are cut from the scenes."""
 
-    margin: Annotated[int, Field(ge=0, le=MOST_MARGIN)] = 32  # pixels of a record beyond the crop
+    margin: Annotated[int, Field(ge=0, le=MAX_MARGIN)] = 32  # pixels of a record beyond the crop
     seed: Seed = 1
 
 
@@ -38,7 +38,7 @@ class TestOptions(StrictModel):
     scales: tuple[Positive, ...] = Field(strict=False)
     flip: bool
     tile: Count | None = None  # side in pixels, 32k+1; else the crop
-    resamples: Annotated[int, Field(ge=100, le=MOST_RESAMPLES)] = 1000  # of the bootstrap
+    resamples: Annotated[int, Field(ge=100, le=MAX_RESAMPLES)] = 1000  # of the bootstrap
 
     @model_validator(mode="after")
     def _can_be_mapped(self) -> Self:

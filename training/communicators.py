@@ -15,7 +15,7 @@ from typing import Protocol
 from common.errors import DFCNetError, RunError
 from prototxt_gen.fused_weights import is_statistics, plain_view
 
-MOST_THREADS = 1024
+MAX_THREADS = 1024
 PATIENCE = 2  # seconds for the first process to say what is wrong
 # Variables that launchers set in their processes: Open MPI, MPICH and its kin, MVAPICH2, Slurm's srun.
 # A batch script of Slurm has SLURM_PROCID as well, but only what srun starts has SLURM_STEP_NUM_TASKS.
@@ -91,8 +91,8 @@ def threads_wanted() -> int | None:
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
         if words := os.environ.get(name, "").strip():
             count = words.split(",")[0]
-            if not count.isdecimal() or not 0 < int(count) <= MOST_THREADS:
-                raise DFCNetError(name, f"is {words!r}", f"set it to 1 to {MOST_THREADS}, or unset it")
+            if not count.isdecimal() or not 0 < int(count) <= MAX_THREADS:
+                raise DFCNetError(name, f"is {words!r}", f"set it to 1 to {MAX_THREADS}, or unset it")
             return int(count)
     return None
 

@@ -12,7 +12,7 @@ from common.numbers import check_number
 from data_prep.synthetic.scene import make_scene
 
 SMALLEST, LARGEST = 64, 8192
-MOST_SCENES = 999_999  # ids have six digits
+MAX_SCENES = 999_999  # ids have six digits
 JPEG_QUALITY = 95
 
 
@@ -25,7 +25,7 @@ def write_scenes(out: Path, counts: dict[str, int], size: int, seed: int, overwr
     check_number("--size", size, SMALLEST, LARGEST)
     check_number("--seed", seed, 0)
     for task, count in counts.items():
-        check_number(f"--{task}", count, 0, MOST_SCENES)
+        check_number(f"--{task}", count, 0, MAX_SCENES)
     if not any(counts.values()):
         raise DataError(" and ".join(f"--{task}" for task in counts), "are 0", "ask for at least one scene")
     jobs = [(task, number) for task, count in counts.items() for number in range(count)]

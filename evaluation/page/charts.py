@@ -9,7 +9,7 @@ from training.curves import Curve
 
 WIDTH, HEIGHT = 380, 160
 LEFT, RIGHT, TOP, BOTTOM = 44, 18, 10, 26
-MOST_POINTS = 380  # of a curve: more than the pixels tell apart
+MAX_POINTS = 380  # of a curve: more than the pixels tell apart
 KINDS = {"loss": "Loss", "mIoU": "Validation mIoU", "lr": "Learning rate"}
 
 
@@ -81,7 +81,7 @@ def _ticks(most: float) -> list[float]:
 
 
 def _thinned(points: list) -> list:
-    """Return at most MOST_POINTS of the points, the first and the last among them."""
-    if len(points) <= MOST_POINTS:
+    """Return at most MAX_POINTS of the points, the first and the last among them."""
+    if len(points) <= MAX_POINTS:
         return points
-    return [points[i * (len(points) - 1) // (MOST_POINTS - 1)] for i in range(MOST_POINTS)]
+    return [points[i * (len(points) - 1) // (MAX_POINTS - 1)] for i in range(MAX_POINTS)]

@@ -11,9 +11,8 @@ import numpy as np
 from common.datasets import Dataset
 from common.numbers import check_number
 from data_prep.masks import colours_from_labels
-from evaluation.comparison import read_rows, scenes_to_show
+from evaluation.comparison import MAX_ROWS, read_rows, scenes_to_show
 
-MOST = 24  # scenes of a page
 QUALITY = 82  # of the JPEGs
 
 
@@ -39,17 +38,17 @@ def pictures(
 ) -> list[ScenePictures]:
     """Return `count` scenes spread over those that all three folders have, sides of at most 600 pixels.
 
-    Where `scored` gives ids, they are of these. Raises DataError for more than MOST, and as
+    Where `scored` gives ids, they are of these. Raises DataError for more than MAX_ROWS, and as
     `scenes_to_show` and `read_rows` do.
     """
-    check_number("--scenes", count, 1, MOST)
+    check_number("--scenes", count, 1, MAX_ROWS)
     ids = scenes_to_show(images, truth, [predicted], dataset, None, count, scored)
-    found = []
+    shown = []
     for row in read_rows(images, truth, [predicted], ids, dataset):
         true, mapped = (_png(colours_from_labels(labels, dataset)) for labels in row.maps)
         height, width = row.image.shape[:2]
-        found.append(ScenePictures(row.id, width, height, _jpeg(row.image), mapped, true))
-    return found
+        shown.append(ScenePictures(row.id, width, height, _jpeg(row.image), mapped, true))
+    return shown
 
 
 def _jpeg(image: np.ndarray) -> str:

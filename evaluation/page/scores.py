@@ -17,7 +17,7 @@ from inference.scene_files import MaskPair
 
 WHITE_FROM = 0.745  # the cell's colour (--cell in report.css) is so dark there that white reads better
 Bounds = tuple[float, float] | None
-Share = float | None
+Score = float | None  # None: undefined
 
 
 class _Resampling(BaseModel):
@@ -52,7 +52,7 @@ class _Scene(BaseModel):
     scored_pixels: int
 
 
-Scene = _with_scores(_Scene, Share, OVERALL)
+Scene = _with_scores(_Scene, Score, OVERALL)
 
 
 class _ScoreFile(BaseModel):
@@ -69,7 +69,7 @@ class _ScoreFile(BaseModel):
     by_scene: dict[str, Scene]
 
 
-ScoreFile = _with_scores(_ScoreFile, Share)
+ScoreFile = _with_scores(_ScoreFile, Score)
 
 
 def read_scores(path: Path) -> ScoreFile:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from evaluation.page.charts import BOTTOM, HEIGHT, LEFT, MOST_POINTS, RIGHT, TOP, WIDTH, charts
+from evaluation.page.charts import BOTTOM, HEIGHT, LEFT, MAX_POINTS, RIGHT, TOP, WIDTH, charts
 
 
 def points(line):
@@ -32,7 +32,7 @@ def test_tasks_share_a_chart_and_kinds_do_not():
 def test_a_long_curve_is_thinned_but_keeps_its_ends():
     [chart] = charts({"lr": {i: float(i) for i in range(10_000)}})
     drawn = points(chart.lines[0])
-    assert len(drawn) == MOST_POINTS
+    assert len(drawn) == MAX_POINTS
     assert drawn == sorted(drawn, key=lambda point: point[0])
     assert drawn[0] == (LEFT, HEIGHT - BOTTOM)
     assert drawn[-1][0] == pytest.approx(WIDTH - RIGHT, abs=0.1)
