@@ -43,7 +43,7 @@ ARMS = {
         "ClassmateNet, each road image with the labels of another",
     ),
 }
-# What each difference shows: the arm, the arm that it is compared with, and the question.
+# What each difference shows: the arm, the arm that it is compared with, and the factor in which they differ.
 CONTRASTS = (
     ("dfcnet", "baseline", "both ideas of the paper"),
     ("classmate", "baseline", "the classmate"),

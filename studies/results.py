@@ -22,14 +22,14 @@ from studies.runner import ENSEMBLE, ONE_SCALE, StudyRunner
 
 @dataclass(frozen=True)
 class ArmScore:
-    """One arm tested in one way; shares from 0 to 1, one of `mious` per seed (of an ensemble: one).
+    """One arm in one test mode; shares from 0 to 1, one of `mious` per seed (of an ensemble: one).
 
     `interval` is that of the mean over seeds, over scenes. `iou` is the mean over seeds by class, NaN for a
     class that neither truth nor any map has.
     """
 
     arm: str
-    how: str
+    mode: str
     mious: tuple[float, ...]
     interval: Bounds
     iou: dict[str, float]
@@ -49,13 +49,13 @@ class ArmScore:
 class Difference:
     """By how much `arm` exceeds `other` in mean mIoU at one scale, 0 to 1, with its interval.
 
-    `tells` is what the two arms differ in. The interval draws scenes anew, the same for both, and seeds where
-    there are several.
+    `factor` is what the two arms differ in. The interval draws scenes anew, the same for both, and seeds
+    where there are several.
     """
 
     arm: str
     other: str
-    tells: str
+    factor: str
     mean: float
     interval: Bounds
 
@@ -72,25 +72,24 @@ class Results:
     commonest: str
     always: float  # mIoU of the commonest class everywhere
 
-    def of(self, how: str) -> list[ArmScore]:
-        """Return the rows tested in one way."""
-        return [row for row in self.rows if row.how == how]
+    def of(self, mode: str) -> list[ArmScore]:
+        """Return the rows of one test mode."""
+        return [row for row in self.rows if row.mode == mode]
 
 
 def measure(runner: StudyRunner, progress: Callable[[Iterable], Iterable] = iter) -> Results:
     """Score all maps of a study that has been carried out; DataError where a scene or a map is missing."""
     study = runner.study
-    ways = [(arm, how) for how in (*runner.test_modes, ENSEMBLE) for arm in study.arms]
-    if len(study.seeds) == 1:
-        ways = [(arm, how) for arm, how in ways if how != ENSEMBLE]
-    scored = {way: _evaluations(runner, *way) for way in progress(ways)}
+    modes = (*runner.test_modes, ENSEMBLE) if len(study.seeds) > 1 else runner.test_modes
+    tested = [(arm, mode) for mode in modes for arm in study.arms]
+    scored = {(arm, mode): _evaluations(runner, arm, mode) for arm, mode in progress(tested)}
     plain = {arm: scored[arm, ONE_SCALE] for arm in study.arms}
     first = plain[study.arms[0]][0]
     return Results(
-        [row_of(arm, how, evaluations) for (arm, how), evaluations in scored.items()],
+        [row_of(arm, mode, evaluations) for (arm, mode), evaluations in scored.items()],
         [
-            difference(arm, other, tells, plain[arm], plain[other])
-            for arm, other, tells in CONTRASTS
+            difference(arm, other, factor, plain[arm], plain[other])
+            for arm, other, factor in CONTRASTS
             if arm in plain and other in plain
         ],
         {arm: build(runner.training(arm, 0).experiment, TRAIN).parameters() for arm in study.arms},
@@ -101,12 +100,12 @@ def measure(runner: StudyRunner, progress: Callable[[Iterable], Iterable] = iter
     )
 
 
-def _evaluations(runner: StudyRunner, arm: str, how: str) -> list[Evaluation]:
+def _evaluations(runner: StudyRunner, arm: str, mode: str) -> list[Evaluation]:
     """Return the scores of one arm's maps, one per seed; of an ensemble, one."""
     bootstrap = Bootstrap(runner.study.test.resamples)
-    seeds = (None,) if how == ENSEMBLE else runner.study.seeds
+    seeds = (None,) if mode == ENSEMBLE else runner.study.seeds
     truth = {scene.id: scene.mask for scene in runner.scenes.test}
-    folders = [runner.maps(arm, how, seed) for seed in seeds]
+    folders = [runner.maps(arm, mode, seed) for seed in seeds]
     masks = [find_maps(folder) for folder in folders]
     for folder, maps in zip(folders, masks, strict=True):
         if maps.keys() != truth.keys():
@@ -116,14 +115,14 @@ def _evaluations(runner: StudyRunner, arm: str, how: str) -> list[Evaluation]:
     return [evaluate(each, runner.dataset, bootstrap=bootstrap) for each in pairs]
 
 
-def row_of(arm: str, how: str, scored: Sequence[Evaluation]) -> ArmScore:
+def row_of(arm: str, mode: str, scored: Sequence[Evaluation]) -> ArmScore:
     """Return the row of one evaluation per seed."""
     draws = _draws(scored)
     ious = np.array([each.measured["iou"] for each in scored])
     iou = np.ma.masked_invalid(ious).mean(axis=0).filled(np.nan).tolist()
     return ArmScore(
         arm,
-        how,
+        mode,
         _mious(scored),
         None if draws is None else scored[0].bootstrap.interval(draws.mean(axis=0)),
         dict(zip(scored[0].dataset.class_names, iou, strict=True)),
@@ -131,17 +130,17 @@ def row_of(arm: str, how: str, scored: Sequence[Evaluation]) -> ArmScore:
 
 
 def difference(
-    arm: str, other: str, tells: str, scored: Sequence[Evaluation], others: Sequence[Evaluation]
+    arm: str, other: str, factor: str, scored: Sequence[Evaluation], others: Sequence[Evaluation]
 ) -> Difference:
     """Return the difference of two arms, of one evaluation per seed each, of the same scenes."""
     mean = float(np.mean(_mious(scored)) - np.mean(_mious(others)))
     draws, other_draws = _draws(scored), _draws(others)
     if draws is None or other_draws is None:
-        return Difference(arm, other, tells, mean, None)
+        return Difference(arm, other, factor, mean, None)
     bootstrap = scored[0].bootstrap
     rng = np.random.default_rng([bootstrap.seed, 1])  # not the stream that has drawn the scenes
     means = _mean_of_drawn_seeds(rng, draws) - _mean_of_drawn_seeds(rng, other_draws)
-    return Difference(arm, other, tells, mean, bootstrap.interval(means))
+    return Difference(arm, other, factor, mean, bootstrap.interval(means))
 
 
 def _mious(scored: Sequence[Evaluation]) -> tuple[float, ...]:

@@ -60,8 +60,8 @@ class StudyRunner:
                 for arm in self.study.arms:
                     if code := self._train(arm, seed):
                         return code
-                    for how in self.test_modes:
-                        self._map(arm, how, seed)
+                    for mode in self.test_modes:
+                        self._map(arm, mode, seed)
             if len(self.study.seeds) > 1:
                 for arm in self.study.arms:
                     self._map(arm, ENSEMBLE)
@@ -103,10 +103,10 @@ class StudyRunner:
         folder = self.out / "runs" / f"{arm}_{seed}"
         return Run(experiment_of(self.study, self.base, arm, seed, self.data), folder)
 
-    def maps(self, arm: str, how: str, seed: int | None = None) -> Path:
+    def maps(self, arm: str, mode: str, seed: int | None = None) -> Path:
         """Return the folder of the held-out scenes' maps; without a seed, of all seeds' nets together."""
         seeds = "_".join(map(str, self.study.seeds)) if seed is None else seed
-        return self.out / "maps" / f"{arm}_{seeds}_{how}"
+        return self.out / "maps" / f"{arm}_{seeds}_{mode}"
 
     def _check(self) -> None:
         """Refuse what would fail after hours: GPUs and ranks that do not fit, scenes that are not there."""
@@ -169,24 +169,24 @@ class StudyRunner:
             )
         return step["code"]
 
-    def _map(self, arm: str, how: str, seed: int | None = None) -> None:
+    def _map(self, arm: str, mode: str, seed: int | None = None) -> None:
         """Map the held-out scenes; those that are done are known by their manifests."""
         test = self.study.test
         seeds = self.study.seeds if seed is None else (seed,)
         runs = [self.training(arm, number) for number in seeds]
-        several = how != ONE_SCALE
+        several = mode != ONE_SCALE
         request = Request(
             [scene.image for scene in self.scenes.test],
             runs[0].deploy,
             [run.weights for run in runs],
-            self.maps(arm, how, seed),
+            self.maps(arm, mode, seed),
             task=self.main,
             tile=test.tile,
             scales=test.scales if several else (1.0,),
             flip=test.flip and several,
             gpu=self.gpus[0] if self.gpus else None,
         )
-        with self._step(f"map {arm} {how}" + ("" if seed is None else f" seed {seed}")) as step:
+        with self._step(f"map {arm} {mode}" + ("" if seed is None else f" seed {seed}")) as step:
             done = request.run(ProcessGroup(), self.log)
             step["scenes"] = done.scenes
         if done.errors:

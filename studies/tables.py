@@ -29,11 +29,11 @@ class Table:
 
 
 def tables(study: Study, results: Results) -> list[Table]:
-    """Return Table 1, the differences, IoU by class and, where there are several, the ways of testing."""
+    """Return Table 1, the differences, IoU by class and, where there are several, the test modes."""
     shown = [_table_1(study, results), _by_class(results)]
     if results.differences:
         shown.insert(1, _differences(study, results))
-    if len({row.how for row in results.rows}) > 1:
+    if len({row.mode for row in results.rows}) > 1:
         shown.append(_by_test(study, results))
     return shown
 
@@ -69,8 +69,8 @@ def _differences(study: Study, results: Results) -> Table:
     )
     rows = []
     for difference in results.differences:
-        what = f"{difference.tells}: {ARMS[difference.arm].title} less {ARMS[difference.other].title}"
-        rows.append([what, f"{100 * difference.mean:+.2f}", between(difference.interval, "+")])
+        name = f"{difference.factor}: {ARMS[difference.arm].title} less {ARMS[difference.other].title}"
+        rows.append([name, f"{100 * difference.mean:+.2f}", between(difference.interval, "+")])
     return Table("Differences", caption, ["", "points", "interval"], rows)
 
 
@@ -82,16 +82,16 @@ def _by_class(results: Results) -> Table:
 
 def _by_test(study: Study, results: Results) -> Table:
     test = study.test
-    ways = {ONE_SCALE: "one scale", SCALES: _scales(test.scales, test.flip)}
-    ways[ENSEMBLE] = f"and the {len(study.seeds)} seeds' nets together"
-    hows = [how for how in ways if results.of(how)]
+    titles = {ONE_SCALE: "one scale", SCALES: _scales(test.scales, test.flip)}
+    titles[ENSEMBLE] = f"and the {len(study.seeds)} seeds' nets together"
+    modes = [mode for mode in titles if results.of(mode)]
     by_arm = {row.arm: [] for row in results.of(ONE_SCALE)}
-    for how in hows:
-        for row in results.of(how):
+    for mode in modes:
+        for row in results.of(mode):
             by_arm[row.arm].append(mean_and_spread(row))
     body = [[ARMS[arm].title, *cells] for arm, cells in by_arm.items()]
     caption = "mIoU % by the way of testing (3.3): probabilities averaged over scales, then over nets too."
-    return Table("By test", caption, ["", *(ways[how] for how in hows)], body)
+    return Table("By test", caption, ["", *(titles[mode] for mode in modes)], body)
 
 
 def _scales(scales: Sequence[float], flip: bool) -> str:

@@ -49,7 +49,7 @@ def main() -> None:
     runner = StudyRunner(study, base, args.data, args.out or Path("runs", study.name), gpus, command)
     if code := runner.run():
         sys.exit(code)
-    results = measure(runner, lambda ways: tqdm(ways, desc="scores", disable=None, leave=False))
+    results = measure(runner, lambda tested: tqdm(tested, desc="scores", disable=None, leave=False))
     files = write_tables(runner, results)
     print((runner.out / TABLES).read_text(encoding="utf-8"))
     figures = draw_figures(runner)

@@ -17,10 +17,10 @@ IOU = dict.fromkeys(("urban", "agriculture", "rangeland", "forest", "water", "ba
 
 def results() -> Results:
     rows = []
-    for how, seeds in ((ONE_SCALE, 3), (SCALES, 3), (ENSEMBLE, 1)):
+    for mode, seeds in ((ONE_SCALE, 3), (SCALES, 3), (ENSEMBLE, 1)):
         for number, arm in enumerate(SMALL.arms):
             mious = tuple(0.3 + number / 100 + seed / 50 for seed in range(seeds))
-            rows.append(ArmScore(arm, how, mious, (0.25, 0.375), IOU))
+            rows.append(ArmScore(arm, mode, mious, (0.25, 0.375), IOU))
     differences = [Difference(*contrast, 0.0205, (-0.01, 0.05)) for contrast in CONTRASTS]
     sizes = dict.fromkeys(SMALL.arms, 1234567)
     return Results(rows, differences, sizes, dict.fromkeys(SMALL.arms, 5600), 47, "agriculture", 0.0922)

@@ -66,9 +66,9 @@ def test_a_study_tells_all_and_does_nothing_twice(study, tmp_path):
     assert "# Emitted by `python tools/study.py mine.toml`;\n# change mine.toml, not this.\n" in net
 
     scores = json.loads((out / "scores.json").read_text())
-    rows = {(row["arm"], row["how"]): row for row in scores["rows"]}
+    rows = {(row["arm"], row["mode"]): row for row in scores["rows"]}
     assert len(rows) == 2 * 3
-    assert {len(row["mious"]) for (_, how), row in rows.items() if how != "ensemble"} == {2}
+    assert {len(row["mious"]) for (_, mode), row in rows.items() if mode != "ensemble"} == {2}
     assert scores["scenes"] == 2
     assert set(scores["crops"].values()) == {2 * 4}
     mean = 100 * sum(rows["dfcnet", "one_scale"]["mious"]) / 2
