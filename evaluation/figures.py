@@ -9,8 +9,8 @@ from matplotlib.patches import Patch
 
 from common.datasets import IGNORE, Colour, Dataset
 from common.drawing import drawn_with
-from common.errors import DataError, OutputError
-from common.files import refuse_existing, staged_file
+from common.errors import DataError
+from common.files import staged_file
 from data_prep.masks import colours_from_labels
 from evaluation.comparison import ComparedScene
 
@@ -18,7 +18,6 @@ CELL = 1.9  # inches a picture is wide
 MIN_ENTRY = 0.4  # inches of an entry of the legend
 DOTS = 200  # per inch
 STYLE = {"font.family": "DejaVu Sans", "font.size": 8.5}
-FORMATS = (".png", ".pdf", ".svg")
 
 
 def column_names(
@@ -44,13 +43,6 @@ def different_names(
     if twice is not None:
         raise DataError("--names", f"{twice} twice for the {what}", "give each its own name")
     return titles
-
-
-def check_output(path: Path, overwrite: bool) -> None:
-    """Raise OutputError if `path` exists and may not be replaced, or is of no known format."""
-    if path.suffix.lower() not in FORMATS:
-        raise OutputError(path, f"has the extension {path.suffix!r}", f"use one of {', '.join(FORMATS)}")
-    refuse_existing(path, overwrite)
 
 
 def compare(

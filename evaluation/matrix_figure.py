@@ -8,10 +8,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from common.drawing import drawn_with
+from common.drawing import check_picture, drawn_with
 from common.files import staged_file
 from evaluation.evaluation import Evaluation
-from evaluation.figures import DOTS, STYLE, check_output
+from evaluation.figures import DOTS, STYLE
 from evaluation.metrics import MAIN
 from evaluation.score_text import percent
 
@@ -27,7 +27,7 @@ def draw_matrices(evaluations: Mapping[str, Evaluation], out: Path, overwrite: b
     A column `unknown` stands at the right where a map gives no class to a scored pixel.
     """
     out = Path(out)
-    check_output(out, overwrite)
+    check_picture(out, overwrite)
     panels = {name: _shares(evaluation) for name, evaluation in evaluations.items()}
     widths = [max(LEFT + CELL * shares.shape[1] + RIGHT, NARROWEST) for shares in panels.values()]
     cells = CELL * max(shares.shape[0] for shares in panels.values())

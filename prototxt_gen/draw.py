@@ -7,15 +7,13 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from common.drawing import drawn_with
-from common.errors import OutputError
+from common.drawing import check_picture, drawn_with
 from common.files import staged_file
 from prototxt_gen.canvas import INCH, STYLE, Box, Canvas
 from prototxt_gen.diagram import BLOCK, CONCAT, IMAGE, OUTPUT, SLICE, STEM, SUM, Diagram, Node, read_diagram
 from prototxt_gen.layers import Net
 
-# Undated: the same net gives the same bytes.
-FORMATS = {".svg": {"Date": None}, ".png": {}, ".pdf": {"CreationDate": None}}
+UNDATED = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}  # the same net gives the same bytes
 COLOURS = {1: "#fbf3d9", 2: "#e3efd3", 4: "#c5e3d6", 8: "#b3d5e2", 16: "#b5c3e4", 32: "#c8b9de"}
 ROWS = {1: 23, 2: 137, 4: 221, 8: 305, 16: 389, 32: 473}  # centre of each resolution
 WIDTH, LEFT, MARGIN = 900, 60, 6  # the page; the blocks and the tasks stand between LEFT and the margin
@@ -34,11 +32,9 @@ def draw(net: Net, path: Path, overwrite: bool) -> None:
     Raise OutputError for another extension, and for a file that exists if not `overwrite`.
     """
     path = Path(path)
-    metadata = FORMATS.get(path.suffix.lower())
-    if metadata is None:
-        raise OutputError(path, f"has the extension {path.suffix!r}", f"use one of {', '.join(FORMATS)}")
+    check_picture(path, overwrite)
     with staged_file(path, overwrite) as staged, drawn_with(STYLE):
-        figure(net).savefig(staged, dpi=2 * INCH, metadata=metadata)
+        figure(net).savefig(staged, dpi=2 * INCH, metadata=UNDATED.get(path.suffix.lower()))
 
 
 def figure(net: Net) -> Figure:

@@ -47,12 +47,13 @@ def main() -> None:
     args = parse_arguments()
     from tqdm import tqdm
 
+    from common.drawing import check_picture
     from common.files import refuse_existing, write_text
     from common.numbers import check_number, plural
     from data_prep.subsets import Subset
     from evaluation import score_files, score_text
     from evaluation.evaluation import dataset_of_maps, evaluate, pair_folders, trained_scenes
-    from evaluation.figures import check_output, different_names
+    from evaluation.figures import different_names
     from evaluation.intervals import Bootstrap
     from evaluation.matrix_figure import draw_matrices
 
@@ -61,7 +62,7 @@ def main() -> None:
     for path in filter(None, (args.json, args.csv)):
         refuse_existing(path, args.overwrite)
     if args.figure:
-        check_output(args.figure, args.overwrite)
+        check_picture(args.figure, args.overwrite)
     names = different_names(args.pred, args.names)
     bootstrap = Bootstrap(args.resamples, seed=args.seed)
     dataset = dataset_of_maps(args.pred, args.dataset)

@@ -95,9 +95,9 @@ def draw_feature_maps(args: argparse.Namespace) -> list[str]:
 def main() -> None:
     """Draw the figure asked for."""
     args = parse_arguments()
-    from evaluation.figures import check_output
+    from common.drawing import check_picture
 
-    check_output(args.out, args.overwrite)
+    check_picture(args.out, args.overwrite)
     draw = {"compare": draw_comparison, "features": draw_feature_maps}[args.command]
     print(f"{args.out}: scenes {' '.join(draw(args))}")
 

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.errors import DataError
-from common.files import refuse_existing, staged_file
+from common.files import staged_file
 
-FORMATS = (".png", ".svg", ".pdf")
 Curve = dict[int, float]  # iteration -> value
 
 
@@ -63,12 +62,10 @@ def _read_entry(entry: dict) -> tuple[int | None, int | None, dict[str, float]]:
 
 def draw(runs: dict[str, dict[str, Curve]], out: Path, overwrite: bool) -> None:
     """Draw one panel per kind of curve (loss by task, mIoU by task, lr), one line per run."""
-    from common.drawing import drawn_with
+    from common.drawing import check_picture, drawn_with
 
     out = Path(out)
-    refuse_existing(out, overwrite)
-    if out.suffix not in FORMATS:
-        raise DataError(out, f"ends in {out.suffix!r}", f"take {', '.join(FORMATS)}")
+    check_picture(out, overwrite)
     with drawn_with({}), staged_file(out, overwrite) as staged:
         _figure(runs).savefig(staged, dpi=150)
 

@@ -5,7 +5,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from common.drawing import drawn_with
+from common.drawing import FORMATS, check_picture, drawn_with
+from common.errors import OutputError
 
 
 def width(text: str) -> float:
@@ -27,3 +28,19 @@ def test_a_dollar_in_a_name_begins_no_formula(name):
     with drawn_with({}):
         assert width(name) == pytest.approx(width(name.replace("$", "§")), rel=0.2)
         assert width("$\\alpha\\alpha$") > 3 * width("\N{GREEK SMALL LETTER ALPHA}" * 2)
+
+
+def test_a_picture_that_exists_or_has_another_extension_is_refused(tmp_path):
+    (tmp_path / "f.png").touch()
+    with pytest.raises(OutputError, match="--overwrite"):
+        check_picture(tmp_path / "f.png", overwrite=False)
+    check_picture(tmp_path / "f.png", overwrite=True)
+    with pytest.raises(OutputError, match=r"extension '\.bmp'"):
+        check_picture(tmp_path / "f.bmp", overwrite=True)
+
+
+def test_matplotlib_writes_the_formats_in_capitals_too(tmp_path):
+    for extension in FORMATS:
+        check_picture(tmp_path / f"F{extension.upper()}", overwrite=False)
+        Figure().savefig(tmp_path / f"F{extension.upper()}")
+        assert (tmp_path / f"F{extension.upper()}").stat().st_size

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from common.datasets import IGNORE
-from common.errors import DataError, OutputError
+from common.errors import DataError
 from evaluation.comparison import ComparedScene
-from evaluation.figures import check_output, column_names, compare
+from evaluation.figures import column_names, compare
 from tests.datasets import LAND, changed
 
 
@@ -62,12 +62,3 @@ def test_names_are_one_for_each_folder(tmp_path):
     assert column_names([tmp_path / "a"], ["(a) Baseline"]) == ["(a) Baseline"]
     with pytest.raises(DataError, match="--names: 1 for 2 --pred folders"):
         column_names([tmp_path / "a", tmp_path / "b"], ["A"])
-
-
-def test_an_output_that_exists_or_is_no_picture_is_refused(tmp_path):
-    (tmp_path / "f.png").touch()
-    with pytest.raises(OutputError, match="--overwrite"):
-        check_output(tmp_path / "f.png", overwrite=False)
-    check_output(tmp_path / "f.png", overwrite=True)
-    with pytest.raises(OutputError, match=r"extension '\.bmp'"):
-        check_output(tmp_path / "f.bmp", overwrite=True)

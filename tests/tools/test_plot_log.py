@@ -56,7 +56,9 @@ def test_several_runs_are_drawn(run, tmp_path, run_tool):
 
 def test_mistakes_are_named(run, tmp_path, run_tool):
     refused(run_tool("plot_log.py", tmp_path / "none", "--out", tmp_path / "c.png"), "none", "cannot be read")
-    refused(run_tool("plot_log.py", run, "--out", tmp_path / "c.gif"), "c.gif: ends in '.gif'", ".png")
+    refused(
+        run_tool("plot_log.py", run, "--out", tmp_path / "c.gif"), "c.gif: has the extension '.gif'", ".png"
+    )
     refused(run_tool("plot_log.py", run, run, "--out", tmp_path / "c.png"), "--names", "2 runs")
 
 
