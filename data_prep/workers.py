@@ -2,6 +2,8 @@
 
 Processes, not threads: decoding listens on file descriptor 2. Pipes and an anonymous memory file, not
 multiprocessing's queues and shared memory: those need /dev/shm, which containers leave out or keep small.
+ProcessPoolExecutor is as fast (the demo's LMDB in 1.00 times the time), but its semaphores need /dev/shm too,
+its workers outlive a parent that is killed, and a worker that dies has no exit code.
 """
 
 import ctypes
@@ -55,10 +57,9 @@ def ordered(
         yield from _collect(team, iter(jobs))
 
 
-def check_workers(workers: int) -> int:
-    """Return `workers`; raise DataError if that is not a number of processes."""
+def check_workers(workers: int) -> None:
+    """Raise DataError if `workers` is not a number of processes."""
     check_number("--workers", workers, 1, MAX_WORKERS)
-    return workers
 
 
 def _collect(team: list["_Worker"], jobs: Iterator) -> Iterator[Result]:
@@ -199,6 +200,6 @@ class _Inbox:
 
     def _next(self, kind: str) -> Any:
         while not self.waiting[kind]:
-            arrived, what = self.pipe.recv()
-            self.waiting[arrived].append(what)
+            arrived, message = self.pipe.recv()
+            self.waiting[arrived].append(message)
         return self.waiting[kind].popleft()
