@@ -1,11 +1,22 @@
-"""Signals that ask a command to end, kept from the wrong moment."""
+"""Signals that end processes: kept from the wrong moment, or sent where a parent is gone."""
 
+import ctypes
+import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
+PR_SET_PDEATHSIG = 1  # of prctl(2)
+
+
+def end_with_parent() -> None:
+    """Have the kernel kill this process, one of multiprocessing's, when its parent is gone."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != multiprocessing.parent_process().pid:  # gone already
+        os._exit(1)
 
 
 @contextmanager

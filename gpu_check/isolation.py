@@ -1,6 +1,5 @@
 """Functions and commands in processes of their own, which may die: a CHECK inside Caffe ends the process."""
 
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -12,10 +11,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Self
 
-from common.signals import postponed_signals
+from common.signals import end_with_parent, postponed_signals
 
 NO_END = "there was no end"  # of a command that was killed
-PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
 class ProcessDied(Exception):
@@ -79,8 +77,7 @@ class Worker:
         context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
         self._pipe, theirs = context.Pipe()
         self._log.touch()
-        arguments = (theirs, str(self._log), os.getpid())
-        self._process = context.Process(target=_serve, args=arguments, daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs, str(self._log)), daemon=True)
         before = dict(os.environ)
         os.environ.update(self._environment)
         try:
@@ -145,11 +142,9 @@ def last_words(log: Path) -> str:
     return fatal[-1].strip()[:300] if fatal else "it said nothing"
 
 
-def _serve(parent: Connection, log: str, parent_id: int) -> None:
+def _serve(parent: Connection, log: str) -> None:
     os.setsid()
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent_id:
-        return
+    end_with_parent()
     os.dup2(os.open(log, os.O_WRONLY | os.O_APPEND), 2)
     while True:
         try:

@@ -66,13 +66,15 @@ def main() -> None:
     for option, seconds in (("--budget", args.budget), ("--train-seconds", args.train_seconds)):
         if seconds is not None:
             check_number(option, seconds, 1)
-    from gpu_check.checks import Checks
+    from gpu_check.checks import all_checks
     from gpu_check.deadline import DEFAULT_LIMIT, Deadline, run
+    from gpu_check.parity_checks import reference, reference_cases
     from gpu_check.rows import show
+    from gpu_check.target import Target
 
     names = [] if args.prepare else device_names(args.cpu)
     with tempfile.TemporaryDirectory(prefix="gpu_check_") as folder:
-        checks = Checks(
+        target = Target(
             Path(folder),
             0 if args.cpu else len(names),
             args.quick,
@@ -82,11 +84,11 @@ def main() -> None:
             args.train_seconds,
         )
         if args.prepare:
-            for case in checks.reference_cases():
-                checks.reference(case, Deadline(DEFAULT_LIMIT))
+            for case in reference_cases(target):
+                reference(target, case, Deadline(DEFAULT_LIMIT))
                 print(f"{args.references / case.name}.npz", flush=True)
             return
-        selected = chosen(checks.all(), args.only)
+        selected = chosen(all_checks(target), args.only)
         print(f"{len(names)} x {names[0]}" if not args.cpu else "the CPU in a GPU's place", flush=True)
         rows = show(machine(names), run(selected, args.budget), args.rows)
     sys.exit(1 if any(row.ok is False for row in rows) else 0)

@@ -1,8 +1,6 @@
 """One rank of a training run: a process with a solver on one GPU, or on the CPU."""
 
-import ctypes
 import math
-import multiprocessing
 import os
 import resource
 import signal
@@ -16,6 +14,7 @@ import numpy as np
 
 from common.errors import DFCNetError, OutputError, RunError
 from common.files import staged_file
+from common.signals import end_with_parent
 from prototxt_gen.model_card import write_card
 from training import snapshots
 from training.communicators import Communicator, LocalCommunicator, MPICommunicator
@@ -24,8 +23,6 @@ from training.pycaffe import divert_native_log, import_caffe
 from training.run import Run
 from training.snapshots import Snapshot
 from training.weights import Coverage, load_weights
-
-PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 Validate = Callable[[object, object], dict]  # (caffe, the solver's net) -> {"miou": ..., ...}
 
@@ -53,7 +50,7 @@ def train_rank(gpu: int | None, place: tuple[int, int] | None, parent: Connectio
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the parent decides
-    _end_with_parent()
+    end_with_parent()  # in a sum over ranks it would wait for ever
     try:
         communicator = (
             MPICommunicator(gpu is not None) if place is None else LocalCommunicator(*place, parent)
@@ -85,13 +82,6 @@ def train_rank(gpu: int | None, place: tuple[int, int] | None, parent: Connectio
     if code:
         stderr.flush()
         os._exit(code)  # not through MPI's farewell, which waits for ranks that wait for this one
-
-
-def _end_with_parent() -> None:
-    """Have the kernel end this rank when its parent is gone: in a sum over ranks it would wait for ever."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != multiprocessing.parent_process().pid:  # gone already
-        os._exit(1)
 
 
 def _train(run: Run, options: RankOptions, communicator: Communicator, parent: Connection) -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from gpu_check import libraries, parity
-from gpu_check.checks import Checks
 from gpu_check.deadline import Deadline
 from gpu_check.isolation import run_isolated
+from gpu_check.parity_checks import reference, reference_cases
+from gpu_check.target import Target
 from tests.conftest import refused
 
 LONG = 280  # seconds: within a test's time
@@ -23,11 +24,11 @@ def test_the_libraries_are_found_and_named():
 
 @pytest.mark.caffe
 def test_references_are_prepared_once_and_then_used(tmp_path, monkeypatch):
-    checks = Checks(tmp_path, 0, quick=True, references=tmp_path / "kept")
-    first = checks.reference_cases()[0]
-    answer = checks.reference(first, Deadline(LONG))
+    target = Target(tmp_path, 0, quick=True, references=tmp_path / "kept")
+    first = reference_cases(target)[0]
+    answer = reference(target, first, Deadline(LONG))
     monkeypatch.setattr(parity, "net_answer", None)
-    again = checks.reference(first, Deadline(LONG))
+    again = reference(target, first, Deadline(LONG))
     assert parity.compare(again.gradients, answer.gradients).value == 0
 
 

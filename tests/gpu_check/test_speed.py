@@ -5,12 +5,12 @@ import os
 import numpy as np
 import pytest
 
-from gpu_check import parity, speed
-from gpu_check.checks import Checks
+from gpu_check import parity, speed, speed_checks
 from gpu_check.deadline import Deadline
 from gpu_check.devices import CPU
 from gpu_check.isolation import run_isolated
 from gpu_check.nets import write_net
+from gpu_check.target import Target
 
 LONG = 280  # seconds: within a test's time
 
@@ -51,23 +51,24 @@ def test_pytorch_answers_as_caffe_does(tmp_path):
     peer = os.environ.get("PEERS_PYTHON")
     if not peer:
         pytest.skip("PEERS_PYTHON does not name a Python with PyTorch")
-    checks = Checks(tmp_path, 0, quick=True, peer=peer)
-    rows = [*checks.fused_speeds(Deadline(LONG)), *checks.peer_speeds(Deadline(LONG))]
+    target = Target(tmp_path, 0, quick=True, peer=peer)
+    checks = (speed_checks.fused, speed_checks.pytorch)
+    rows = [row for check in checks for row in check(target, Deadline(LONG))]
     compared = [row for row in rows if "answers against Caffe's" in row.name]
     assert [row.ok for row in compared] == [True, True], rows
     assert all(row.ok is None for row in rows if row not in compared)
 
 
 def test_without_a_python_for_pytorch_its_rows_say_so(tmp_path):
-    (row,) = Checks(tmp_path, 0).peer_speeds(Deadline(LONG))
+    (row,) = speed_checks.pytorch(Target(tmp_path, 0), Deadline(LONG))
     assert (row.ok, row.words) == (None, "skipped: no --peer, a Python with PyTorch")
 
 
 def test_memory_that_does_not_suffice_is_a_measurement_and_no_failure(tmp_path, monkeypatch, case):
-    checks = Checks(tmp_path, 0, quick=True)
+    target = Target(tmp_path, 0, quick=True)
     for words, ok in (("CUBLAS_STATUS_ALLOC_FAILED", None), ("CUDNN_STATUS_BAD_PARAM", False)):
         monkeypatch.setattr(speed, "speed", partial_death(words))
-        (row,) = checks._speed(case, "fused", "FP32", {}, Deadline(LONG))
+        (row,) = speed_checks.measured(target, case, "fused", "FP32", {}, Deadline(LONG))
         assert row.ok is ok, row.words
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from gpu_check import training
-from gpu_check.checks import Checks
 from gpu_check.deadline import Deadline
 from gpu_check.nets import experiment
+from gpu_check.target import Target
+from gpu_check.training_checks import all_gpus
 from prototxt_gen.emit import solver_text
 from tests.training.test_mpi import mpirun
 
@@ -63,6 +64,6 @@ def test_all_gpus_pass_only_if_their_gradients_are_averaged(tmp_path, monkeypatc
 
     monkeypatch.setattr(training, "train", train)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # of the one process too: OpenBLAS's sums depend on it
-    row = Checks(tmp_path, 2, quick=True).all_gpus("somehow", passes, Deadline(LONG))
+    row = all_gpus(Target(tmp_path, 2, quick=True), "somehow", passes, Deadline(LONG))
     assert row.name == "NCCL on 2 GPUs, somehow, weights"
     assert row.ok is share, row.words
