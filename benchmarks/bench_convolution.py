@@ -8,7 +8,6 @@ once, so that other load on the machine hits both. "at TEST" is the forward pass
 import argparse
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from machine import describe_machine
 
+from common.files import memory_file
 from training.pycaffe import import_caffe
 
 ENGINES = ("CAFFE", "DEFAULT")
@@ -84,10 +84,8 @@ def _passes(caffe, shape: Convolution, kind: str) -> Iterator[tuple[str, Callabl
     """Yield for each engine the pass that `kind` names, warmed up."""
     learn, down = kind == "weights' gradient", kind == "input's gradient"
     for engine in ENGINES:
-        with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:
-            file.write(shape.prototxt(engine, learn, down))
-            file.flush()
-            net = caffe.Net(file.name, caffe.TEST if kind == "at TEST" else caffe.TRAIN)
+        with memory_file(shape.prototxt(engine, learn, down)) as path:
+            net = caffe.Net(path, caffe.TEST if kind == "at TEST" else caffe.TRAIN)
         for name, blob in net.blobs.items():
             blob.data[...] = 0.5
             blob.diff[...] = 0.5 if name == "y" else 0

@@ -29,10 +29,9 @@ from speed_measuring import Measurement, Sgemm, measure
 from common.files import write_text
 from prototxt_gen.caffemodel import read_caffemodel
 from prototxt_gen.cost import multiply_adds
-from prototxt_gen.experiment import Experiment, read_experiment
+from prototxt_gen.experiment import Experiment, experiment_path, read_experiment
 from prototxt_gen.layers import Net
 
-ROOT = Path(__file__).resolve().parent.parent
 CHECK_SIDE = 129
 TRAINING_PASSES = 3  # forward, gradients of inputs, gradients of weights
 
@@ -57,7 +56,7 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Print a table for each side; exit code 1 where a row answers otherwise than Caffe."""
     args = parse()
-    exp = read_experiment(ROOT / "solvers" / args.experiment / "experiment.toml")
+    exp = read_experiment(experiment_path(args.experiment))
     hardware = describe_machine()
     print(
         f"{hardware['cpu']}, {hardware['cores']} cores, {hardware['memory_gb']:.0f} GB; {exp.name}",

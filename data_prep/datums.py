@@ -1,6 +1,11 @@
 """Records as Caffe's Datum messages, raw or as a PNG of four channels, and back."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 import cv2
+import lmdb
 import numpy as np
 
 from common.errors import DataError
@@ -29,6 +34,20 @@ def to_datum(record: np.ndarray, encode: str) -> bytes:
 def largest_datum(channels: int, side: int) -> int:
     """Return how many bytes a Datum of a record can take: PNG adds a little where nothing compresses."""
     return channels * side**2 * 257 // 256 + 64 * side + (64 << 10) + OVERHEAD
+
+
+@contextmanager
+def open_datums(path: Path, remedy: str) -> Iterator[tuple[int, Iterator[tuple[str, bytes]]]]:
+    """Yield how many datums an LMDB holds, and an iterator over (key, datum) in the order of the keys.
+
+    Raises DataError where LMDB cannot read it.
+    """
+    try:
+        with lmdb.open(str(path), readonly=True, lock=False) as database, database.begin() as reading:
+            entries = ((bytes(key).decode(errors="replace"), bytes(value)) for key, value in reading.cursor())
+            yield reading.stat()["entries"], entries
+    except lmdb.Error as error:
+        raise DataError(path, f"is not an LMDB ({error})", remedy) from error
 
 
 def from_datum(data: bytes, where: object) -> np.ndarray:

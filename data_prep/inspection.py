@@ -1,11 +1,9 @@
 """Checks a database against its manifest, and draws a sheet of its crops with the labels over them."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
-import lmdb
 import numpy as np
 from tqdm import tqdm
 
@@ -13,7 +11,7 @@ from common.datasets import IGNORE, Dataset, display_bands
 from common.errors import DataError, OutputError
 from common.files import file_checksum, refuse_existing, staged_file
 from common.numbers import check_number, plural
-from data_prep.datums import from_datum
+from data_prep.datums import from_datum, open_datums
 from data_prep.manifest import DATA, Database, read_manifest
 from data_prep.masks import check_labels, colours_from_labels
 
@@ -37,7 +35,7 @@ def check_database(path: Path) -> Database:
     }
     counts = np.zeros(len(dataset.label_names), np.int64)
     seen = set()
-    with _records(path) as (total, records):
+    with open_datums(path, REMEDY) as (total, records):
         if total != manifest["records"]:
             raise DataError(
                 path, f"holds {plural(total, 'record')}, its manifest says {manifest['records']}", REMEDY
@@ -74,17 +72,6 @@ def _check_record(record: np.ndarray, channels: int, side: int, dataset: Dataset
     return check_labels(record[-1], dataset, where)
 
 
-@contextmanager
-def _records(path: Path) -> Iterator[tuple[int, Iterator[tuple[str, bytes]]]]:
-    """Yield the number of records, and an iterator over them in the order of their keys."""
-    try:
-        with lmdb.open(str(path), readonly=True, lock=False) as database, database.begin() as reading:
-            entries = ((bytes(key).decode(errors="replace"), value) for key, value in reading.cursor())
-            yield reading.stat()["entries"], entries
-    except lmdb.Error as error:
-        raise DataError(path, f"is not an LMDB ({error})", REMEDY) from error
-
-
 def contact_sheet(path: Path, count: int) -> np.ndarray:
     """Draw `count` crops, spread over the database, each beside itself with labels: uint8 (H, W, 3), BGR.
 
@@ -94,7 +81,7 @@ def contact_sheet(path: Path, count: int) -> np.ndarray:
     manifest = read_manifest(path)
     dataset, bands = manifest["dataset"], manifest["bands"]
     shown = [bands.index(band) for band in display_bands(tuple(bands))[::-1]]
-    with _records(path) as (total, records):
+    with open_datums(path, REMEDY) as (total, records):
         chosen = {(2 * k + 1) * total // (2 * min(count, total)) for k in range(min(count, total))}
         cells = [
             _cell(from_datum(value, f"{path}: record {key}"), key, dataset, shown)

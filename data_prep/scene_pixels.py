@@ -94,6 +94,13 @@ def open_scene(scene: Scene, dataset: Dataset, read_options: ReadOptions) -> Ite
         yield ScenePixels(scene, image, labels, read_options)
 
 
+def windows(shape: tuple[int, int], side: int) -> Iterator[tuple[slice, slice]]:
+    """Yield (rows, columns) of windows of at most `side` pixels a side that cover (height, width) once."""
+    for top in range(0, shape[0], side):
+        for left in range(0, shape[1], side):
+            yield slice(top, min(top + side, shape[0])), slice(left, min(left + side, shape[1]))
+
+
 def check_georeference(
     georeference: Georeference, shape: tuple[int, int], mask: RasterLabels, what: str = "its image"
 ) -> None:

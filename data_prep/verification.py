@@ -16,7 +16,7 @@ from common.numbers import plural
 from data_prep.manifest import class_shares
 from data_prep.masks import check_labels
 from data_prep.read_options import ReadOptions
-from data_prep.scene_pixels import open_scene
+from data_prep.scene_pixels import open_scene, windows
 from data_prep.scenes import Scene, scan_scenes
 from data_prep.workers import check_workers, ordered
 
@@ -182,11 +182,9 @@ def _check(
             height, width = pixels.shape
             content = hashlib.sha256(f"{height} {width} ".encode())
             counts = np.zeros(len(dataset.label_names), np.int64)
-            for top in range(0, height, WINDOW):
-                for left in range(0, width, WINDOW):
-                    window = slice(top, min(top + WINDOW, height)), slice(left, min(left + WINDOW, width))
-                    content.update(np.ascontiguousarray(pixels.read_image(*window)))
-                    counts += check_labels(pixels.read_labels(*window), dataset, scene.mask)
+            for window in windows(pixels.shape, WINDOW):
+                content.update(np.ascontiguousarray(pixels.read_image(*window)))
+                counts += check_labels(pixels.read_labels(*window), dataset, scene.mask)
             note = pixels.image.source.note
         yield SoundScene(scene, height, width, counts, content.hexdigest(), note), b""
     except DataError as error:

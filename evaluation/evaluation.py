@@ -1,6 +1,6 @@
 """Folders of masks to scores: of one set of maps, or of several over the same scenes."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -9,8 +9,8 @@ import numpy as np
 
 from common.datasets import Dataset, read_dataset
 from common.errors import DataError
-from data_prep.label_files import Labels, open_truth
-from data_prep.scene_pixels import check_same_georeference
+from data_prep.label_files import open_truth
+from data_prep.scene_pixels import check_same_georeference, windows
 from data_prep.subsets import Subset
 from evaluation.intervals import Bootstrap
 from evaluation.metrics import MAIN, Scores, confusion, constant_scores, scores
@@ -144,13 +144,7 @@ def confusion_of(pair: MaskPair, dataset: Dataset) -> np.ndarray:
             sizes = "{1}x{0}, the truth {3}x{2}".format(*predicted.shape, *truth.shape)
             raise DataError(pair.predicted, f"is {sizes}", "predict the image that belongs to the truth")
         check_same_georeference(truth, predicted)
-        windows = _windows(truth)
-        return sum(confusion(truth.read(*w), predicted.read(*w), len(dataset.classes)) for w in windows)
-
-
-def _windows(labels: Labels) -> Iterator[tuple[slice, slice]]:
-    """Yield (rows, columns) of windows that cover the labels once."""
-    height, width = labels.shape
-    for top in range(0, height, WINDOW):
-        for left in range(0, width, WINDOW):
-            yield slice(top, min(top + WINDOW, height)), slice(left, min(left + WINDOW, width))
+        return sum(
+            confusion(truth.read(*window), predicted.read(*window), len(dataset.classes))
+            for window in windows(truth.shape, WINDOW)
+        )

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 
 from common.datasets import Dataset, display_bands
 from common.drawing import drawn_with
-from common.errors import DataError
 from common.files import staged_file
 from common.numbers import check_number
 from data_prep.read_options import ReadOptions
@@ -18,7 +17,7 @@ from evaluation.features import FeatureNet, TrunkBlob, choose_blobs, strongest
 from evaluation.figures import CELL, DOTS, STYLE
 from evaluation.thumbnails import as_bytes, read_centre_crop
 from inference.deploy import read_deploy
-from inference.loading import TrainedTask
+from inference.loading import TrainedTask, check_same_input
 
 MAX_CHANNELS = 16  # shown of a model
 COLOURS = "viridis"
@@ -92,14 +91,7 @@ def draw_models(
     nets = [FeatureNet(deploy, weights, task, dataset, side, warn) for deploy, weights in models.values()]
     chosen = choose_blobs(nets, blobs)
     first = nets[0].trained
-    for (_, weights), net in zip(models.values(), nets, strict=True):
-        if net.trained.bands != first.bands:
-            fact = f"learnt from {', '.join(net.trained.bands)}, the first from {', '.join(first.bands)}"
-            raise DataError(weights, fact, "compare nets of the same bands")
-        if net.trained.dataset.stretch != first.dataset.stretch:
-            its, other = net.trained.dataset.stretch_text, first.dataset.stretch_text
-            fact = f"learnt with a stretch {its}, the first with one {other}"
-            raise DataError(weights, fact, "compare nets that have learnt with one stretch")
+    check_same_input([weights for _, weights in models.values()], [net.trained for net in nets], "compare")
     images = [_middle_of(path, side, first) for path in scenes.values()]
     shown = {
         name: columns([net.feature(blob, image) for image in images], channels)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gpu_check.deadline import Deadline
 from gpu_check.isolation import NO_END, run_command
+from training.pycaffe import last_words
 
 # Caffe's typed tests: /0 and /1 are float and double on the CPU, /2 and /3 on a GPU; the others are named so.
 ON_GPU = "*/2.*:*/3.*:*GPU*:*CuDNN*:*NCCL*"
@@ -103,8 +104,4 @@ def read_result(stdout: str, stderr: str, code: int) -> SuiteResult:
         failed.append(begun[-1])
     if code and not failed:
         failed.append(f"exit code {code}")
-    lines = (stderr.strip() or stdout.strip()).splitlines()
-    fatal = (
-        [line for line in lines if re.match(r"F\d{4,8} ", line)] or lines or [""]
-    )  # glog puts a trace behind it
-    return SuiteResult(len(passed), tuple(dict.fromkeys(failed)), fatal[-1])
+    return SuiteResult(len(passed), tuple(dict.fromkeys(failed)), last_words(stderr.strip() or stdout))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from common.signals import end_with_parent, postponed_signals
+from training.pycaffe import last_words
 
 NO_END = "there was no end"  # of a command that was killed
 
@@ -47,7 +48,9 @@ class Worker:
             kind, answer = self._pipe.recv()
         except (EOFError, BrokenPipeError):
             self._process.join()
-            raise ProcessDied(f"{_how(self._process.exitcode)}: {last_words(self._log)}") from None
+            code, words = self._process.exitcode, last_words(self._log.read_text(errors="replace"))
+            outcome = f"signal {-code}" if code < 0 else f"exit code {code}"
+            raise ProcessDied(f"{outcome}: {words[:300] or 'it said nothing'}") from None
         finally:
             if kind == "died":
                 self.close()
@@ -135,13 +138,6 @@ def checked_command(
     return out
 
 
-def last_words(log: Path) -> str:
-    """Return glog's last fatal line of a file, else its last line."""
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    fatal = [line for line in lines if line.startswith("F")] or lines[-1:]
-    return fatal[-1].strip()[:300] if fatal else "it said nothing"
-
-
 def _serve(parent: Connection, log: str) -> None:
     os.setsid()
     end_with_parent()
@@ -166,7 +162,3 @@ def _kill_group(leader: int) -> None:
             os.kill(leader, signal.SIGKILL)  # it has not made its group yet
         except ProcessLookupError:
             return
-
-
-def _how(code: int) -> str:
-    return f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.speed_files import random_weights, write_case
 from common.datasets import IGNORE
 from prototxt_gen.emit import net_message, net_text
-from prototxt_gen.experiment import Experiment, read_experiment
+from prototxt_gen.experiment import Experiment, experiment_path, read_experiment
 from prototxt_gen.models import DEPLOY, TRAIN, build
 from prototxt_gen.prototxt import fed_by_caller
 
@@ -63,12 +63,7 @@ def experiment(name: str, settings: Sequence[str] = (), small: bool = False) -> 
         blocks = 4 if name.startswith("dfcnet") else 3
         narrow = [*SMALL, f"densenet.decoder_units={[2, 2, 1, 1][:blocks]}"]
         narrow += ["fusion.channels=16"] if blocks == 4 else []
-    return read_experiment(experiment_file(name), [*narrow, *settings])
-
-
-def experiment_file(name: str) -> Path:
-    """Return the file of one of the project's experiments."""
-    return ROOT / "solvers" / name / "experiment.toml"
+    return read_experiment(experiment_path(name), [*narrow, *settings])
 
 
 def write_net(folder: Path, net: str, trains: bool, side: int, small: bool = False) -> Case:

@@ -1,13 +1,12 @@
 """The same net on two devices: outputs and gradients, compared blob by blob."""
 
 import hashlib
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from common.files import staged_file
+from common.files import memory_file, staged_file
 from gpu_check.cases import LayerCase
 from gpu_check.devices import Device
 from gpu_check.nets import TASK, Case
@@ -169,10 +168,8 @@ def run_layer(case: LayerCase, device: Device) -> Blobs:
     caffe = import_caffe()
     device.choose(caffe)
     rng = np.random.default_rng(7)
-    with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:
-        file.write(case.prototxt())
-        file.flush()
-        net = caffe.Net(file.name, caffe.TRAIN)
+    with memory_file(case.prototxt()) as path:
+        net = caffe.Net(path, caffe.TRAIN)
     _fill(net, rng)
     inputs = [f"x{i}" for i in range(len(case.shapes))]
     for name in inputs:

@@ -1,6 +1,5 @@
 """A training on real scenes where OpenCV is not: <id>_sat.jpg and <id>_mask.png, read by Pillow."""
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from gpu_check.records import write_records
 from gpu_check.rows import Row
 from gpu_check.training import train as train_run
 from prototxt_gen.experiment import Experiment
+from training.curves import read_log, read_steps
 
 PROBE = 12  # iterations that are timed
 STEADY = 4  # of them are not: algorithms are chosen, memory is taken
@@ -91,7 +91,7 @@ def train(
     options = [*settings, *(f"tasks.{task}.source='{databases[task]}'" for task in exp.tasks)]
     probe = [f"solver.max_iter={PROBE}", f"solver.snapshot={PROBE}", "solver.display=1"]
     train_run(folder / "probe", [*options, *probe], gpus, deadline, name=name)
-    rates = [entry["images_per_second"] for entry in _log(folder / "probe") if "images_per_second" in entry]
+    rates = [step["images_per_second"] for step in read_steps(folder / "probe" / "log.jsonl")]
     step = exp.solver.batch_size / float(np.median(rates[STEADY:]))
     iterations = max(2 * EVERY, int((seconds - (time.monotonic() - begin)) / step) // EVERY * EVERY)
     options += [
@@ -102,7 +102,7 @@ def train(
     ]
     began = time.monotonic()
     run = train_run(folder / "run", options, gpus, deadline, name=name)
-    scores = [entry["validation"]["miou"] for entry in _log(run.folder) if "validation" in entry]
+    scores = list(read_log(run.folder)["land mIoU"].values())
     losses = {task: f"{values[0]:.2f} to {values[-1]:.2f}" for task, values in run.losses.items()}
     words = (
         f"{iterations} iterations of {exp.solver.batch_size} crops of {exp.input.crop} in "
@@ -111,7 +111,3 @@ def train(
     )
     numbers = {"iterations": iterations, "step_seconds": step, "miou": scores, "losses": run.losses}
     return Row("training on real scenes", bool(np.isfinite(scores[-1])), words, numbers)
-
-
-def _log(run: Path) -> list[dict]:
-    return [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]

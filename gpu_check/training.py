@@ -1,6 +1,5 @@
 """Twenty iterations as a user would start them: on a device, on all over NCCL, stopped and resumed."""
 
-import json
 import shutil
 import sys
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from prototxt_gen.emit import net_texts, solver_text
 from prototxt_gen.experiment import Experiment
 from prototxt_gen.fused_weights import is_statistics, plain_view
 from training.communicators import join_nccl
+from training.curves import read_log
 from training.pycaffe import import_caffe
 
 DEMO = "dfcnet_demo"
@@ -92,12 +92,9 @@ def train(
 
 def read_training(folder: Path) -> Training:
     """Read the losses of a run's log."""
-    losses: dict[str, list[float]] = {}
-    for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines():
-        entry = json.loads(line)
-        for task, value in entry.get("loss", {}).items():
-            losses.setdefault(task, []).append(value)
-    return Training(folder, losses)
+    curves = {name: list(curve.values()) for name, curve in read_log(folder).items()}
+    losses = (name for name in curves if name.endswith(" loss"))
+    return Training(folder, {name.removesuffix(" loss"): curves[name] for name in losses})
 
 
 def resume_half(

@@ -10,7 +10,7 @@ import numpy as np
 from common.errors import NetError
 from common.files import memory_file
 from common.numbers import INT_MAX
-from inference.deploy import INPUT, Deploy, check_input_size
+from inference.deploy import INPUT, Deploy
 from inference.memory import check_room, forward_bytes
 from prototxt_gen.prototxt import text_for
 
@@ -37,7 +37,7 @@ class CaffeNet:
     ) -> None:
         """Build the net and load the weights; nothing is computed yet."""
         self.output, self.channels = deploy.output_for(task), deploy.channels
-        self.side = deploy.side if side is None else check_input_size("tile", side)
+        self.side = deploy.tile_side(side)
 
         from training.gpus import check_gpus
         from training.pycaffe import import_caffe

@@ -41,6 +41,10 @@ class Deploy:
             output.removesuffix(OUTPUT_SUFFIX) for output in self.outputs if output.endswith(OUTPUT_SUFFIX)
         ]
 
+    def tile_side(self, side: int | None) -> int:
+        """Return the side of tiles: `side`, which must be 32k+1, or where it is None the prototxt's own."""
+        return self.side if side is None else check_input_size("tile", side)
+
     def output_for(self, task: str) -> str:
         """Return the blob of `task`'s probabilities, `<task>_prob`; NetError where the net has none."""
         name = f"{task}{OUTPUT_SUFFIX}"

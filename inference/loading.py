@@ -95,6 +95,23 @@ def _check_net(weights: Path, card: ModelCard, deploy: Deploy) -> None:
         raise WeightsError(card_path(weights), fact, remedy)
 
 
+def check_same_input(weights: Sequence[Path], trained: Sequence[TrainedTask], verb: str) -> None:
+    """Raise WeightsError where nets have learnt from other bands, or with another stretch, than the first.
+
+    `verb` says what is done with the nets.
+    """
+    first = trained[0]
+    for path, other in zip(weights, trained, strict=True):
+        if other.dataset.stretch != first.dataset.stretch:
+            its, expected = other.dataset.stretch_text, first.dataset.stretch_text
+            fact = f"learnt with a stretch {its}, {weights[0]} with one {expected}"
+            raise WeightsError(card_path(path), fact, f"{verb} nets that have learnt with one stretch")
+        if other.bands != first.bands:
+            its, expected = ", ".join(other.bands), ", ".join(first.bands)
+            fact = f"learnt from the bands {its}, {weights[0]} from {expected}"
+            raise WeightsError(card_path(path), fact, f"{verb} nets of the same bands in one order")
+
+
 def load_predictor(
     deploy: Deploy,
     weights: Path | Sequence[Path],
@@ -122,16 +139,9 @@ def load_predictor(
     first = known[0]
     for path, other in zip(paths[1:], known[1:], strict=True):
         if difference := first.dataset.difference(other.dataset):
-            raise WeightsError(
-                card_path(path), f"learnt {difference} of {paths[0]}", "average nets of one task"
-            )
-        if other.dataset.stretch != first.dataset.stretch:
-            fact = f"learnt with a stretch {other.dataset.stretch_text}, {paths[0]} with one "
-            remedy = "average nets that have learnt with one stretch"
-            raise WeightsError(card_path(path), f"{fact}{first.dataset.stretch_text}", remedy)
-        if other.bands != first.bands:
-            fact = f"learnt from the bands {', '.join(other.bands)}, {paths[0]} from {', '.join(first.bands)}"
-            raise WeightsError(card_path(path), fact, "average nets of the same bands in one order")
+            fact = f"learnt {difference} of {paths[0]}"
+            raise WeightsError(card_path(path), fact, "average nets of one task")
+    check_same_input(paths, known, "average")
     remedy = "use a deploy net of this task"
     if len(first.bands) != deploy.channels:
         fact = f"takes {deploy.channels} bands, the weights learnt from {', '.join(first.bands)}"

@@ -8,7 +8,7 @@ import numpy as np
 
 from common.errors import NetError
 from common.optional import import_optional
-from inference.deploy import INPUT, Deploy, check_input_size
+from inference.deploy import INPUT, Deploy
 from prototxt_gen.caffemodel import read_caffemodel
 from prototxt_gen.onnx_export import to_onnx
 from training.communicators import threads_wanted
@@ -26,10 +26,10 @@ class OnnxNet(ABC):
     def __init__(self, deploy: Deploy, weights: Path, task: str, side: int | None = None) -> None:
         """Export the net, unless this process has done so, and hand it to the backend."""
         self.output, self.channels = deploy.output_for(task), deploy.channels
-        self.side = deploy.side if side is None else check_input_size("tile", side)
+        self.side = deploy.tile_side(side)
         self._path = deploy.path
         model, self.classes = exported(deploy, Path(weights), self.output)
-        self._open(model, _threads())
+        self._open(model, threads_wanted() or 0)
 
     def __call__(self, tiles: np.ndarray) -> np.ndarray:
         """Return the probabilities (N, C, S, S) of `tiles` (N, bands, S, S) float32."""
@@ -44,7 +44,7 @@ class OnnxNet(ABC):
 
     @abstractmethod
     def _open(self, model: bytes, threads: int) -> None:
-        """Load `model`."""
+        """Load `model`, for so many threads; 0: one a core."""
 
     @abstractmethod
     def _run(self, tiles: np.ndarray) -> np.ndarray:
@@ -58,7 +58,7 @@ class OnnxRuntimeNet(OnnxNet):
         onnxruntime = import_optional("onnxruntime", "onnx")
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors
-        options.intra_op_num_threads = threads  # 0: one a core
+        options.intra_op_num_threads = threads
         for axis in ("H", "W"):  # known sizes let it plan its memory once
             options.add_free_dimension_override_by_name(axis, self.side)
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -77,7 +77,7 @@ class OpenVinoNet(OnnxNet):
         options = {
             "INFERENCE_PRECISION_HINT": "f32",
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": threads,  # 0: one a core
+            "INFERENCE_NUM_THREADS": threads,
         }
         self._request = core.compile_model(net, "CPU", options).create_infer_request()
 
@@ -87,11 +87,6 @@ class OpenVinoNet(OnnxNet):
     def _one(self, tile: np.ndarray) -> np.ndarray:
         self._request.infer({INPUT: tile})
         return self._request.get_output_tensor(0).data.copy()
-
-
-def _threads() -> int:
-    """Return how many threads the user wants, 0 where nothing is said."""
-    return threads_wanted() or 0
 
 
 def exported(deploy: Deploy, weights: Path, output: str) -> tuple[bytes, int]:

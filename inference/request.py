@@ -16,7 +16,7 @@ from common.staging import staging_directory
 from data_prep.read_options import ReadOptions
 from data_prep.subsets import Subset
 from inference.backends import CAFFE, CAFFE_BF16
-from inference.deploy import Deploy, check_input_size, read_deploy
+from inference.deploy import Deploy, read_deploy
 from inference.loading import TrainedTask, load_predictor, trained_task
 from inference.prediction import PredictionPlan, PredictionSummary, plan_predictions, predict
 from inference.prediction_manifest import CLASSES
@@ -172,7 +172,7 @@ class Request:
 
     def _settings(self, trained: TrainedTask, read_options: ReadOptions) -> dict[str, object]:
         """Return all that the maps depend on, beside the image: not batch, threads, GPU, other backends."""
-        side = self._deploy.side if self.tile is None else check_input_size("tile", self.tile)
+        side = self._deploy.tile_side(self.tile)
         return {
             "task": trained.task,
             "deploy": short_checksum(self.deploy),

@@ -54,12 +54,8 @@ def fold(net, weights: Weights, where: object, input_scale: float = 1.0):
         else:
             new = folded.layer.add()
             new.CopyFrom(layer)
-            if layer.name in weights:
-                kept[layer.name] = [blob.copy() for blob in weights[layer.name]]
-            elif layer.type in ("Convolution", "Scale"):
-                raise WeightsError(
-                    where, f"layer {layer.name} has no weights", "give the weights of this net"
-                )
+            if layer.name in weights or layer.type in ("Convolution", "Scale"):
+                kept[layer.name] = [blob.copy() for blob in _learnt(layer, weights, where)]
         made_by.update(dict.fromkeys(new.top, new))
     _scale_input(folded, kept, input_scale)
     return folded, kept
@@ -78,14 +74,17 @@ def _check_pair(norm, scale, where: object) -> None:
 
 def _affine(norm, scale, weights: Weights, where: object) -> tuple[np.ndarray, np.ndarray]:
     """Return a and c, float64 (channels,)."""
-    for layer in (norm, scale):
-        if layer.name not in weights:
-            raise WeightsError(where, f"layer {layer.name} has no weights", "give the weights of this net")
-    mean, variance, count = (blob.astype(np.float64).ravel() for blob in weights[norm.name])
+    mean, variance, count = (blob.astype(np.float64).ravel() for blob in _learnt(norm, weights, where))
     share = 0.0 if count[0] == 0 else 1 / count[0]  # Caffe keeps sums and how much was summed
-    gamma, *beta = (blob.astype(np.float64).ravel() for blob in weights[scale.name])
+    gamma, *beta = (blob.astype(np.float64).ravel() for blob in _learnt(scale, weights, where))
     a = gamma / np.sqrt(variance * share + norm.batch_norm_param.eps)
     return a, (beta[0] if beta else 0.0) - a * mean * share
+
+
+def _learnt(layer, weights: Weights, where: object) -> list[np.ndarray]:
+    if layer.name not in weights:
+        raise WeightsError(where, f"layer {layer.name} has no weights", "give the weights of this net")
+    return weights[layer.name]
 
 
 def _into_convolution(layer, kept: Weights, a: np.ndarray, c: np.ndarray) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from common.errors import NetError, WeightsError
 from common.optional import import_optional
 from prototxt_gen.caffemodel import Weights
-from prototxt_gen.shapes import Shape, count
+from prototxt_gen.shapes import Shape, count, shapes_text
 
 
 class Graph:
@@ -112,10 +112,7 @@ class Graph:
             blob.ndim == len(shape) and blob.shape != shape
             for blob, shape in zip(blobs, shapes, strict=False)
         ):
-            given, expected = (
-                ", ".join("x".join(map(str, shape)) for shape in group)
-                for group in ([blob.shape for blob in blobs], shapes)
-            )
-            fact = f"layer {layer.name} has the shapes {given}, the net {expected}"
+            given = shapes_text(blob.shape for blob in blobs)
+            fact = f"layer {layer.name} has the shapes {given}, the net {shapes_text(shapes)}"
             raise WeightsError(self.where, fact, "give the weights of this net")
         return [blob.astype(np.float32).reshape(shape) for blob, shape in zip(blobs, shapes, strict=True)]

@@ -4,6 +4,7 @@ A shape is (N, C, H, W); a loss has the shape (). Rules are taken from BVLC Caff
 Interp from native/overlay.
 """
 
+from collections.abc import Iterable
 from itertools import pairwise
 from math import prod
 from typing import NamedTuple
@@ -59,6 +60,11 @@ def same(name: str, shapes: list[Shape]) -> Shape:
 def count(shape: Shape) -> int:
     """Return the number of values in a shape."""
     return prod(shape)
+
+
+def shapes_text(shapes: Iterable[Shape]) -> str:
+    """Return shapes in words: `64x3x7x7, 64`."""
+    return ", ".join("x".join(map(str, shape)) for shape in shapes)
 
 
 def _list(shapes: list[Shape]) -> str:

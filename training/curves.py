@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from common.errors import DataError
@@ -43,6 +44,16 @@ def read_log(path: Path) -> dict[str, Curve]:
     if not curves:
         raise DataError(path, "holds no display step", "train for at least `display` iterations")
     return curves
+
+
+def read_steps(log: Path) -> list[dict]:
+    """Return the display steps of a log.jsonl that `read_log` can read, as ProgressLog wrote them."""
+    steps = []
+    for line in log.read_text(encoding="utf-8").splitlines():
+        with suppress(ValueError):  # cut off at the end
+            entry = json.loads(line)
+            steps += [entry] if "loss" in entry else []
+    return steps
 
 
 def _read_entry(entry: dict) -> tuple[int | None, int | None, dict[str, float]]:

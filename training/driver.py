@@ -23,7 +23,7 @@ from training.communicators import local_rank, mpi_rank_and_size
 from training.gpus import check_gpus, out_of_memory
 from training.progress import ProgressLog
 from training.provenance import initial_weights
-from training.pycaffe import LOG_START
+from training.pycaffe import LOG_START, last_words
 from training.rank import RankOptions, train_rank
 from training.run import Run, open_run, overlapping_scenes
 
@@ -229,21 +229,18 @@ def _death(run: Run, process) -> RunError:
     """Explain the end of a rank that said nothing: Caffe's last words are in its log."""
     log = run.caffe_log(int(process.name.split()[-1]))
     text = log.read_text(errors="replace") if log.exists() else ""
-    lines = text.split(LOG_START.decode())[-1].splitlines()
-    fatal = [line for line in lines if line.startswith("F")] or lines[-1:]
-    how = f"signal {-process.exitcode}" if process.exitcode < 0 else f"exit code {process.exitcode}"
-    words = f"; Caffe's last words: {fatal[-1].strip()}" if fatal else ""
-    return RunError(
-        run.folder, f"{process.name} ended with {how}{words}", f"{_cause(process, fatal)} (see {log})"
-    )
+    words = last_words(text.split(LOG_START.decode())[-1])
+    outcome = f"signal {-process.exitcode}" if process.exitcode < 0 else f"exit code {process.exitcode}"
+    quoted = f"; Caffe's last words: {words}" if words else ""
+    fact = f"{process.name} ended with {outcome}{quoted}"
+    return RunError(run.folder, fact, f"{_cause(process, words)} (see {log})")
 
 
-def _cause(process, fatal: list[str]) -> str:
+def _cause(process, words: str) -> str:
     """Return the likely cause of a rank's death, as advice."""
-    words = " ".join(fatal).lower()
     if out_of_memory(words):
         return "a smaller crop or images_per_pass needs less GPU memory"
-    if "mdb_status" in words:
+    if "mdb_status" in words.lower():
         return "look whether the databases are where the experiment says"
     if -process.exitcode == signal.SIGKILL:
         return (

@@ -1,6 +1,7 @@
 """The one place where Caffe's native library is loaded and set up."""
 
 import os
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +12,7 @@ from prototxt_gen.caffe_proto import caffe_pb2
 from training.communicators import cores_per_rank, threads_wanted
 
 GLOG_LEVEL = "GLOG_minloglevel"
+FATAL = re.compile(r"F\d{4,8} ")  # the date, with or without the year
 LOG_START = b"== start of a process\n"  # so that an older one's last words are not taken for this one's
 ERRORS_ONLY = "2"  # glog's level: Caffe's INFO and WARNING lines stay out of the tools' output
 AVX512 = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
@@ -56,6 +58,13 @@ def _number_of_threads() -> None:
     wanted = threads_wanted() or cores_per_rank()
     if wanted:
         os.environ["OMP_NUM_THREADS"] = str(wanted)
+
+
+def last_words(text: str) -> str:
+    """Return glog's last fatal line of what a process has written, else its last line, "" of nothing."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    fatal = [line for line in lines if FATAL.match(line)]  # glog puts a trace behind it
+    return (fatal or lines or [""])[-1]
 
 
 def divert_native_log(path: Path) -> TextIO:

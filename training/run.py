@@ -5,14 +5,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import lmdb
 from pydantic import ValidationError
 
 from common.errors import DataError, DFCNetError, ExperimentError, OutputError
 from common.files import staged_folder
 from common.numbers import plural
 from common.settings import difference_text, explain_error, first_difference
-from data_prep.datums import from_datum
+from data_prep.datums import from_datum, open_datums
 from data_prep.manifest import read_manifest
 from prototxt_gen.emit import Command, class_weights, header, net_texts, solver_text, write_files
 from prototxt_gen.experiment import Experiment, Input, Task
@@ -145,18 +144,14 @@ def _check_database(source: Path, task: str, settings: Task, net_input: Input, p
 
 def _check_records(source: Path, manifest: dict, remedy: str) -> None:
     """Raise DataError where a manifest is of other records, as when one of the two files was copied alone."""
-    try:
-        with lmdb.open(str(source), readonly=True, lock=False) as database, database.begin() as reading:
-            entries = reading.stat()["entries"]
-            first = next((bytes(value) for _, value in reading.cursor()), None)
-    except lmdb.Error as error:
-        raise DataError(source, f"is not an LMDB ({error})", remedy) from error
+    with open_datums(source, remedy) as (count, datums):
+        _, first = next(datums, ("", None))
     if first is None:
         raise DataError(source, "holds no record", remedy)
-    noted = manifest.get("records", entries)
-    shape, wanted = from_datum(first, source).shape, (len(manifest["bands"]) + 1, *[manifest["side"]] * 2)
-    if (entries, shape) != (noted, wanted):
-        fact = f"holds {plural(entries, 'record')} of {shape}, its manifest says {noted} of {wanted}"
+    expected = manifest.get("records", count), (len(manifest["bands"]) + 1, *[manifest["side"]] * 2)
+    shape = from_datum(first, source).shape
+    if (count, shape) != expected:
+        fact = f"holds {plural(count, 'record')} of {shape}, its manifest says {expected[0]} of {expected[1]}"
         raise DataError(source, fact, remedy)
 
 

@@ -18,6 +18,7 @@ from prototxt_gen.experiment import Experiment
 from prototxt_gen.fused_weights import plain_view
 from prototxt_gen.model_card import read_card
 from prototxt_gen.models import TRAIN, build
+from prototxt_gen.shapes import shapes_text
 
 Shapes = Sequence[tuple[int, ...]]
 EXAMPLES = 3  # layers named of those that the net does not have
@@ -78,7 +79,7 @@ def match_weights(
         name = differing[0]
         raise WeightsError(
             path,
-            f"layer {name} has the shapes {_text(file[name])}, the net {_text(own[name])}"
+            f"layer {name} has the shapes {shapes_text(file[name])}, the net {shapes_text(own[name])}"
             f" ({plural(len(differing), 'layer')} of another shape)",
             "use the weights of this net; for training, --allow-mismatch leaves such layers at their filler",
         )
@@ -151,7 +152,3 @@ def _equal(own: Shapes, file: Shapes) -> bool:
     return len(own) == len(file) and all(
         b in (a, (1,) * (4 - len(a)) + tuple(a)) for a, b in zip(own, file, strict=True)
     )
-
-
-def _text(shapes: Shapes) -> str:
-    return ", ".join("x".join(map(str, shape)) for shape in shapes)

@@ -1,6 +1,5 @@
 """What a run trained, from its folder: experiment, log and weights, as lines of a table."""
 
-import json
 from pathlib import Path
 from statistics import median
 
@@ -12,6 +11,7 @@ from common.numbers import plural
 from data_prep.manifest import DATA, read_manifest
 from prototxt_gen.experiment import Experiment
 from prototxt_gen.models import TRAIN, build
+from training.curves import read_steps
 from training.provenance import describe_weights, read_provenance
 from training.run import EXPERIMENT, Run, other_version
 
@@ -37,7 +37,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     """Return what was trained, on what and how: (name, value) of each line."""
     exp = run.experiment
     solver, net = exp.solver, build(exp, TRAIN)
-    steps = _steps(run.log)
+    steps = read_steps(run.log)
     done = f"{steps[-1]['iteration']:,}" if steps else "fewer than display"
     lines = [
         ("Net", f"{exp.model}, {len(net.layers)} layers, {net.parameters():,} parameters"),
@@ -84,16 +84,3 @@ def _records(source: Path) -> str:
     if records is None or inputs is None:
         return str(source)
     return f"{records:,} from {plural(len(inputs), 'scene')} ({source})"
-
-
-def _steps(log: Path) -> list[dict]:
-    """Return the log's display steps; training.curves.read_log has checked that it is one."""
-    steps = []
-    for line in log.read_text(encoding="utf-8").splitlines():
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue  # cut off at the end
-        if "loss" in entry:
-            steps.append(entry)
-    return steps
