@@ -66,8 +66,8 @@ def _scenes(folder: Path) -> list[Scene]:
 
 def _repeated(scenes: list[Scene], count: int) -> list[Scene]:
     """Return `count` scenes: the same files under other ids."""
-    some = [scenes[k % len(scenes)] for k in range(count)]
-    return [replace(scene, id=f"{scene.id}-{k}") for k, scene in enumerate(some)]
+    repeated = [scenes[k % len(scenes)] for k in range(count)]
+    return [replace(scene, id=f"{scene.id}-{k}") for k, scene in enumerate(repeated)]
 
 
 def _compare(scenes: list[Scene], variants: int, folder: Path, rounds: int) -> None:

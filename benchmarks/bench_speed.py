@@ -66,19 +66,19 @@ def main() -> None:
     runs += [("training", CHECK_SIDE, 0)] * bool(args.train_sides)
     runs += [("prediction", side, args.repeat) for side in args.sides]
     runs += [("training", side, args.repeat) for side in args.train_sides]
-    tables = [run_table(args, exp, what, side, rounds) for what, side, rounds in runs]
+    tables = [run_table(args, exp, phase, side, rounds) for phase, side, rounds in runs]
     if args.json:
         results = {"hardware": hardware, "experiment": exp.name, "tables": [t for t in tables if t["rounds"]]}
         write_text(args.json, json.dumps(results, indent=1) + "\n")
     sys.exit(1 if any(row["wrong"] for table in tables for row in table["rows"]) else 0)
 
 
-def run_table(args: argparse.Namespace, exp: Experiment, what: str, side: int, rounds: int) -> dict:
+def run_table(args: argparse.Namespace, exp: Experiment, phase: str, side: int, rounds: int) -> dict:
     """Measure and print one table; without rounds only compare the answers."""
     threads = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as name:
         folder, sgemm, load = Path(name), Sgemm(), os.getloadavg()[0]
-        if what == "prediction":
+        if phase == "prediction":
             net, forms = predicting(exp, side, read_caffemodel(args.weights) if args.weights else None)
             rows, passes = prediction_rows(folder, forms, side, threads), 1
         else:
@@ -90,11 +90,11 @@ def run_table(args: argparse.Namespace, exp: Experiment, what: str, side: int, r
     if rounds:
         rate = sgemm.rate
         head = f"{operations / 1e9:.0f} GFLOP, sgemm {rate / 1e9:.0f} GFLOP/s, load {load:.1f}"
-        print(f"\n{what}, {side} x {side}: {head}", flush=True)
+        print(f"\n{phase}, {side} x {side}: {head}", flush=True)
         print_table(results, operations / rate)
     else:
         rate = None
-        print(f"\n{what}, {side} x {side}: largest difference from {results[0].name}")
+        print(f"\n{phase}, {side} x {side}: largest difference from {results[0].name}")
         for result in results[1:]:
             print(f"  {result.name:22} {result.remark or f'{result.difference:.1e}'}")
     for result in results:
@@ -102,7 +102,7 @@ def run_table(args: argparse.Namespace, exp: Experiment, what: str, side: int, r
             print(f"  {result.name} differs from {results[0].name} by {result.difference:.1e}: TOO MUCH")
     rows = [vars(result) | {"median": result.median} for result in results]
     return {
-        "what": what,
+        "what": phase,
         "side": side,
         "rounds": rounds,
         "operations": operations,

@@ -110,8 +110,8 @@ class Dataset(ConfigFile):
 
     @model_validator(mode="after")
     def _files_and_classes_can_be_told_apart(self) -> Self:
-        if both := set(self.images) & set(self.masks):
-            raise ValueError(f"the pattern {min(both)!r} is one of images and of masks; give two patterns")
+        if shared := set(self.images) & set(self.masks):
+            raise ValueError(f"the pattern {min(shared)!r} is one of images and of masks; give two patterns")
         names = [entry.name for entry in self.classes]
         if twice := _repeated([*names, self.ignore.name]):
             raise ValueError(f"two classes are named {twice}; give each a name of its own")
@@ -122,25 +122,25 @@ class Dataset(ConfigFile):
                 raise ValueError(f"class {entry.name} has neither colour nor values; give one or both")
         values = [value for entry in (*self.classes, self.ignore) for value in entry.values]
         if (twice := _repeated(values)) is not None:
-            both = " and ".join(
+            shared = " and ".join(
                 dict.fromkeys(e.name for e in (*self.classes, self.ignore) if twice in e.values)
             )
-            raise ValueError(f"value {twice} stands twice, for {both}; give it to one")
+            raise ValueError(f"value {twice} stands twice, for {shared}; give it to one")
         self._check_colours()
         return self
 
     def _check_colours(self) -> None:
         named = [(entry.name, entry.colour) for entry in self.classes if entry.colour is not None]
         named += [(self.ignore.name, colour) for colour in self.ignore.colours]
-        for (name, colour), (other, its) in combinations(named, 2):
-            apart = max(abs(a - b) for a, b in zip(colour, its, strict=True))
-            if not apart:
+        for (name, colour), (other, other_colour) in combinations(named, 2):
+            distance = max(abs(a - b) for a, b in zip(colour, other_colour, strict=True))
+            if not distance:
                 raise ValueError(f"{name} and {other} have one colour, {list(colour)}; give each its own")
-            if apart <= 2 * self.tolerance:
+            if distance <= 2 * self.tolerance:
                 raise ValueError(
-                    f"the colours of {name} and {other} are {apart} grey levels apart, and tolerance "
+                    f"the colours of {name} and {other} are {distance} grey levels apart, and tolerance "
                     f"{self.tolerance} needs more than {2 * self.tolerance}; give a tolerance of at most "
-                    f"{(apart - 1) // 2}, or other colours"
+                    f"{(distance - 1) // 2}, or other colours"
                 )
 
     @property
@@ -186,10 +186,10 @@ class Dataset(ConfigFile):
 
     def difference(self, other: "Dataset") -> str | None:
         """Say how the classes of `other` differ, "2 classes (a, b), not 3 (a, b, c)"; None if they do not."""
-        mine, its = self.class_names, other.class_names
-        if mine == its:
+        names, other_names = self.class_names, other.class_names
+        if names == other_names:
             return None
-        return f"{len(its)} classes ({', '.join(its)}), not {len(mine)} ({', '.join(mine)})"
+        return f"{len(other_names)} classes ({', '.join(other_names)}), not {len(names)} ({', '.join(names)})"
 
 
 def _repeated(values: list) -> object | None:
@@ -216,7 +216,7 @@ def _refuse_mapping(path: Path, table: dict) -> None:
         values.setdefault(str(name), []).append(value)
     ignored = values.pop("ignore", [])
     spelling = "; ".join(
-        f'{{ name = "{name}", values = [{", ".join(its)}] }}' for name, its in values.items()
+        f'{{ name = "{name}", values = [{", ".join(numbers)}] }}' for name, numbers in values.items()
     )
     if ignored:
         spelling += f" and, under [ignore], values = [{', '.join(ignored)}]"
@@ -224,24 +224,26 @@ def _refuse_mapping(path: Path, table: dict) -> None:
     raise ExperimentError(path, "is a mapping of version 1.0", remedy)
 
 
-def dataset_noted(noted: object, where: object, key: str) -> object:
+def legacy_dataset(entry: object, where: object, key: str) -> object:
     """Return the data set that a note of version 1.0 means: a list of classes, or a name put in its place.
 
     Anything else is returned as it is. Raises ExperimentError, naming `where` and the list's `key`, where
     not just one file of datasets/ has these classes in this order.
     """
-    if isinstance(noted, str):
-        return read_dataset(noted)
-    if not isinstance(noted, list):
-        return noted
+    if isinstance(entry, str):
+        return read_dataset(entry)
+    if not isinstance(entry, list):
+        return entry
     known = (read_dataset(path) for path in sorted(DATASETS.glob("*.toml")))
-    fitting = [dataset for dataset in known if dataset.class_names == tuple(noted)]
-    if len(fitting) != 1:
-        which = " and ".join(dataset.name for dataset in fitting) or "no file"
-        fact = f"is of version 1.0, and {which} of datasets/ has its classes {', '.join(map(str, noted))}"
+    matching = [dataset for dataset in known if dataset.class_names == tuple(entry)]
+    if len(matching) != 1:
+        candidates = " and ".join(dataset.name for dataset in matching) or "no file"
+        fact = (
+            f"is of version 1.0, and {candidates} of datasets/ has its classes {', '.join(map(str, entry))}"
+        )
         remedy = f"write in place of the list {key} the name of the data set, or the path of its .toml file"
         raise ExperimentError(where, fact, remedy)
-    return fitting[0]
+    return matching[0]
 
 
 def display_bands(bands: tuple[str, ...]) -> tuple[str, ...]:

@@ -45,9 +45,9 @@ def pin() -> None:
 
 def _search_others_packages_last() -> None:
     """Move the folders of PYTHONPATH to the end: another caffe or numpy in them does not hide ours."""
-    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    theirs = {os.path.abspath(folder) for folder in given if folder} - {ROOT}
-    sys.path.sort(key=lambda folder: os.path.abspath(folder) in theirs)  # stable
+    path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    user_folders = {os.path.abspath(folder) for folder in path if folder} - {ROOT}
+    sys.path.sort(key=lambda folder: os.path.abspath(folder) in user_folders)  # stable
 
 
 def _open_standard_streams() -> None:

@@ -21,8 +21,8 @@ def refuse_existing(path: Path, overwrite: bool, markers: Sequence[str] = ()) ->
     """
     if path.exists() and not overwrite:
         raise OutputError(path, "exists already", "give --overwrite to replace it, or another name")
-    own = not markers or any((path / name).exists() for name in markers)
-    if path.is_dir() and not own and any(path.iterdir()):
+    replaceable = not markers or any((path / name).exists() for name in markers)
+    if path.is_dir() and not replaceable and any(path.iterdir()):
         fact = f"is a folder of something else (no {' or '.join(markers)} in it)"
         raise OutputError(path, fact, "choose another name, or empty it yourself")
 

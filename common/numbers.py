@@ -8,13 +8,13 @@ INT_MAX = 2**31 - 1  # of Caffe's int32, in which it counts the values of a blob
 FLOAT_MIN, FLOAT_MAX = 1.18e-38, 3.4e38  # of Caffe's floats: less is 0 to it, more is infinite
 
 
-def check_number(option: str, value: float, least: float, most: float = math.inf) -> None:
-    """Raise DataError, naming `option`, unless `value` is a finite number from `least` to `most`."""
-    if least <= value <= most and value not in (math.inf, -math.inf):
+def check_number(option: str, value: float, minimum: float, maximum: float = math.inf) -> None:
+    """Raise DataError, naming `option`, unless `value` is a finite number from `minimum` to `maximum`."""
+    if minimum <= value <= maximum and value not in (math.inf, -math.inf):
         return
-    remedy = f"give {least:,} or more"
-    if not value < least:  # too large, infinite, or not a number at all
-        remedy = f"give {least:,} to {most:,}" if math.isfinite(most) else "give a finite number"
+    remedy = f"give {minimum:,} or more"
+    if not value < minimum:  # too large, infinite, or not a number at all
+        remedy = f"give {minimum:,} to {maximum:,}" if math.isfinite(maximum) else "give a finite number"
     raise DataError(option, f"is {value:g}" if isinstance(value, float) else f"is {value}", remedy)
 
 

@@ -93,8 +93,8 @@ def _beside(path: Path, kind: str) -> list[str]:
     for file in (*path.parent.glob("*.toml"), *path.parent.parent.glob(f"*/{path.name}")):
         with suppress(OSError, ValueError):
             if _kind(tomllib.loads(file.read_text(encoding="utf-8-sig"))) == kind:
-                ours = file.parent.name if file.parent != path.parent else file.stem
-                names.append(ours if ROOT in file.resolve().parents else str(file))
+                name = file.parent.name if file.parent != path.parent else file.stem
+                names.append(name if ROOT in file.resolve().parents else str(file))
     return sorted(names)
 
 
@@ -131,8 +131,8 @@ def explain_error(error: ValidationError, kind: type[ConfigFile] | None = None) 
         return f"{key + ': ' if key else ''}{fact}", remedy
     if first["type"] in ("too_short", "too_long"):
         limits = first["ctx"]
-        least, most = limits.get("min_length"), limits.get("max_length")
-        remedy = f"give {least} or more" if least else f"give at most {most}"
+        minimum, maximum = limits.get("min_length"), limits.get("max_length")
+        remedy = f"give {minimum} or more" if minimum else f"give at most {maximum}"
         return f"{key} has {limits['actual_length']} entries", remedy
     remedy = REMEDIES.get(first["type"], "give another value")
     shown = repr(first["input"])
@@ -147,14 +147,14 @@ def first_difference(before: object, now: object, key: str = "") -> tuple[str, o
     list of named tables is a table by their names, whose order, `table.order`, is a setting too: that of
     classes gives their labels.
     """
-    (before, order), (now, its_order) = _by_name(before), _by_name(now)
+    (before, order), (now, now_order) = _by_name(before), _by_name(now)
     if not (isinstance(before, dict) and isinstance(now, dict)):
         return None if before == now else (key, before, now)
     for name in (*now, *(name for name in before if name not in now)):
         inner = f"{key}.{name}" if key else name
         if difference := first_difference(before.get(name), now.get(name), inner):
             return difference
-    return (f"{key}.order", order, its_order) if order and its_order and order != its_order else None
+    return (f"{key}.order", order, now_order) if order and now_order and order != now_order else None
 
 
 def difference_text(difference: tuple[str, object, object]) -> str:

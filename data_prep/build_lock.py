@@ -74,6 +74,6 @@ def _sweep(out: Path, whole: bool) -> None:
             continue
         if path.is_symlink() or not path.is_dir():
             continue
-        held = {entry.name for entry in path.iterdir()}
-        if held <= FILES and (whole or MANIFEST not in held):
+        names = {entry.name for entry in path.iterdir()}
+        if names <= FILES and (whole or MANIFEST not in names):
             shutil.rmtree(path, ignore_errors=True)

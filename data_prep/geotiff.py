@@ -60,12 +60,12 @@ class Georeference:
         """
         if self.grid is None or other.grid is None:
             return 0.0
-        (crs, from_pixels), (its_crs, its_from_pixels) = self.grid, other.grid
+        (crs, from_pixels), (other_crs, other_from_pixels) = self.grid, other.grid
         corners = [(x, y) for x in (0, shape[1]) for y in (0, shape[0])]
-        xs, ys = zip(*(its_from_pixels @ corner for corner in corners), strict=True)
-        if crs is not None and its_crs is not None and crs != its_crs:
+        xs, ys = zip(*(other_from_pixels @ corner for corner in corners), strict=True)
+        if crs is not None and other_crs is not None and crs != other_crs:
             try:
-                xs, ys, *_ = transform(its_crs, crs, xs, ys)
+                xs, ys, *_ = transform(other_crs, crs, xs, ys)
             except (RasterioError, CPLE_BaseError):
                 return math.inf
         moved = (~from_pixels @ point for point in zip(xs, ys, strict=True))
@@ -156,13 +156,13 @@ def valid_window(
     columns: slice,
     shape: tuple[int, int] | None = None,
     bands: Sequence[int] = (),
-    every: bool = True,
+    all_bands: bool = True,
     transparency: bool = True,
 ) -> np.ndarray:
     """Return where a dataset has data, bool (h, w): by its nodata value, mask band or alpha band.
 
-    By a nodata value a pixel has data where any band has; if `bands` are given, where `every` one of these
-    has, or any. Without `transparency` an alpha band is one like the others. `shape` as in `read_window`.
+    By a nodata value a pixel has data where any band has; if `bands` are given, where `all_bands` of these
+    have, or any. Without `transparency` an alpha band is one like the others. `shape` as in `read_window`.
     """
     kinds, window = dataset.colorinterp, Window.from_slices(rows, columns)
     try:
@@ -170,7 +170,7 @@ def valid_window(
             if bands and MaskFlags.nodata in dataset.mask_flag_enums[bands[0] - 1]:
                 size = None if shape is None else (len(bands), *shape)
                 masks = dataset.read_masks(list(bands), window=window, out_shape=size) > 0
-                valid = masks.all(axis=0) if every else masks.any(axis=0)
+                valid = masks.all(axis=0) if all_bands else masks.any(axis=0)
             else:
                 valid = dataset.dataset_mask(window=window, out_shape=shape) > 0
     except (RasterioError, ValueError, MemoryError) as error:

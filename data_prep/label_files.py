@@ -140,20 +140,20 @@ def _raster_labels(path: Path, raster: rasterio.DatasetReader, dataset: Dataset,
         )
         raise DataError(path, fact, "export the numbers themselves, as with `gdal_translate -unscale`")
     _refuse_lossy(path, raster)
-    own = {label: label for label in (*range(len(dataset.classes)), IGNORE)}
-    own_remedy = f"give class numbers ({', '.join(map(str, own))})"
+    identity = {label: label for label in (*range(len(dataset.classes)), IGNORE)}
+    label_remedy = f"give class numbers ({', '.join(map(str, identity))})"
     tag = raster.tags().get(CLASSES_TAG)
     if tag == class_list(dataset.class_names):
-        _refuse_nodata(path, raster, own, dataset)
-        return RasterLabels(path, raster, own, own_remedy)
+        _refuse_nodata(path, raster, identity, dataset)
+        return RasterLabels(path, raster, identity, label_remedy)
     if tag:
         raise DataError(path, f"holds numbers of {tag!r}", f"give a raster of the classes of {dataset.name}")
     if dataset.labels_of_values:
         _refuse_nodata(path, raster, dataset.labels_of_values, dataset)
         return RasterLabels(path, raster, dataset.labels_of_values, _value_remedy(dataset))
     if guess:
-        _refuse_nodata(path, raster, own, dataset)
-        return RasterLabels(path, raster, own, own_remedy)
+        _refuse_nodata(path, raster, identity, dataset)
+        return RasterLabels(path, raster, identity, label_remedy)
     remedy = f"give the classes of {dataset.name} their values in its file"
     raise DataError(path, "holds numbers, and nothing says which class each of them is", remedy)
 

@@ -115,8 +115,8 @@ def _unusual(inputs: Sequence[dict]) -> Iterator[str]:
         images = [entry["image"] for entry in inputs if entry.get("note") == note]
         yield f"{len(images)} of {plural(len(inputs), 'image')}, as {images[0]}: {note}"
     if stretched := [entry["image"] for entry in inputs if entry.get("stretch")]:
-        what = "stretched to 0-255, as the manifest says"
-        yield f"{len(stretched)} of {plural(len(inputs), 'image')}, as {stretched[0]}: {what}"
+        change = "stretched to 0-255, as the manifest says"
+        yield f"{len(stretched)} of {plural(len(inputs), 'image')}, as {stretched[0]}: {change}"
 
 
 def _write_records(
@@ -152,12 +152,12 @@ def _check_disk(scenes: Sequence[Scene], config: RecordConfig, make: Callable, o
     """Return a line with the size to expect; raise OutputError if the disk has no room for it."""
     values = [config.channels * config.side**2 + OVERHEAD]
     if config.encode != "raw":
-        some = scenes[:: -(-len(scenes) // SAMPLES)]
-        values = [len(data) for scene in some for _, data in make((scene, range(1)))]
+        sample = scenes[:: -(-len(scenes) // SAMPLES)]
+        values = [len(data) for scene in sample for _, data in make((scene, range(1)))]
     records = len(scenes) * config.variants
-    size, most = file_size(records, np.mean(values)), file_size(records, max(values))
+    size, largest = file_size(records, np.mean(values)), file_size(records, max(values))
     free = shutil.disk_usage(Path(out).resolve().parent).free
-    if most * SPARE > free:
+    if largest * SPARE > free:
         fact = f"needs about {size / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free"
         raise OutputError(out, fact, "choose another disk, fewer --variants or --encode png")
     return f"{out}: about {size / 1e6:,.1f} MB to write, {free / 1e6:,.1f} MB are free"

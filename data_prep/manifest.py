@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from common.datasets import Dataset, dataset_noted
+from common.datasets import Dataset, legacy_dataset
 from common.errors import DataError
 from common.files import file_checksum
 from common.settings import explain_error
@@ -70,7 +70,7 @@ def write_manifest(
 
 
 def read_manifest(database: Path) -> dict:
-    """Return the manifest of a database; DataError if it is missing or broken, else as `dataset_noted`.
+    """Return the manifest of a database; DataError if it is missing or broken, else as `legacy_dataset`.
 
     Its "dataset" is a Dataset, its "bands" are the names of the records' channels. What version 1.0 wrote has
     the data set of datasets/ with the same classes, and a stretch beside the data set is put into it.
@@ -78,14 +78,14 @@ def read_manifest(database: Path) -> dict:
     path, remedy = Path(database) / MANIFEST, "build the database again"
     try:
         manifest = json.loads(path.read_text(encoding="utf-8-sig"))
-        known = "dataset" if manifest.get("format", 1) > 1 else "classes"
-        missing = {"side", known} - set(manifest)
+        key = "dataset" if manifest.get("format", 1) > 1 else "classes"
+        missing = {"side", key} - set(manifest)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise DataError(path, f"cannot be read ({error})", remedy) from error
     if missing:
         raise DataError(path, f"lacks {', '.join(sorted(missing))}", remedy)
     try:
-        dataset = Dataset.model_validate(dataset_noted(manifest[known], path, known))
+        dataset = Dataset.model_validate(legacy_dataset(manifest[key], path, key))
         if manifest.get("stretch"):
             dataset = dataset.model_copy(update={"stretch": tuple(manifest["stretch"])})
         return {"bands": BGR} | manifest | {"dataset": dataset}

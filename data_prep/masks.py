@@ -90,9 +90,9 @@ def labels_from_numbers(
     numbers = np.array(sorted(labels_of), np.int64)
     labels_by_number = np.array([labels_of[number] for number in numbers.tolist()], np.uint8)
 
-    def look_up(wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        at = np.searchsorted(numbers, wanted).clip(max=len(numbers) - 1)
-        return labels_by_number[at], numbers[at] == wanted
+    def look_up(queried: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        at = np.searchsorted(numbers, queried).clip(max=len(numbers) - 1)
+        return labels_by_number[at], numbers[at] == queried
 
     limits = np.iinfo(values.dtype)
     if limits.bits <= TABLE_BITS:
@@ -158,13 +158,13 @@ def _exact(coloured: Coloured) -> np.ndarray:
 
 def _nearest(pixels: np.ndarray, coloured: Coloured) -> tuple[np.ndarray, np.ndarray]:
     """Return for pixels (n, 3) the label of the nearest colour and its distance in the worst channel."""
-    labels, least = np.full(len(pixels), IGNORE, np.uint8), np.full(len(pixels), 255, np.uint8)
+    labels, distances = np.full(len(pixels), IGNORE, np.uint8), np.full(len(pixels), 255, np.uint8)
     for colour, label in coloured:
         values = np.array(colour, np.uint8)
         distance = (np.maximum(pixels, values) - np.minimum(pixels, values)).max(axis=1)
-        nearer = distance < least
-        labels[nearer], least[nearer] = label, distance[nearer]
-    return labels, least
+        nearer = distance < distances
+        labels[nearer], distances[nearer] = label, distance[nearer]
+    return labels, distances
 
 
 def _ignore_unsure(labels: np.ndarray, sure: np.ndarray) -> None:
@@ -175,8 +175,8 @@ def _ignore_unsure(labels: np.ndarray, sure: np.ndarray) -> None:
     patch = np.ones((3, 3), np.uint8)
     for label in np.unique(labels[~sure]).tolist():
         values = (labels == label).view(np.uint8)
-        beside = cv2.dilate((values & sure) | cv2.erode(values, patch), patch)
-        labels[values > beside] = IGNORE
+        adjacent = cv2.dilate((values & sure) | cv2.erode(values, patch), patch)
+        labels[values > adjacent] = IGNORE
 
 
 def _ignore_mixtures(labels: np.ndarray, coloured: Coloured, tolerance: int) -> None:
@@ -203,18 +203,18 @@ def _mixtures(colours: tuple[Colour, ...], tolerance: int) -> np.ndarray:
     """
     values = np.array(colours, np.int64)
     room = 255 * (tolerance + 1)  # 1: rounding
-    found = [np.empty((0, 3), np.int64)]
+    triples = [np.empty((0, 3), np.int64)]
     for number, colour in enumerate(values):
         step = values[:, None] - values  # (first, second, channel), as `middle`: |k step - middle| <= room
         middle = np.broadcast_to(255 * (colour - values), step.shape)
         middle, step = np.where(step < 0, -middle, middle), np.abs(step)
         flat, step = step == 0, step.clip(min=1)
-        least = np.where(flat, np.where(np.abs(middle) <= room, 0, 256), -((room - middle) // step))
-        most = np.where(flat, 255, (middle + room) // step)
-        mixed = least.max(axis=2).clip(min=0) <= most.min(axis=2).clip(max=255)
+        lower = np.where(flat, np.where(np.abs(middle) <= room, 0, 256), -((room - middle) // step))
+        upper = np.where(flat, 255, (middle + room) // step)
+        mixed = lower.max(axis=2).clip(min=0) <= upper.min(axis=2).clip(max=255)
         mixed[number] = mixed[:, number] = False
-        found.append(np.insert(np.argwhere(np.triu(mixed, 1)), 0, number, axis=1))
-    return np.concatenate(found)
+        triples.append(np.insert(np.argwhere(np.triu(mixed, 1)), 0, number, axis=1))
+    return np.concatenate(triples)
 
 
 def _refuse_class_numbers(mask: np.ndarray, dataset: Dataset, where: object) -> None:
@@ -233,13 +233,13 @@ def _refuse_grey(mask: np.ndarray, dataset: Dataset, where: object) -> None:
         raise DataError(where, fact, "save it as PNG in its colours")
 
 
-def _refuse_colours(pixels: np.ndarray, here: np.ndarray, dataset: Dataset, where: object) -> None:
-    """Raise DataError, naming the commonest colour, if any pixel is marked in `here`."""
-    if here.any():
-        colours, counts = np.unique(pixels[here], axis=0, return_counts=True)
+def _refuse_colours(pixels: np.ndarray, marked: np.ndarray, dataset: Dataset, where: object) -> None:
+    """Raise DataError, naming the commonest colour, if any pixel is marked in `marked`."""
+    if marked.any():
+        colours, counts = np.unique(pixels[marked], axis=0, return_counts=True)
         colour = tuple(int(value) for value in colours[counts.argmax()])
-        like_it = plural(np.count_nonzero(here), "pixel")
-        fact = f"RGB {colour} is not a colour of {dataset.name} ({like_it} like it)"
+        count = plural(np.count_nonzero(marked), "pixel")
+        fact = f"RGB {colour} is not a colour of {dataset.name} ({count} like it)"
         raise DataError(where, fact, "add it to the data set's file, or save the mask as PNG in its colours")
 
 

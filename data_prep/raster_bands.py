@@ -90,10 +90,10 @@ class RasterBands:
 
     def sample(self, side: int) -> tuple[np.ndarray, np.ndarray]:
         """Return (pixels (h, w, C), valid (h, w)) of at most side x side pixels spread over the scene."""
-        whole = self._window(WHOLE, WHOLE)
+        window = self._window(WHOLE, WHOLE)
         shape = tuple(min(length, side) for length in self.shape)
-        pixels = read_window(self.dataset, list(self.bands), *whole, shape)
-        return pixels.transpose(1, 2, 0), self._valid(whole, shape)
+        pixels = read_window(self.dataset, list(self.bands), *window, shape)
+        return pixels.transpose(1, 2, 0), self._valid(window, shape)
 
     def _valid(self, window: tuple[slice, slice], shape: tuple[int, int] | None = None) -> np.ndarray:
         """Return where a window has data by the file.
@@ -132,16 +132,16 @@ def _numbers(dataset: rasterio.DatasetReader, read_options: ReadOptions) -> dict
     data = [number for number, kind in enumerate(kinds, 1) if kind != ColorInterp.alpha]
     if len(data) == 1 and (read_options.is_colour or len(names) == 1):
         return dict.fromkeys(names, data[0])
-    found = f"has {plural(dataset.count, 'band')} ({', '.join(kind.name for kind in kinds)})"
+    actual = f"has {plural(dataset.count, 'band')} ({', '.join(kind.name for kind in kinds)})"
     if len(data) != len(names):
         example = " ".join(map(str, range(1, len(names) + 1)))
         remedy = f"say by --bands which are {', '.join(names)}, as --bands {example}"
-        raise DataError(dataset.name, found, remedy)
+        raise DataError(dataset.name, actual, remedy)
     numbers = dict(zip(names, data, strict=True))
     if len(by_kind) == 3:
         for name, number in by_kind.items():
             if numbers.get(name, number) != number:
-                fact = f"{found}: {name} is band {number}, by the data set it is band {numbers[name]}"
+                fact = f"{actual}: {name} is band {number}, by the data set it is band {numbers[name]}"
                 raise DataError(
                     dataset.name, fact, "say by --bands which number each band of the data set has"
                 )
@@ -164,9 +164,9 @@ def _refuse_other_units(dataset: rasterio.DatasetReader, bands: tuple[int, ...])
     """Raise DataError where bands have scales or offsets of their own: their numbers are of several units."""
     units = {(dataset.scales[band - 1], dataset.offsets[band - 1]) for band in bands}
     if len(units) > 1 or min(units)[0] <= 0:
-        each = ", ".join(f"{scale:g} and {offset:g}" for scale, offset in sorted(units))
+        pairs = ", ".join(f"{scale:g} and {offset:g}" for scale, offset in sorted(units))
         remedy = "export its bands in one unit, as with `gdal_translate -unscale`"
-        raise DataError(dataset.name, f"has bands of different scale and offset ({each})", remedy)
+        raise DataError(dataset.name, f"has bands of different scale and offset ({pairs})", remedy)
 
 
 def _palette(dataset: rasterio.DatasetReader, band: int, read_options: ReadOptions) -> np.ndarray | None:

@@ -128,10 +128,10 @@ def _choose(
     ]
     if not config.class_aware:
         return places[0]
-    wanted = rng.integers(len(config.dataset.classes))
+    label = rng.integers(len(config.dataset.classes))
     step = max(1, window // COARSE)
     coarse = [pixels.read_labels(rows.source, columns.source)[::step, ::step] for rows, columns in places]
-    return places[int(np.argmax([np.count_nonzero(labels == wanted) for labels in coarse]))]
+    return places[int(np.argmax([np.count_nonzero(labels == label) for labels in coarse]))]
 
 
 @dataclass(frozen=True)

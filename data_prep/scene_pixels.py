@@ -102,17 +102,19 @@ def windows(shape: tuple[int, int], side: int) -> Iterator[tuple[slice, slice]]:
 
 
 def check_georeference(
-    georeference: Georeference, shape: tuple[int, int], mask: RasterLabels, what: str = "its image"
+    georeference: Georeference, shape: tuple[int, int], mask: RasterLabels, reference: str = "its image"
 ) -> None:
-    """Raise DataError if a mask lies elsewhere than `what`, of `shape` and at `georeference`."""
+    """Raise DataError if a mask lies elsewhere than `reference`, of `shape` and at `georeference`."""
     mask_georeference = georeference_of(mask.raster)
-    away = georeference.pixels_apart(mask_georeference, shape)
-    if away > GEOREFERENCE_TOLERANCE:
+    distance = georeference.pixels_apart(mask_georeference, shape)
+    if distance > GEOREFERENCE_TOLERANCE:
         crs = mask_georeference.crs or mask_georeference.gcps[1]
-        where = [str(crs)] * (crs is not None)
-        where.append(f"{away:.1f} pixels away" if math.isfinite(away) else f"no way to {georeference.crs}")
-        fact = f"lies elsewhere than {what} ({', '.join(where)})"
-        raise DataError(mask.path, fact, f"warp it to the grid of {what}")
+        details = [str(crs)] * (crs is not None)
+        details.append(
+            f"{distance:.1f} pixels away" if math.isfinite(distance) else f"no way to {georeference.crs}"
+        )
+        fact = f"lies elsewhere than {reference} ({', '.join(details)})"
+        raise DataError(mask.path, fact, f"warp it to the grid of {reference}")
 
 
 def check_same_georeference(truth: Labels, predicted: Labels) -> None:
@@ -141,7 +143,7 @@ def refuse_one_class(scenes: Sequence[Scene], dataset: Dataset) -> None:
         pixels += counts.sum()
     if 2 * ignored > pixels:
         only = ", ".join(dataset.class_names[label] for label in present) or "nothing"
-        which = f" as all {len(scenes)} masks do" if len(scenes) > 1 else ""
+        extent = f" as all {len(scenes)} masks do" if len(scenes) > 1 else ""
         fact = f"{100 * ignored / pixels:.0f} % {dataset.ignore.name}, else {only}"
         remedy = f"check that these are masks of {dataset.title}"
-        raise DataError(scenes[0].mask, f"shows one class at most{which}: {fact}", remedy)
+        raise DataError(scenes[0].mask, f"shows one class at most{extent}: {fact}", remedy)

@@ -77,22 +77,22 @@ class FilePatterns:
         if path.name.startswith("."):
             return
         for folder, name, kind in self._patterns:
-            found = name.fullmatch(composed(path.name))
-            if found and path.parent.parts[len(path.parent.parts) - len(folder.parts) :] == folder.parts:
-                yield found["id"], kind
+            match = name.fullmatch(composed(path.name))
+            if match and path.parent.parts[len(path.parent.parts) - len(folder.parts) :] == folder.parts:
+                yield match["id"], kind
                 return
 
     def listing(self, folder: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
         """Return the images and the masks in a folder by id; DataError where there is no such folder."""
         if not folder.is_dir():
-            wanted = " and ".join((*self.images[:1], *self.masks[:1]))
-            raise DataError(folder, "is not a folder", f"give a folder of {wanted}")
-        found = {"image": defaultdict(list), "mask": defaultdict(list)}
+            examples = " and ".join((*self.images[:1], *self.masks[:1]))
+            raise DataError(folder, "is not a folder", f"give a folder of {examples}")
+        files = {"image": defaultdict(list), "mask": defaultdict(list)}
         for path, fit in self._files(folder):
             if fit:
                 id, kind = fit
-                found[kind][id].append(path)
-        return found["image"], found["mask"]
+                files[kind][id].append(path)
+        return files["image"], files["mask"]
 
     def unused(self, folder: Path) -> list[Path]:
         """Return the pictures in a folder that are neither images nor masks by their names.
@@ -103,8 +103,8 @@ class FilePatterns:
         ids, unused = self.listing(folder)[0], []
         for path, fit in self._files(folder):
             name = composed(path.name)
-            beside = any(name[:at] in ids for at, letter in enumerate(name) if not letter.isalnum())
-            if fit is None and not beside and path.suffix.strip().lower() in PICTURES:
+            belongs = any(name[:at] in ids for at, letter in enumerate(name) if not letter.isalnum())
+            if fit is None and not belongs and path.suffix.strip().lower() in PICTURES:
                 unused.append(path)
         return unused
 
@@ -139,10 +139,10 @@ def find_scenes(folders: Iterable[Path], dataset: Dataset, leave_out: Collection
     what is not a file or, by a symbolic link, lies outside its folder.
     """
     scenes: dict[str, Scene] = {}
-    for id, found in scan_scenes(folders, dataset, leave_out):
-        if isinstance(found, DataError):
-            raise found
-        scenes[id] = found
+    for id, result in scan_scenes(folders, dataset, leave_out):
+        if isinstance(result, DataError):
+            raise result
+        scenes[id] = result
     if not scenes:
         raise DataError("--leave-out", "leaves no scene", "leave fewer ids out")
     return [scenes[id] for id in sorted(scenes)]
@@ -178,8 +178,8 @@ def unused_line(folders: Iterable[Path], dataset: Dataset) -> str | None:
     unused = [path for folder in folders for path in names.unused(Path(folder))]
     if not unused:
         return None
-    wanted = ", ".join((*names.images, *names.masks))
-    return f"{counted(unused)}: not a name of {dataset.name} ({wanted})"
+    patterns = ", ".join((*names.images, *names.masks))
+    return f"{counted(unused)}: not a name of {dataset.name} ({patterns})"
 
 
 def counted(left_out: Sequence[Path]) -> str:
@@ -212,13 +212,15 @@ def _pair(
     known[id] = path
     if not masks:
         likely = (name for name in names.masks if is_raster(Path(name)) == is_raster(path))
-        wanted = next(likely, names.masks[0]).replace("*", id)
-        raise DataError(path, f"has no mask {wanted}", "add the mask or remove the image")
+        expected = next(likely, names.masks[0]).replace("*", id)
+        raise DataError(path, f"has no mask {expected}", "add the mask or remove the image")
     # A raster beside a picture's mask may be a map of it, and the other way round.
-    found = [mask for mask in masks if is_raster(mask) == is_raster(path)] or masks
-    if len(found) > 1:
-        raise DataError(found[1], f"is a mask of {id} beside {found[0].name}", "leave one of the two out")
-    return Scene(id, path, found[0])
+    matching = [mask for mask in masks if is_raster(mask) == is_raster(path)] or masks
+    if len(matching) > 1:
+        raise DataError(
+            matching[1], f"is a mask of {id} beside {matching[0].name}", "leave one of the two out"
+        )
+    return Scene(id, path, matching[0])
 
 
 def _check_file(folder: Path, path: Path, id: str) -> None:

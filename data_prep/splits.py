@@ -104,11 +104,11 @@ def read_split(path: Path, dataset: str) -> Split:
         raise DataError(path, f"is not a split file ({error!r})", remedy) from error
     if split.dataset != dataset:
         raise DataError(path, f"splits scenes of {split.dataset}", f"give a split of {dataset}")
-    both = sorted({*split.train} & {*split.test})
-    if both:
-        raise DataError(path, f"has scene {both[0]} in both parts", remedy)
-    if apart := [id for id in (*split.train, *split.test) if id != composed(id)]:
-        fact = f"has scene {apart[0]} with accents apart from their letters (Unicode's form NFD)"
+    shared = sorted({*split.train} & {*split.test})
+    if shared:
+        raise DataError(path, f"has scene {shared[0]} in both parts", remedy)
+    if decomposed := [id for id in (*split.train, *split.test) if id != composed(id)]:
+        fact = f"has scene {decomposed[0]} with accents apart from their letters (Unicode's form NFD)"
         raise DataError(path, fact, remedy)
     wrong = [
         id for part in PARTS for id in getattr(split, part) if id not in getattr(split.extended([]), part)

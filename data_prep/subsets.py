@@ -97,21 +97,21 @@ class Subset:
 
         An id that neither the split nor `listed` knows is not among them.
         """
-        other = set()
+        excluded = set()
         if self.table is not None:
-            other = {*self.table.train, *self.table.test}.difference(getattr(self.table, self.name))
+            excluded = {*self.table.train, *self.table.test}.difference(getattr(self.table, self.name))
         elif self.hold_out is not None:
             test = held_out(listed, self.hold_out)
-            other = set(listed) - test if self.name == "test" else test
-        return other | self.left_out
+            excluded = set(listed) - test if self.name == "test" else test
+        return excluded | self.left_out
 
     def missing(self, scenes: Iterable[HasSceneId]) -> DataError | None:
         """Return an error where the split has a scene of this part that is neither here nor left out."""
-        wanted = set() if self.table is None else {*getattr(self.table, self.name)}
-        lacking = sorted(wanted - self.left_out - {scene.id for scene in scenes})
-        if not lacking:
+        expected = set() if self.table is None else {*getattr(self.table, self.name)}
+        missing = sorted(expected - self.left_out - {scene.id for scene in scenes})
+        if not missing:
             return None
-        fact = f"has {plural(len(lacking), f'{self.name} scene')} that the folders lack, as {lacking[0]}"
+        fact = f"has {plural(len(missing), f'{self.name} scene')} that the folders lack, as {missing[0]}"
         return DataError(self.split, fact, "give all folders, or name them in --leave-out")
 
     def unknown(self, listed: Iterable[str]) -> str | None:

@@ -135,8 +135,8 @@ class Verification:
             lines.append(f"{plural(len(images), 'image')}, as {images[0]}: {note}")
         if unlabelled := self.unlabelled:
             lines.append(f"{plural(len(unlabelled), 'scene')} without a labelled pixel, as {unlabelled[0]}")
-        found = len(self.problems)
-        facts = [plural(found, "problem")] if found or not self.checked else []
+        count = len(self.problems)
+        facts = [plural(count, "problem")] if count or not self.checked else []
         facts += [] if self.labelled or not self.checked else ["no pixel has a class"]
         verdict = "usable" if self.usable else f"not usable as it is: {', '.join(facts)}"
         lines.append(f"{plural(len(self.checked), 'sound scene')} of {self.dataset.title}; {verdict}")
@@ -158,11 +158,11 @@ def verify(
     """
     check_workers(workers)
     scenes, problems, checked = [], [], []
-    for id, found in scan_scenes(folders, dataset, leave_out):
-        if isinstance(found, DataError):
-            problems.append(_problem(id, found))
+    for id, result in scan_scenes(folders, dataset, leave_out):
+        if isinstance(result, DataError):
+            problems.append(_problem(id, result))
         else:
-            scenes.append(found)
+            scenes.append(result)
     make = partial(_check, dataset=dataset, read_options=read_options)
     results = ordered(make, scenes, workers)
     for result, _ in tqdm(results, total=len(scenes), unit="scene", desc="verify", disable=None):
@@ -200,9 +200,9 @@ def _part_duplicates(checked: list[SoundScene]) -> tuple[list[SoundScene], list[
     first: dict[str, SoundScene] = {}
     duplicates = []
     for sound in sorted(checked, key=lambda sound: sound.scene.id):
-        other = first.setdefault(sound.content, sound)
-        if other is not sound:
-            fact = f"shows the same pixels as {other.scene.image}"
+        original = first.setdefault(sound.content, sound)
+        if original is not sound:
+            fact = f"shows the same pixels as {original.scene.image}"
             duplicates.append(
                 Problem(sound.scene.id, str(sound.scene.image), fact, "leave one of the two out")
             )

@@ -23,25 +23,25 @@ STYLE = {"font.family": "DejaVu Sans", "font.size": 8.5}
 def column_names(
     folders: Sequence[Path],
     names: Sequence[str] | None,
-    what: str = "--pred folders",
+    kind: str = "--pred folders",
     option: str = "--names",
 ) -> list[str]:
     """Return a title per folder, `names` or the folders' own; DataError for another count of names."""
     if names is None:
         return [Path(folder).resolve().name for folder in folders]
     if len(names) != len(folders):
-        raise DataError(option, f"{len(names)} for {len(folders)} {what}", "give one for each")
+        raise DataError(option, f"{len(names)} for {len(folders)} {kind}", "give one for each")
     return list(names)
 
 
 def different_names(
-    folders: Sequence[Path], names: Sequence[str] | None, what: str = "--pred folders"
+    folders: Sequence[Path], names: Sequence[str] | None, kind: str = "--pred folders"
 ) -> list[str]:
     """Return a name per folder as `column_names`; DataError where two are the same."""
-    titles = column_names(folders, names, what)
+    titles = column_names(folders, names, kind)
     twice = next((name for name in titles if titles.count(name) > 1), None)
     if twice is not None:
-        raise DataError("--names", f"{twice} twice for the {what}", "give each its own name")
+        raise DataError("--names", f"{twice} twice for the {kind}", "give each its own name")
     return titles
 
 

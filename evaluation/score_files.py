@@ -25,7 +25,7 @@ def as_numbers(evaluation: Evaluation) -> dict:
         **{metric.key: json_number(measured[metric.key]) for metric in OVERALL},
         **{metric.key: _by_class(classes, measured[metric.key]) for metric in BY_CLASS},
         "truth_share": _by_class(classes, measured.truth_share),
-        "absent": [name for name, gone in zip(classes, measured.absent, strict=True) if gone],
+        "absent": [name for name, absent in zip(classes, measured.absent, strict=True) if absent],
         "intervals": _intervals(evaluation),
         "always_commonest": {
             "class": evaluation.commonest,

@@ -16,9 +16,9 @@ def table(evaluation: Evaluation) -> str:
         (metric.title, f"{percent(measured[metric.key]):>6} %{_in_brackets(evaluation.interval(metric.key))}")
         for metric in OVERALL
     ]
-    beside = ", ".join(f"{percent(constant[metric.key])} % {metric.short}" for metric in OVERALL[:2])
+    baseline = ", ".join(f"{percent(constant[metric.key])} % {metric.short}" for metric in OVERALL[:2])
     summary += [
-        (always, f"{'':{6 - len(percent(constant[MAIN.key]))}}{beside}"),
+        (always, f"{'':{6 - len(percent(constant[MAIN.key]))}}{baseline}"),
         ("ratio", f"{evaluation.ratio:>6.2f} times the {MAIN.title} of always {evaluation.commonest}"),
     ]
     return "\n".join(
@@ -77,7 +77,8 @@ def comparison(evaluations: Mapping[str, Evaluation]) -> str:
     for name, evaluation in evaluations.items():
         measured = evaluation.measured
         iou = [
-            "absent" if gone else percent(v) for v, gone in zip(measured["iou"], measured.absent, strict=True)
+            "absent" if absent else percent(v)
+            for v, absent in zip(measured["iou"], measured.absent, strict=True)
         ]
         rows.append(
             [

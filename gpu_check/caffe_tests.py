@@ -64,14 +64,14 @@ def run_caffe_tests(
     """
     program = program or test_program()
     device = [] if gpu is None else [str(gpu)]
-    results, begun = [], []
+    results, started = [], []
     for _ in range(1 + RESTARTS):
-        command = [program, f"--gtest_filter={without(pattern, begun)}", *device]
+        command = [program, f"--gtest_filter={without(pattern, started)}", *device]
         out, err, code = run_command(command, deadline.left(), environment)
         results.append(read_result(out, err, code))
-        now = _begun(out)
-        begun += now
-        if SUMMARY in out or not now or err.endswith(NO_END):
+        newly_started = _started(out)
+        started += newly_started
+        if SUMMARY in out or not newly_started or err.endswith(NO_END):
             break
     else:
         results.append(SuiteResult(0, (f"the rest, after {RESTARTS} restarts",), ""))
@@ -91,7 +91,7 @@ def _together(results: list[SuiteResult]) -> SuiteResult:
     return SuiteResult(sum(result.passed for result in results), failed, first.last_line)
 
 
-def _begun(stdout: str) -> list[str]:
+def _started(stdout: str) -> list[str]:
     return re.findall(r"^\[ RUN      \] ([\w/]+\.\w+)", stdout, re.M)
 
 
@@ -99,9 +99,9 @@ def read_result(stdout: str, stderr: str, code: int) -> SuiteResult:
     """Read gtest's lines; a program that dies in a test has failed that test."""
     passed = re.findall(r"^\[       OK \] ", stdout, re.M)
     failed = re.findall(r"^\[  FAILED  \] ([\w/]+\.\w+)(?:, where .*| \(\d+ ms\))?$", stdout, re.M)
-    begun = _begun(stdout)
-    if SUMMARY not in stdout and begun:
-        failed.append(begun[-1])
+    started = _started(stdout)
+    if SUMMARY not in stdout and started:
+        failed.append(started[-1])
     if code and not failed:
         failed.append(f"exit code {code}")
     return SuiteResult(len(passed), tuple(dict.fromkeys(failed)), last_words(stderr.strip() or stdout))

@@ -28,9 +28,9 @@ def versions() -> dict[str, str]:
     caffe = import_caffe()
     import numpy
 
-    said = {"Python": sys.version.split()[0], "NumPy": numpy.__version__, "Caffe": caffe.__version__}
+    texts = {"Python": sys.version.split()[0], "NumPy": numpy.__version__, "Caffe": caffe.__version__}
     paths = loaded()
-    for name, what, ask in (
+    for name, title, ask in (
         ("libcudart", "CUDA", _by_reference("cudaRuntimeGetVersion")),
         ("libcudart", "driver's CUDA", _by_reference("cudaDriverGetVersion")),
         ("libcudnn", "cuDNN", lambda library: library.cudnnGetVersion()),
@@ -38,8 +38,8 @@ def versions() -> dict[str, str]:
     ):
         path = next((path for file, path in paths.items() if file.startswith(f"{name}.")), None)
         if path:
-            said[what] = str(ask(ctypes.CDLL(path)))
-    return said
+            texts[title] = str(ask(ctypes.CDLL(path)))
+    return texts
 
 
 def _by_reference(function: str) -> Callable[[ctypes.CDLL], int]:

@@ -29,10 +29,10 @@ def write_databases(exp: Experiment, scenes: Path, out: Path, side: int) -> dict
     A scene is one record, resized to side x side pixels. Raises DataError where there are no scenes.
     """
     land = _scenes(scenes / "land")
-    held = set(land[HOLD_OUT - 1 :: HOLD_OUT])
+    validation = set(land[HOLD_OUT - 1 :: HOLD_OUT])
     parts = {
-        "land": ("land", [path for path in land if path not in held]),
-        "validation": ("land", sorted(held)),
+        "land": ("land", [path for path in land if path not in validation]),
+        "validation": ("land", sorted(validation)),
         "road": ("road", _scenes(scenes / "road")),
     }
     databases = {}

@@ -108,4 +108,4 @@ def layer_times(case: Case, form: str, device: Device) -> dict[str, tuple[float,
 def algorithms(log: Path) -> str:
     """Return which of cuDNN's algorithms a process chose, and how often, from its log."""
     chosen = Counter(": ".join(choice) for choice in CHOICE.findall(log.read_text(errors="replace")))
-    return "; ".join(f"{what} x {count}" for what, count in sorted(chosen.items()))
+    return "; ".join(f"{algorithm} x {count}" for algorithm, count in sorted(chosen.items()))

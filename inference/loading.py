@@ -56,8 +56,8 @@ def trained_task(
         remedy = "use weights trained on these classes in this order"
         raise WeightsError(card_path(weights), f"learnt {difference} of {dataset.name}", remedy)
     if dataset is not None and dataset.stretch != card.tasks[name].stretch:
-        its, now = card.tasks[name].stretch_text, dataset.stretch_text
-        fact = f"learnt with a stretch {its}, that of {dataset.name} is {now}"
+        learnt, now = card.tasks[name].stretch_text, dataset.stretch_text
+        fact = f"learnt with a stretch {learnt}, that of {dataset.name} is {now}"
         raise WeightsError(card_path(weights), fact, "leave --dataset out, or give the file as it was")
     _check_net(weights, card, deploy)
     return TrainedTask(name, card.tasks[name], card.bands, card.mean, card.scale, card.has_seen(name))
@@ -71,9 +71,9 @@ def _assumed(
         fact = f"has no model card {card_path(weights).name}, which names the classes"
         raise WeightsError(weights, fact, "name the data set by --dataset")
     bands, mean, scale = deploy.preprocessing or (BGR, DENSENET_MEAN, DENSENET_SCALE)
-    whose = f" as {deploy.path.name} says" if deploy.preprocessing else ""
+    source = f" as {deploy.path.name} says" if deploy.preprocessing else ""
     warn(
-        f"{weights}: no model card {card_path(weights).name}; assuming {_text(bands, mean, scale)}{whose}, "
+        f"{weights}: no model card {card_path(weights).name}; assuming {_text(bands, mean, scale)}{source}, "
         f"{name} classes {', '.join(dataset.class_names)}"
     )
     return TrainedTask(name, dataset, bands, mean, scale)
@@ -135,13 +135,13 @@ def load_predictor(
     Raises NetError or WeightsError for files that are missing, broken, or do not belong together.
     """
     paths = [Path(weights)] if isinstance(weights, str | Path) else [Path(path) for path in weights]
-    known = [trained_task(path, deploy, task, dataset, warn) for path in paths]  # before Caffe is loaded
-    first = known[0]
-    for path, other in zip(paths[1:], known[1:], strict=True):
+    trained = [trained_task(path, deploy, task, dataset, warn) for path in paths]  # before Caffe is loaded
+    first = trained[0]
+    for path, other in zip(paths[1:], trained[1:], strict=True):
         if difference := first.dataset.difference(other.dataset):
             fact = f"learnt {difference} of {paths[0]}"
             raise WeightsError(card_path(path), fact, "average nets of one task")
-    check_same_input(paths, known, "average")
+    check_same_input(paths, trained, "average")
     remedy = "use a deploy net of this task"
     if len(first.bands) != deploy.channels:
         fact = f"takes {deploy.channels} bands, the weights learnt from {', '.join(first.bands)}"
@@ -153,7 +153,7 @@ def load_predictor(
         raise NetError(deploy.path, fact, remedy)
     others = [
         NormalizedNet(other, settings.mean, settings.scale)
-        for other, settings in zip(nets[1:], known[1:], strict=True)
+        for other, settings in zip(nets[1:], trained[1:], strict=True)
     ]
     predictor = Predictor(nets[0], first.mean, first.scale, overlap, batch, scales, flip, others)
-    return predictor, replace(first, seen=first.seen.union(*(its.seen for its in known)))
+    return predictor, replace(first, seen=first.seen.union(*(known.seen for known in trained)))

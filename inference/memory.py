@@ -16,14 +16,14 @@ def forward_bytes(net, blobs: int) -> int:
     space of convolutions, which depends on how Caffe is built, are left out.
     """
     counts = [blob.count for blob in net._blobs]
-    beside = 0
+    internal = 0
     for number, layer in enumerate(net.layers):
         bottoms, tops = list(net._bottom_ids(number)), list(net._top_ids(number))
         if layer.type == "BatchNorm":  # temp_ and x_norm_
-            beside += 2 * counts[bottoms[0]]
+            internal += 2 * counts[bottoms[0]]
         elif layer.type == "Scale" and tops == bottoms[:1]:  # temp_
-            beside += counts[bottoms[0]]
-    return blobs + FLOAT * beside
+            internal += counts[bottoms[0]]
+    return blobs + FLOAT * internal
 
 
 def available_bytes() -> int | None:

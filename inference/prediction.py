@@ -160,12 +160,12 @@ def on_all_ranks(
 
     Where `work` cannot even begin, in any rank, its DFCNetError is raised in all.
     """
-    mine, error = PredictionSummary(), None
+    summary, error = PredictionSummary(), None
     try:
-        mine = work()
+        summary = work()
     except DFCNetError as caught:
         error = caught
-    outcomes = group.gather((mine, error))
+    outcomes = group.gather((summary, error))
     errors = {str(error): error for _, error in outcomes if error is not None}
     if errors:
         first, *others = errors.values()
@@ -177,8 +177,8 @@ def on_all_ranks(
     return PredictionSummary(
         sum(part.scenes for part in parts),
         sum(part.pixels for part in parts),
-        mine.finished,
+        summary.finished,
         max(part.seconds for part in parts),
         [error for part in parts for error in part.errors],
-        mine.task,
+        summary.task,
     )

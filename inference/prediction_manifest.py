@@ -25,7 +25,7 @@ def manifest_path(out: Path, id: str) -> Path:
 
 
 def publish(
-    out: Path, work: Path, id: str, names: Sequence[str], settings: Mapping[str, object], **more: object
+    out: Path, work: Path, id: str, names: Sequence[str], settings: Mapping[str, object], **entries: object
 ) -> None:
     """Give the files `names` of a scene, made in `work`, their final place in `out`, with a manifest.
 
@@ -34,7 +34,7 @@ def publish(
     written beside a file that is replaced: its overviews and statistics are of the old one. Raises OSError.
     """
     sums = {name: file_checksum(work / name) for name in names}
-    manifest = {"id": id, "settings": settings, **more, "sha256": sums}
+    manifest = {"id": id, "settings": settings, **entries, "sha256": sums}
     final = manifest_path(out, id)
     final.parent.mkdir(exist_ok=True)
     old = _read(final)
@@ -60,10 +60,10 @@ def _remove_sidecars(path: Path, names: Sequence[str]) -> None:
 
 def _is_whole(path: Path, manifest: dict | None) -> bool:
     """Return whether a file is the one that a manifest names; GDAL may have added to the names of classes."""
-    noted = manifest["sha256"].get(path.name) if manifest else None
-    if noted is None or not path.is_file():
+    checksum = manifest["sha256"].get(path.name) if manifest else None
+    if checksum is None or not path.is_file():
         return False
-    if file_checksum(path) == noted:
+    if file_checksum(path) == checksum:
         return True
     names = [entry["name"] for entry in manifest.get("dataset", {}).get("classes", [])]
     return path.name.endswith(CATEGORY_NAMES_SUFFIX) and names_in(path) == names
@@ -122,8 +122,8 @@ def is_finished(
             fact = "exists already, and no manifest says how it was made"
             raise OutputError(path, fact, "give --overwrite to replace it, or another --out")
     now = {**settings, "image": short_checksum(image)}
-    noted = manifest["settings"].keys()
-    for key in sorted(now.keys() - ({CLASSES} - noted) | noted):  # version 1.0 noted no classes
+    recorded = manifest["settings"].keys()
+    for key in sorted(now.keys() - ({CLASSES} - recorded) | recorded):  # version 1.0 noted no classes
         was = manifest["settings"].get(key)
         if was != json.loads(json.dumps(now.get(key))):
             fact = f"was made with {key} {_text(was)}, now it is {_text(now.get(key))}"

@@ -114,12 +114,12 @@ class Request:
         read_options = ReadOptions.of(trained.dataset, trained.bands, self.bands, trained.mean)
         if self.stretch is None:
             return read_options
-        given, its = tuple(self.stretch), trained.dataset.stretch
-        if its not in (None, given):
-            low, high = its
-            fact = f"is {given[0]:g} {given[1]:g}, the weights have learnt with {low:g} {high:g}"
+        chosen, learnt = tuple(self.stretch), trained.dataset.stretch
+        if learnt not in (None, chosen):
+            low, high = learnt
+            fact = f"is {chosen[0]:g} {chosen[1]:g}, the weights have learnt with {low:g} {high:g}"
             raise DataError("--stretch", fact, "leave it out: it is taken from the weights' card")
-        return replace(read_options, stretch=given)
+        return replace(read_options, stretch=chosen)
 
     def _plan(self, log: Callable[[str], None]) -> tuple[PredictionPlan, dict[str, object]]:
         trained = self._trained_task()
@@ -195,8 +195,8 @@ class Request:
 @contextmanager
 def _progress(plan: PredictionPlan, group: ProcessGroup) -> Iterator[Callable[[int], object]]:
     """Show rank 0's pixels, with the time left, where stderr is a terminal."""
-    mine = assign_scenes(plan.pixels, group.size)[group.rank]
-    total = sum(plan.pixels[number] for number in mine)
-    hidden = True if group.rank else None
-    with tqdm(total=total, unit="px", unit_scale=True, disable=hidden, file=sys.stderr) as bar:
+    numbers = assign_scenes(plan.pixels, group.size)[group.rank]
+    total = sum(plan.pixels[number] for number in numbers)
+    disable = True if group.rank else None
+    with tqdm(total=total, unit="px", unit_scale=True, disable=disable, file=sys.stderr) as bar:
         yield bar.update

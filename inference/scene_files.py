@@ -50,14 +50,14 @@ def find_images(
     too, or go to `refuse`.
     """
     names = FilePatterns.of(dataset)
-    found: dict[str, Path] = {}
-    inputs = [Path(given) for given in inputs]
-    masks = {given for given in inputs if names.is_mask(given) and given.is_file()}
+    images: dict[str, Path] = {}
+    inputs = [Path(argument) for argument in inputs]
+    masks = {argument for argument in inputs if names.is_mask(argument) and argument.is_file()}
     if masks and masks.issuperset(inputs):
         fact = f"is a mask by its name ({', '.join(names.masks)})"
         raise DataError(inputs[0], fact, "give images, or rename it")
-    for given in inputs:
-        for path in _meant(given, names) if given not in masks else ():
+    for argument in inputs:
+        for path in _images_of(argument, names) if argument not in masks else ():
             id, error = names.image_id(path) or composed(path.stem), None
             if not is_id(id):
                 remedy = "rename it: printable characters, no space around them, no # in front"
@@ -69,10 +69,10 @@ def find_images(
                     raise error
                 refuse(error)
                 continue
-            if id in found and id not in leave_out and found[id].resolve() != path.resolve():
-                raise DataError(path, f"has the id {id} of {found[id]}", "predict them into two folders")
-            found.setdefault(id, path)
-    return [ScenePath(id, path) for id, path in found.items()]
+            if id in images and id not in leave_out and images[id].resolve() != path.resolve():
+                raise DataError(path, f"has the id {id} of {images[id]}", "predict them into two folders")
+            images.setdefault(id, path)
+    return [ScenePath(id, path) for id, path in images.items()]
 
 
 def passed_over(inputs: Iterable[Path], dataset: Dataset) -> str | None:
@@ -82,40 +82,40 @@ def passed_over(inputs: Iterable[Path], dataset: Dataset) -> str | None:
     """
     names = FilePatterns.of(dataset)
     unused = []
-    for given in map(Path, inputs):
-        if given.is_dir() and names.listing(given)[0]:
-            unused += names.unused(given)
-        elif given.is_file():
-            unused += [given] * names.is_mask(given)
+    for argument in map(Path, inputs):
+        if argument.is_dir() and names.listing(argument)[0]:
+            unused += names.unused(argument)
+        elif argument.is_file():
+            unused += [argument] * names.is_mask(argument)
         else:
-            files = [path for path in map(Path, _matches(given)) if path.suffix.lower() in SUFFIXES]
+            files = [path for path in map(Path, _matches(argument)) if path.suffix.lower() in SUFFIXES]
             others = [path for path in files if names.image_id(path) is None]
             unused += others if len(others) < len(files) else []
     return f"{counted(unused)}: not an image of {dataset.name} by its name" if unused else None
 
 
-def _meant(given: Path, names: FilePatterns) -> list[Path]:
+def _images_of(argument: Path, names: FilePatterns) -> list[Path]:
     """Return the images that one argument means."""
-    if given.is_dir():
-        listed = [path for paths in names.listing(given)[0].values() for path in paths]
-        return sorted(listed) or _images(given, sorted(given.iterdir()), names, "holds no image")
-    if given.is_file():
-        return [given]
-    if not glob.has_magic(str(given)):
-        raise DataError(given, "is neither a file nor a folder", "check the path")
-    return _images(given, map(Path, _matches(given)), names, "matches no image")
+    if argument.is_dir():
+        listed = [path for paths in names.listing(argument)[0].values() for path in paths]
+        return sorted(listed) or _images(argument, sorted(argument.iterdir()), names, "holds no image")
+    if argument.is_file():
+        return [argument]
+    if not glob.has_magic(str(argument)):
+        raise DataError(argument, "is neither a file nor a folder", "check the path")
+    return _images(argument, map(Path, _matches(argument)), names, "matches no image")
 
 
 def _matches(pattern: Path) -> list[str]:
     return sorted(glob.glob(str(pattern), recursive=True))
 
 
-def _images(given: Path, paths: Iterable[Path], names: FilePatterns, fact: str) -> list[Path]:
+def _images(argument: Path, paths: Iterable[Path], names: FilePatterns, fact: str) -> list[Path]:
     files = [path for path in paths if path.suffix.lower() in SUFFIXES and path.name[0] != "."]
     scenes = [path for path in files if names.image_id(path) is not None]
     images = scenes or [path for path in files if not names.is_mask(path)]
     if not images:
-        raise DataError(given, fact, f"give one of {', '.join(SUFFIXES)} files")
+        raise DataError(argument, fact, f"give one of {', '.join(SUFFIXES)} files")
     return images
 
 
@@ -168,11 +168,11 @@ def pair_masks(
     return [MaskPair(id, true_masks[id], path) for id, path in predictions.items()]
 
 
-def _refuse_unpaired(folder: Path, wanted: dict, there: dict, what: str, remedy: str) -> None:
-    missing = sorted(wanted.keys() - there.keys())
+def _refuse_unpaired(folder: Path, expected: dict, present: dict, kind: str, remedy: str) -> None:
+    missing = sorted(expected.keys() - present.keys())
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise DataError(Path(folder), f"lacks the {what} of scene {missing[0]}{more}", remedy)
+        raise DataError(Path(folder), f"lacks the {kind} of scene {missing[0]}{more}", remedy)
 
 
 def evenly_spaced(ids: Sequence[str], count: int) -> Iterator[str]:

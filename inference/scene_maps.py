@@ -100,8 +100,8 @@ class SceneMaps:
         """Take the rows from `top`: probabilities (C, h, W), and where there are data, (h, W)."""
         for row in range(0, probabilities.shape[1], CHUNK):
             part = probabilities[:, row : row + CHUNK]
-            here = None if valid is None else valid[row : row + CHUNK]
-            self._write(top + row, part, here)
+            part_valid = None if valid is None else valid[row : row + CHUNK]
+            self._write(top + row, part, part_valid)
 
     def _write(self, top: int, part: np.ndarray, valid: np.ndarray | None) -> None:
         labels = part.argmax(axis=0).astype(np.uint8)

@@ -54,12 +54,12 @@ class ScenePredictor:
             names = self.outputs.names(scene.id, image.georeference is not None)
         settings = {**self.settings, "image": short_checksum(scene.path)}
         seen = settings["image"][:IMAGE_DIGITS] in self.trained.seen
-        more = {"scene": scene.path.name, "pixels": maps.shares(), "notes": notes}
-        more["has_trained"] = seen if self.trained.seen else None  # None: not known
-        more["dataset"] = self.trained.dataset.model_dump(mode="json")
-        more["seconds"] = round(perf_counter() - begin, 3)
+        entries = {"scene": scene.path.name, "pixels": maps.shares(), "notes": notes}
+        entries["has_trained"] = seen if self.trained.seen else None  # None: not known
+        entries["dataset"] = self.trained.dataset.model_dump(mode="json")
+        entries["seconds"] = round(perf_counter() - begin, 3)
         try:
-            publish(self.out, self.work, scene.id, names, settings, **more)
+            publish(self.out, self.work, scene.id, names, settings, **entries)
         except OSError as error:
             fact = f"cannot be written ({error.strerror})"
             raise OutputError(self.out / names[-1], fact, "choose another --out") from error

@@ -71,12 +71,12 @@ def solver_text(
         fact, _, remedy = str(error).rpartition("; ")
         raise ExperimentError(exp.name, fact, remedy) from error
     words = exp.solver.model_dump(include={"type", "lr_policy", "regularization_type"}, exclude_none=True)
-    own = {"batch_size", "ranks", "images_per_pass", "keep_snapshots", "validate_every", *words}
+    excluded = {"batch_size", "ranks", "images_per_pass", "keep_snapshots", "validate_every", *words}
     if not snapshots:
-        own.add("snapshot")
-    given = exp.solver.model_dump(exclude=own, exclude_none=True)
+        excluded.add("snapshot")
+    settings = exp.solver.model_dump(exclude=excluded, exclude_none=True)
     fields = [("net", quoted(net)), *((key, quoted(word)) for key, word in words.items())]
-    for key, value in given.items():
+    for key, value in settings.items():
         fields += [(key, literal(item)) for item in (value if isinstance(value, tuple) else [value])]
     fields += [
         ("iter_size", literal(iter_size)),
@@ -107,11 +107,11 @@ def _parsed(text: str, message: str, name: str):
         raise NetError(name, f"is not a {message} ({error})", remedy) from error
 
 
-def header(exp: Experiment, what: str, command: Command | None = None) -> list[str]:
+def header(exp: Experiment, title: str, command: Command | None = None) -> list[str]:
     """Return the comment that opens an emitted file; `command` is by default that of a committed one."""
     command = command or Command(f"make_net.py {exp.name}", f"solvers/{exp.name}/experiment.toml")
     return [
-        f"{what} of {exp.name}: {exp.model} of the paper's Dense Fusion Classmate Network.",
+        f"{title} of {exp.name}: {exp.model} of the paper's Dense Fusion Classmate Network.",
         f"Emitted by `python tools/{command.words}`;",
         f"change {command.source}, not this.",
     ]
@@ -128,9 +128,9 @@ def net_texts(
     return {
         f"{phase}.prototxt": net_text(
             build(exp, phase, None if phase == TRAIN else heads, folder=str(folder)),
-            header(exp, what, command),
+            header(exp, title, command),
         )
-        for phase, what in forms.items()
+        for phase, title in forms.items()
     }
 
 

@@ -163,19 +163,19 @@ class Solver(StrictModel):
     snapshot: Count
     random_seed: Seed = 1
 
-    def due(self, every: int | None, iteration: int) -> bool:
-        """Return whether something done `every` so many iterations (None: never) is due after `iteration`."""
-        return every is not None and iteration % every == 0
+    def due(self, interval: int | None, iteration: int) -> bool:
+        """Return whether what is done every `interval` iterations (None: never) is due after `iteration`."""
+        return interval is not None and iteration % interval == 0
 
     @model_validator(mode="after")
     def _snapshots_are_scored(self) -> Self:
-        every = self.validate_every
-        if every and self.snapshot % every:
-            below = self.snapshot // every * every
-            taken = " or ".join(str(number) for number in (below, below + every) if number)
+        interval = self.validate_every
+        if interval and self.snapshot % interval:
+            below = self.snapshot // interval * interval
+            multiples = " or ".join(str(number) for number in (below, below + interval) if number)
             raise ValueError(
-                f"snapshot {self.snapshot} is not a multiple of validate_every {every}, so that snapshots "
-                f"would have no score to be kept by; take {taken}"
+                f"snapshot {self.snapshot} is not a multiple of validate_every {interval}, so that snapshots "
+                f"would have no score to be kept by; take {multiples}"
             )
         return self
 
@@ -227,8 +227,8 @@ class Experiment(ConfigFile):
         self._tasks_can_be_named()
         blocks = len(self.densenet.decoder_units)
         if blocks != 4 and (self.fusion or blocks != 3):
-            wanted = "4, which dense fusion needs" if self.fusion else "3 (DenseBlocks 6-8) or 4"
-            raise ValueError(f"decoder_units gives {blocks} decoder blocks; give {wanted}")
+            expected = "4, which dense fusion needs" if self.fusion else "3 (DenseBlocks 6-8) or 4"
+            raise ValueError(f"decoder_units gives {blocks} decoder blocks; give {expected}")
         if self.solver.validate_every and not any(task.validation for task in self.tasks.values()):
             raise ValueError("validate_every is given; give validation, a database, in a task too")
         self.iter_size()

@@ -31,7 +31,7 @@ def fold(net, weights: Weights, where: object, input_scale: float = 1.0):
     folded = caffe_pb2().NetParameter()
     folded.CopyFrom(net)
     del folded.layer[:]
-    kept: Weights = {}
+    folded_weights: Weights = {}
     readers = Counter(bottom for layer in net.layer for bottom in set(layer.bottom))
     made_by: dict[str, object] = {}
     layers = iter(net.layer)
@@ -41,24 +41,24 @@ def fold(net, weights: Weights, where: object, input_scale: float = 1.0):
             _check_pair(layer, scale, where)
             a, c = _affine(layer, scale, weights, where)
             source = made_by.get(layer.bottom[0])
-            alone = layer.top[0] == layer.bottom[0] or readers[layer.bottom[0]] == 1
-            if source is not None and source.type == "Convolution" and alone:
-                _into_convolution(source, kept, a, c)
+            sole_reader = layer.top[0] == layer.bottom[0] or readers[layer.bottom[0]] == 1
+            if source is not None and source.type == "Convolution" and sole_reader:
+                _into_convolution(source, folded_weights, a, c)
                 source.top[0] = layer.top[0]
                 made_by = {**made_by, layer.top[0]: source}
                 continue
             new = folded.layer.add()
             new.CopyFrom(scale)
             new.bottom[0] = layer.bottom[0]
-            kept[scale.name] = [a.astype(np.float32), c.astype(np.float32)]
+            folded_weights[scale.name] = [a.astype(np.float32), c.astype(np.float32)]
         else:
             new = folded.layer.add()
             new.CopyFrom(layer)
             if layer.name in weights or layer.type in ("Convolution", "Scale"):
-                kept[layer.name] = [blob.copy() for blob in _learnt(layer, weights, where)]
+                folded_weights[layer.name] = [blob.copy() for blob in _learnt(layer, weights, where)]
         made_by.update(dict.fromkeys(new.top, new))
-    _scale_input(folded, kept, input_scale)
-    return folded, kept
+    _scale_input(folded, folded_weights, input_scale)
+    return folded, folded_weights
 
 
 def _check_pair(norm, scale, where: object) -> None:
@@ -87,16 +87,16 @@ def _learnt(layer, weights: Weights, where: object) -> list[np.ndarray]:
     return weights[layer.name]
 
 
-def _into_convolution(layer, kept: Weights, a: np.ndarray, c: np.ndarray) -> None:
-    filters, *bias = kept[layer.name]
+def _into_convolution(layer, weights: Weights, a: np.ndarray, c: np.ndarray) -> None:
+    filters, *bias = weights[layer.name]
     filters = filters * a[:, None, None, None]
     bias = (bias[0] * a if bias else 0.0) + c
-    kept[layer.name] = [filters.astype(np.float32), bias.astype(np.float32)]
+    weights[layer.name] = [filters.astype(np.float32), bias.astype(np.float32)]
     layer.convolution_param.ClearField("bias_term")
 
 
-def _scale_input(net, kept: Weights, scale: float) -> None:
+def _scale_input(net, weights: Weights, scale: float) -> None:
     inputs = {top for layer in net.layer if layer.type == "Input" for top in layer.top} | set(net.input)
     for layer in net.layer:
         if layer.type == "Convolution" and layer.bottom[0] in inputs:
-            kept[layer.name][0] = (kept[layer.name][0] * np.float64(scale)).astype(np.float32)
+            weights[layer.name][0] = (weights[layer.name][0] * np.float64(scale)).astype(np.float32)

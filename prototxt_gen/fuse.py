@@ -78,7 +78,7 @@ def _dense_block_param(layers: Sequence[Layer], keep_bottlenecks: bool) -> Field
 
 def _multipliers(layers: Sequence[Layer]) -> list[Field]:
     """Return the param messages of a group's blobs, none where all that is learnt has Caffe's defaults."""
-    given = [(layer, [field for field in layer.fields if field[0] == "param"]) for layer in layers]
-    if not any(fields for layer, fields in given if layer.type != "BatchNorm"):
+    multipliers = [(layer, [field for field in layer.fields if field[0] == "param"]) for layer in layers]
+    if not any(fields for layer, fields in multipliers if layer.type != "BatchNorm"):
         return []
-    return [field for layer, fields in given for field in fields or [DEFAULT] * len(layer.params)]
+    return [field for layer, fields in multipliers for field in fields or [DEFAULT] * len(layer.params)]

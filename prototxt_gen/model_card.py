@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from common.datasets import Dataset, dataset_noted
+from common.datasets import Dataset, legacy_dataset
 from common.errors import WeightsError
 from common.files import write_text
 from common.settings import explain_error
@@ -104,7 +104,7 @@ def read_card(weights_path: Path) -> ModelCard | None:
         card = json.loads(path.read_bytes())
         if isinstance(card, dict) and isinstance(card.get("tasks"), dict):
             tasks = card["tasks"].items()
-            card["tasks"] = {task: dataset_noted(noted, path, f"tasks.{task}") for task, noted in tasks}
+            card["tasks"] = {task: legacy_dataset(entry, path, f"tasks.{task}") for task, entry in tasks}
         return ModelCard.model_validate(card)
     except FileNotFoundError:
         return None

@@ -166,8 +166,8 @@ def _training_data(net: Net, exp: Experiment) -> tuple[Blob, dict[str, Blob]]:
     if len(images) == 1:
         data = images[0]
     else:
-        every = "both" if len(images) == 2 else "all"
-        net.section(f"Classmate concat (2.2): {every} tasks' images in one batch")
+        quantity = "both" if len(images) == 2 else "all"
+        net.section(f"Classmate concat (2.2): {quantity} tasks' images in one batch")
         data = classmate_concat(net, images)
     return net.power("data/scale", data, exp.input.scale), labels
 

@@ -132,7 +132,7 @@ def power(graph: Graph, layer) -> None:
     graph.top(layer, "Identity", [x], channels)
 
 
-def _one(layer) -> None:
+def _check_single(layer) -> None:
     if len(layer.bottom) != 1 or len(layer.top) != 1:
         fact = f"{layer.type} with {len(layer.bottom)} bottoms and {len(layer.top)} tops"
         raise NetError(layer.name, fact, "export a net whose layer has one of each")
@@ -140,7 +140,7 @@ def _one(layer) -> None:
 
 def convolution(graph: Graph, layer) -> None:
     """Conv: the same sums, the same zero padding, sizes rounded down."""
-    _one(layer)
+    _check_single(layer)
     param, window, (x,) = layer.convolution_param, convolution_window(layer), graph.values(layer)
     shapes = [(param.num_output, graph.channels[x] // param.group, *window.kernel)]
     if param.bias_term:
@@ -165,7 +165,7 @@ def convolution(graph: Graph, layer) -> None:
 
 def batch_norm(graph: Graph, layer, scale=None) -> None:
     """BatchNormalization by the stored statistics, together with the Scale in place behind it, if given."""
-    _one(layer)
+    _check_single(layer)
     if layer.batch_norm_param.HasField("use_global_stats") and not layer.batch_norm_param.use_global_stats:
         fact = "normalises by the tile's own statistics (use_global_stats: false)"
         raise NetError(layer.name, fact, "export a deploy net")
@@ -184,7 +184,7 @@ def batch_norm(graph: Graph, layer, scale=None) -> None:
 
 def scale(graph: Graph, layer) -> None:
     """Mul and Add with one number a channel."""
-    _one(layer)
+    _check_single(layer)
     (x,) = graph.values(layer)
     channels = graph.channels[x]
     gamma, beta = _gamma_beta(graph, layer, channels)

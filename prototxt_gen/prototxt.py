@@ -48,12 +48,12 @@ def layers_for(net, outputs: Sequence[str]) -> list:
 
     Raises NetError for an output that no layer makes.
     """
-    wanted, layers = set(outputs), []
+    needed, layers = set(outputs), []
     for layer in reversed(net.layer):
-        if layer.type != "Input" and wanted.intersection(layer.top):
+        if layer.type != "Input" and needed.intersection(layer.top):
             layers.append(layer)
-            wanted.update(layer.bottom)
-    unknown = wanted.difference(net_inputs(net), *(layer.top for layer in layers))
+            needed.update(layer.bottom)
+    unknown = needed.difference(net_inputs(net), *(layer.top for layer in layers))
     if unknown:
         fact = f"no layer makes {', '.join(sorted(unknown))}"
         raise NetError(net.name, fact, f"choose outputs of {', '.join(net_outputs(net))}")

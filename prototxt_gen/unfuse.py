@@ -51,15 +51,15 @@ def _expansion(layer, convolution: str | None, readers: Counter[str]) -> Net | N
     net = Net(layer.name, "deploy")
     net.section(layer.name)
     bottoms = [Blob(blob, (1, 1, 1, 1)) for blob in layer.bottom]
-    alone = convolution in layer.bottom and readers[convolution] == 1  # so that BatchNorm is in place
+    in_place = convolution in layer.bottom and readers[convolution] == 1  # as BatchNorm was
     norm = convolution or layer.name
     match layer.type:
         case blocks.DENSE_BLOCK:
             _dense_block(net, layer, bottoms)
         case blocks.BN_RELU:
-            blocks.bn_relu(net, norm, f"{norm}/relu", *bottoms, NORM, alone)
+            blocks.bn_relu(net, norm, f"{norm}/relu", *bottoms, NORM, in_place)
         case blocks.BN_RELU_CONV:
-            x = blocks.bn_relu(net, norm, f"{norm}/relu", *bottoms, NORM, alone)
+            x = blocks.bn_relu(net, norm, f"{norm}/relu", *bottoms, NORM, in_place)
             net.convolution(layer.name, x, channels=1, kernel=1)
         case "Interp" if len(bottoms) > 1:
             small, large = (

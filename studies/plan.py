@@ -120,9 +120,9 @@ def crops_seen(study: Study, base: Experiment) -> dict[str, int]:
 
 def _check_scenes(study: Study, base: Experiment, path: Path) -> None:
     for task in {*study.scenes} ^ {*base.tasks}:
-        what = "no table of" if task in base.tasks else "a table of"
+        table = "no table of" if task in base.tasks else "a table of"
         remedy = f"write a table [scenes.TASK] for each of {', '.join(base.tasks)}, the tasks of {base.name}"
-        raise ExperimentError(path, f"scenes: has {what} {task}", remedy)
+        raise ExperimentError(path, f"scenes: has {table} {task}", remedy)
     for task, scenes in study.scenes.items():
         if task == base.task_names()[0] and (scenes.hold_out is None) == (scenes.train is None):
             raise ExperimentError(path, f"scenes.{task}: {task} is tested", "give one of hold_out and train")

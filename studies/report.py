@@ -136,8 +136,8 @@ def _figure_3(runner: StudyRunner) -> StudyFigure:
         overwrite=True,
         warn=runner.log,
     )
-    what = "mean magnitude and the two channels that vary most"
-    caption = f"Deepest features of equal resolution, seed {seed}: {what}."
+    columns = "mean magnitude and the two channels that vary most"
+    caption = f"Deepest features of equal resolution, seed {seed}: {columns}."
     return StudyFigure("Figure 3", caption, out)
 
 

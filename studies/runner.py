@@ -139,10 +139,10 @@ class StudyRunner:
         classmates = {ARMS[arm].classmates for arm in self.study.arms} - {None}
         for task in self.base.tasks:
             for kind in [TRAIN] if task == self.main else sorted(classmates):
-                name = database(task, kind)
-                if (self.data / name / MANIFEST).exists():
+                folder = database(task, kind)
+                if (self.data / folder / MANIFEST).exists():
                     continue
-                with self._step(f"database {name}"):
+                with self._step(f"database {folder}"):
                     variants = self.study.scenes[task].variants
                     config = RecordConfig.of(self.base, task, records.margin, variants, records.seed)
                     scenes = self.scenes.train[task]
@@ -152,8 +152,8 @@ class StudyRunner:
                     warnings = self.scenes.warnings[task]
                     for line in warnings:
                         self.log(f"warning: {line}")
-                    noted = {"warnings": warnings} if warnings else None
-                    write_database(scenes, config, self.data / name, split=noted)
+                    split = {"warnings": warnings} if warnings else None
+                    write_database(scenes, config, self.data / folder, split=split)
 
     def _train(self, arm: str, seed: int) -> int:
         run = self.training(arm, seed)
@@ -195,15 +195,15 @@ class StudyRunner:
             )
 
     @contextmanager
-    def _step(self, what: str) -> Iterator[dict]:
+    def _step(self, name: str) -> Iterator[dict]:
         """Log what has ended with its seconds and what the block notes, and say so; nothing for no scene."""
         notes, begin = {}, time.monotonic()
         yield notes
         if notes.get("scenes") == 0:
             return
-        line = {"what": what, "ended": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **notes}
+        line = {"what": name, "ended": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **notes}
         line["seconds"] = round(time.monotonic() - begin, 1)
         with (self.out / LOG).open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
         outcome = "stopped; the same command continues" if notes.get("code") else f"{line['seconds']:,} s"
-        self.log(f"== {what}: {outcome}")
+        self.log(f"== {name}: {outcome}")

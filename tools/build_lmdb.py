@@ -92,17 +92,17 @@ def main() -> None:
     subset = Subset(task.dataset, args.part, args.hold_out, args.split, args.leave_out)
     scenes, warnings = select_scenes(args.images, subset), subset.warnings(args.images)
     cli.warn(*warnings)
-    noted = subset.manifest_entry(warnings)
+    split = subset.manifest_entry(warnings)
     if args.shuffle_labels:
         read_options = ReadOptions.of(task.dataset, config.bands, args.bands)
         scenes = shuffle_masks(scenes, task.dataset, args.seed, read_options)
-        noted = {**(noted or {}), "labels": "of another image"}
+        split = {**(split or {}), "labels": "of another image"}
     database = write_database(
         scenes,
         config,
         out,
         args.overwrite,
-        noted,
+        split,
         workers=args.workers,
         numbers=args.bands and tuple(args.bands),
         log=lambda line: print(line, flush=True),

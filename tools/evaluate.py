@@ -72,8 +72,8 @@ def main() -> None:
     paired = pair_folders(args.truth, args.pred, dataset, args.only_predicted, subset)
     for name, pairs in zip(names, paired, strict=True):
         if trained := trained_scenes(pairs, subset):
-            found = f"{len(trained)} of {plural(len(pairs), 'scene')} trained the weights, as {trained[0]}"
-            cli.warn(f"{name}: {found}: the scores will mislead")
+            fact = f"{len(trained)} of {plural(len(pairs), 'scene')} trained the weights, as {trained[0]}"
+            cli.warn(f"{name}: {fact}: the scores will mislead")
     evaluations = {
         name: evaluate(pairs, dataset, progress, bootstrap) for name, pairs in zip(names, paired, strict=True)
     }

@@ -56,8 +56,8 @@ def _check(args: argparse.Namespace, card) -> None:
     from inference.onnx_check import TOLERANCE, compare
 
     largest = 0.0
-    for what, difference in compare(args.out, args.deploy, args.weights, card, args.tile):
-        print(f"  {what}: {difference:.1e}", flush=True)
+    for name, difference in compare(args.out, args.deploy, args.weights, card, args.tile):
+        print(f"  {name}: {difference:.1e}", flush=True)
         largest = max(largest, difference)
     print(f"largest difference from Caffe {largest:.1e}, allowed {TOLERANCE:.0e}")
     if not largest <= TOLERANCE:

@@ -39,9 +39,9 @@ def parse_arguments() -> argparse.Namespace:
             "--images", type=Path, required=True, help="folder of images, by the data set's names"
         )
         command.add_argument("--out", type=Path, required=True, help="picture to write (.png, .pdf, .svg)")
-        which = command.add_mutually_exclusive_group()
-        which.add_argument("--scenes", nargs="+", metavar="ID", help="the scenes to show")
-        which.add_argument("--rows", type=int, default=rows, help=f"or how many to choose (default: {rows})")
+        scenes = command.add_mutually_exclusive_group()
+        scenes.add_argument("--scenes", nargs="+", metavar="ID", help="the scenes to show")
+        scenes.add_argument("--rows", type=int, default=rows, help=f"or how many to choose (default: {rows})")
         cli.add_overwrite(command)
     return parser.parse_args()
 

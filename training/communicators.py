@@ -122,7 +122,7 @@ class Communicator(Protocol):
     def agree(self, stop: bool) -> bool:
         """Return True in all ranks if `stop` is True in any; each waits for the others."""
 
-    def broadcast(self, what: object) -> object:
+    def broadcast(self, value: object) -> object:
         """Return in all ranks what rank 0 has given."""
 
 
@@ -150,9 +150,9 @@ class LocalCommunicator:
         """Return `stop`: the parent has sent all its ranks the same."""
         return stop
 
-    def broadcast(self, what: object) -> object:
-        """Return `what`: the parent has sent all its ranks the same."""
-        return what
+    def broadcast(self, value: object) -> object:
+        """Return `value`: the parent has sent all its ranks the same."""
+        return value
 
 
 class MPICommunicator:
@@ -191,9 +191,9 @@ class MPICommunicator:
         """Return True in all ranks if any wants to stop."""
         return self._comm.allreduce(stop, op=self._mpi.LOR)
 
-    def broadcast(self, what: object) -> object:
+    def broadcast(self, value: object) -> object:
         """Return in all ranks what rank 0 has given."""
-        return self._comm.bcast(what)
+        return self._comm.bcast(value)
 
 
 def join_nccl(caffe, solver, uid: bytes) -> object:

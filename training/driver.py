@@ -162,12 +162,12 @@ def _ranks(gpus: Sequence[int]) -> Iterator[Processes]:
     ranks: Processes = {}
     try:
         for gpu, place in zip(devices, places, strict=True):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=train_rank, args=(gpu, place, theirs), daemon=True)
+            pipe, rank_end = context.Pipe()
+            process = context.Process(target=train_rank, args=(gpu, place, rank_end), daemon=True)
             with postponed_signals():
                 process.start()
-            theirs.close()  # here; closed in the rank too, the pipe ends when the rank ends
-            ranks[ours] = process
+            rank_end.close()  # here; closed in the rank too, the pipe ends when the rank ends
+            ranks[pipe] = process
         for pipe, process in ranks.items():
             process.name = f"rank {_number_of(pipe, process)}"
         yield ranks
@@ -218,11 +218,11 @@ def _watch(run: Run, ranks: Processes, progress: ProgressLog, stop: list[int]) -
             waiting.clear()
 
 
-def _send(what: object, pipes: Iterable[Connection]) -> None:
+def _send(message: object, pipes: Iterable[Connection]) -> None:
     """Tell several ranks; one that has died already is found when its pipe is read."""
     for pipe in pipes:
         with suppress(BrokenPipeError):
-            pipe.send(what)
+            pipe.send(message)
 
 
 def _death(run: Run, process) -> RunError:

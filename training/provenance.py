@@ -72,31 +72,31 @@ def check_provenance(folder: Path, now: Provenance) -> None:
 
     No weights now mean those that it was started with.
     """
-    begun = read_provenance(folder)
-    if begun is None:
+    recorded = read_provenance(folder)
+    if recorded is None:
         return
-    if now.weights and [each.sha256 for each in now.weights] != [each.sha256 for each in begun.weights]:
-        before, after = describe_weights(begun.weights), describe_weights(now.weights)
+    if now.weights and [file.sha256 for file in now.weights] != [file.sha256 for file in recorded.weights]:
+        before, after = describe_weights(recorded.weights), describe_weights(now.weights)
         fact = f"was started from {before}, now --weights names {after}"
         raise ExperimentError(folder, fact, f"resume without --weights, {ANEW}")
     for path, checksum in now.databases.items():
-        before = begun.databases.get(path)
+        before = recorded.databases.get(path)
         if before and checksum and before != checksum:
-            was, its = before[:SHORT_CHECKSUM], checksum[:SHORT_CHECKSUM]
-            fact = f"was started with {path} of SHA-256 {was}, now it is {its}"
+            old_sum, new_sum = before[:SHORT_CHECKSUM], checksum[:SHORT_CHECKSUM]
+            fact = f"was started with {path} of SHA-256 {old_sum}, now it is {new_sum}"
             raise ExperimentError(folder, fact, f"build the database again as it was, {ANEW}")
 
 
 def describe_weights(weights: Sequence[WeightsSource]) -> str:
     """Return names and short checksums of weights to start from; "scratch" for none."""
-    return ", ".join(f"{each.name} (SHA-256 {each.sha256[:SHORT_CHECKSUM]})" for each in weights) or "scratch"
+    return ", ".join(f"{file.name} (SHA-256 {file.sha256[:SHORT_CHECKSUM]})" for file in weights) or "scratch"
 
 
 def initial_weights(folder: Path) -> tuple[Path, ...]:
     """Return the weights that the run in `folder` started with; ExperimentError where they have changed."""
-    begun = read_provenance(folder)
-    for each in begun.weights if begun else ():
-        if not Path(each.name).is_file() or file_checksum(Path(each.name)) != each.sha256:
-            fact = f"was started from {describe_weights([each])}, which is not there any more"
+    recorded = read_provenance(folder)
+    for file in recorded.weights if recorded else ():
+        if not Path(file.name).is_file() or file_checksum(Path(file.name)) != file.sha256:
+            fact = f"was started from {describe_weights([file])}, which is not there any more"
             raise ExperimentError(folder, fact, "name them by --weights, or start over with --overwrite")
-    return tuple(Path(each.name) for each in begun.weights) if begun else ()
+    return tuple(Path(file.name) for file in recorded.weights) if recorded else ()

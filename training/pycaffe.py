@@ -55,9 +55,9 @@ def _number_of_threads() -> None:
     OPENBLAS_NUM_THREADS counts where it is set: OpenBLAS as we build with it would not heed it. Where
     the user says nothing, mpirun's processes on one machine share its cores: each does not take all of them.
     """
-    wanted = threads_wanted() or cores_per_rank()
-    if wanted:
-        os.environ["OMP_NUM_THREADS"] = str(wanted)
+    threads = threads_wanted() or cores_per_rank()
+    if threads:
+        os.environ["OMP_NUM_THREADS"] = str(threads)
 
 
 def last_words(text: str) -> str:

@@ -88,7 +88,7 @@ def _train(run: Run, options: RankOptions, communicator: Communicator, parent: C
     settings = run.experiment.solver
     first = communicator.rank == 0
 
-    def tell(*message: object) -> None:
+    def report(*message: object) -> None:
         if first:
             parent.send(message)
 
@@ -97,12 +97,12 @@ def _train(run: Run, options: RankOptions, communicator: Communicator, parent: C
     solver = caffe.get_solver(str(run.solver))
     resume, weights = communicator.broadcast((options.resume, options.weights))
     options = replace(options, resume=resume, weights=weights)
-    _begin(run, options, solver, communicator.size, tell)
+    _begin(run, options, solver, communicator.size, report)
     if first and options.resume:
         snapshots.drop_after(run.snapshots, solver.iter)
     joined = communicator.join(caffe, solver)  # kept: Caffe holds a bare pointer to it
     meter = LossMeter(solver.net)
-    tell("ready", solver.iter, communicator.size)
+    report("ready", solver.iter, communicator.size)
     while solver.iter < settings.max_iter:
         rate = solver.lr
         solver.step(1)
@@ -110,24 +110,24 @@ def _train(run: Run, options: RankOptions, communicator: Communicator, parent: C
         if first:
             _refuse_no_number(run, solver.iter, loss.task)
             memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-            tell("step", solver.iter, loss.task, rate, loss.data_wait, memory)
+            report("step", solver.iter, loss.task, rate, loss.data_wait, memory)
         parent.send(("sync", solver.iter))
         stop = communicator.agree(parent.recv())
         ended = stop or solver.iter == settings.max_iter
         saved = None
         if first and (settings.due(settings.snapshot, solver.iter) or ended):
             saved = _snapshot(run, solver, communicator.size)
-            tell("snapshot", solver.iter)
+            report("snapshot", solver.iter)
         due = settings.due(settings.validate_every, solver.iter) or ended
         if first and options.validate and due and not stop:
             scores = options.validate(caffe, solver.net)
-            tell("validated", solver.iter, scores)
+            report("validated", solver.iter, scores)
             if saved:
                 snapshots.add_score(saved, scores["miou"])
         if saved:
             snapshots.prune(run.snapshots, settings.keep_snapshots)
         if stop:
-            tell("stopped", solver.iter)
+            report("stopped", solver.iter)
             communicator.agree(True)  # a launcher ends all ranks with the first: wait for the snapshot
             break
     if first and solver.iter == settings.max_iter:
@@ -135,7 +135,7 @@ def _train(run: Run, options: RankOptions, communicator: Communicator, parent: C
             solver.net.save(str(staged))
             snapshots.check_weights(solver, staged)  # Caffe does not notice a full disk
         write_card(run.weights, run.card(solver.iter))
-        tell("done", solver.iter)
+        report("done", solver.iter)
     del joined
 
 
@@ -151,11 +151,11 @@ def _choose_device(caffe, gpu: int | None, communicator: Communicator) -> None:
     caffe.set_multiprocess(communicator.size > 1)
 
 
-def _begin(run: Run, options: RankOptions, solver, ranks: int, tell: Callable) -> None:
+def _begin(run: Run, options: RankOptions, solver, ranks: int, report: Callable) -> None:
     """Load the snapshot to continue from, or the weights to start from, in every rank."""
     if options.resume is None:
         for path in options.weights:
-            tell("loaded", path, load_weights(solver.net, path, options.coverage, run.experiment))
+            report("loaded", path, load_weights(solver.net, path, options.coverage, run.experiment))
         return
     load_weights(solver.net, options.resume.weights)
     solver.restore(str(options.resume.state))
@@ -163,7 +163,7 @@ def _begin(run: Run, options: RankOptions, solver, ranks: int, tell: Callable) -
     last = run.last_data_layer()
     for _ in range(solver.iter * run.experiment.iter_size(ranks)):
         solver.net.forward(end=last)
-    tell("resumed", options.resume, solver.iter, ranks)
+    report("resumed", options.resume, solver.iter, ranks)
 
 
 def _snapshot(run: Run, solver, ranks: int) -> Snapshot:

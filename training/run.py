@@ -82,7 +82,7 @@ class Run:
 
     def card(self, iteration: int) -> ModelCard:
         """Return the card of weights after `iteration` updates."""
-        exp, begun = self.experiment, read_provenance(self.folder)
+        exp, recorded = self.experiment, read_provenance(self.folder)
         return ModelCard(
             experiment=exp.name,
             model=exp.model,
@@ -92,8 +92,8 @@ class Run:
             scale=exp.input.scale,
             crop=exp.input.crop,
             tasks={name: task.dataset for name, task in exp.tasks.items()},
-            started_from=begun and begun.weights,
-            trained_on=begun and begun.trained_on,
+            started_from=recorded and recorded.weights,
+            trained_on=recorded and recorded.trained_on,
         )
 
 
@@ -160,9 +160,9 @@ def overlapping_scenes(exp: Experiment) -> Iterator[str]:
     for settings in exp.tasks.values():
         if settings.validation:
             trained, tested = (_images(Path(db)) for db in (settings.source, settings.validation))
-            both = sorted(id for image, id in tested.items() if image in trained)
-            if both:
-                overlap = f"{plural(len(both), 'scene')} in common with {settings.source}, as {both[0]}"
+            shared = sorted(id for image, id in tested.items() if image in trained)
+            if shared:
+                overlap = f"{plural(len(shared), 'scene')} in common with {settings.source}, as {shared[0]}"
                 yield f"{settings.validation} has {overlap}: its scores will mislead"
 
 
@@ -207,10 +207,10 @@ def open_run(
     if run.solver.exists() and not (resume or overwrite):
         remedy = "give --resume to continue it, or --overwrite to start over"
         raise OutputError(run.folder, "exists already", remedy)
-    other = _other_run(run, provenance) if resume and run.solver.exists() else None
-    if other and not overwrite:
-        raise other
-    if resume and run.solver.exists() and not other:
+    conflict = _other_run(run, provenance) if resume and run.solver.exists() else None
+    if conflict and not overwrite:
+        raise conflict
+    if resume and run.solver.exists() and not conflict:
         write_files(run.folder, texts, class_weights(exp), overwrite=True)
     else:
         with staged_folder(run.folder, overwrite, markers=(run.solver.name,)) as staged:
@@ -227,8 +227,8 @@ def _as_json(exp: Experiment) -> dict:
 
 def _other_run(run: Run, provenance: Provenance) -> DFCNetError | None:
     """Return an error that names the difference, if the folder's run is another one."""
-    if other := _other_experiment(run):
-        return other
+    if conflict := _other_experiment(run):
+        return conflict
     try:
         check_provenance(run.folder, provenance)
     except DFCNetError as error:

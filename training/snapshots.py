@@ -91,9 +91,9 @@ def _check_room(solver, folder: Path) -> None:
     values = sum(blob.count for blobs in solver.net.params.values() for blob in blobs)
     needed, free = ROOM * 4 * values, shutil.disk_usage(folder).free
     if free < needed:
-        wanted = f"a snapshot needs {needed / 1e6:,.1f} MB (iteration {solver.iter})"
+        need = f"a snapshot needs {needed / 1e6:,.1f} MB (iteration {solver.iter})"
         remedy = "make room on the disk, then continue with --resume"
-        raise RunError(folder, f"{free / 1e6:,.1f} MB are free, {wanted}", remedy)
+        raise RunError(folder, f"{free / 1e6:,.1f} MB are free, {need}", remedy)
 
 
 def check_weights(solver, written: Path) -> None:

@@ -49,11 +49,11 @@ class WeightsMatch:
             "other shape, bands or classes, left at their filler": self.differing,
         }
         lines = []
-        for what, names in lists.items():
+        for outcome, names in lists.items():
             counts = Counter(parts[name] for name in names).items()
             if names:
                 words = ", ".join(f"{part} ({count})" for part, count in counts)
-                lines.append(f"{plural(len(names), 'layer')} {what}: {words}")
+                lines.append(f"{plural(len(names), 'layer')} {outcome}: {words}")
         if self.unused:
             words = ", ".join(self.unused[:EXAMPLES]) + (" ..." if len(self.unused) > EXAMPLES else "")
             lines.append(f"{plural(len(self.unused), 'layer')} not in this net: {words}")
@@ -61,7 +61,7 @@ class WeightsMatch:
 
 
 def match_weights(
-    own: Mapping[str, Shapes], path: Path, coverage: Coverage, exp: Experiment | None = None
+    net: Mapping[str, Shapes], path: Path, coverage: Coverage, exp: Experiment | None = None
 ) -> WeightsMatch:
     """Compare the shapes of a net's parameters with those of a .caffemodel, by layer name.
 
@@ -69,26 +69,26 @@ def match_weights(
     convolution is of no use, whatever its shape, and so is a task's head where it has learnt other classes.
     Raises WeightsError if the file is not a .caffemodel, if nothing matches, or for what `coverage` forbids.
     """
-    own = plain_view(own)
+    net = plain_view(net)
     file = {name: [blob.shape for blob in blobs] for name, blobs in plain_view(read_caffemodel(path)).items()}
-    shared = [name for name in own if name in file]
+    shared = [name for name in net if name in file]
     foreign = _trained_differently(path, coverage, exp, shared) if exp else set()
-    differing = [name for name in shared if not _equal(own[name], file[name]) or name in foreign]
-    left = [name for name in own if name not in file]
+    differing = [name for name in shared if not _equal(net[name], file[name]) or name in foreign]
+    left = [name for name in net if name not in file]
     if differing and coverage is not Coverage.ALLOW_MISMATCH:
         name = differing[0]
         raise WeightsError(
             path,
-            f"layer {name} has the shapes {shapes_text(file[name])}, the net {shapes_text(own[name])}"
+            f"layer {name} has the shapes {shapes_text(file[name])}, the net {shapes_text(net[name])}"
             f" ({plural(len(differing), 'layer')} of another shape)",
             "use the weights of this net; for training, --allow-mismatch leaves such layers at their filler",
         )
     loaded = [name for name in shared if name not in differing]
     if not loaded or (left and coverage is Coverage.FULL):
         missing = [*left, *differing]
-        fact = f"has no layer {missing[0]} ({len(missing)} of the net's {len(own)} layers are missing)"
+        fact = f"has no layer {missing[0]} ({len(missing)} of the net's {len(net)} layers are missing)"
         raise WeightsError(path, fact, "use the weights of this net")
-    return WeightsMatch(loaded, left, [name for name in file if name not in own], differing)
+    return WeightsMatch(loaded, left, [name for name in file if name not in net], differing)
 
 
 def _trained_differently(path: Path, coverage: Coverage, exp: Experiment, shared: Sequence[str]) -> set[str]:
@@ -127,13 +127,12 @@ def load_weights(
     net, path: Path, coverage: Coverage = Coverage.FULL, exp: Experiment | None = None
 ) -> WeightsMatch:
     """Load a .caffemodel into a caffe.Net after `match_weights`; return what was loaded."""
-    own = plain_view(net.params)
-    matched = match_weights(
-        {name: [tuple(blob.shape) for blob in blobs] for name, blobs in own.items()}, path, coverage, exp
-    )
+    net_blobs = plain_view(net.params)
+    shapes = {name: [tuple(blob.shape) for blob in blobs] for name, blobs in net_blobs.items()}
+    matched = match_weights(shapes, path, coverage, exp)
     weights = plain_view(read_caffemodel(path))
     for name in matched.loaded:
-        for blob, values in zip(own[name], weights[name], strict=True):
+        for blob, values in zip(net_blobs[name], weights[name], strict=True):
             blob.data[...] = values.reshape(blob.data.shape)
     del weights
     _give_memory_back()
@@ -147,8 +146,8 @@ def _give_memory_back() -> None:
         trim(0)
 
 
-def _equal(own: Shapes, file: Shapes) -> bool:
+def _equal(net: Shapes, file: Shapes) -> bool:
     """Compare shapes; files of early Caffe versions fill every shape up to four axes from the left."""
-    return len(own) == len(file) and all(
-        b in (a, (1,) * (4 - len(a)) + tuple(a)) for a, b in zip(own, file, strict=True)
+    return len(net) == len(file) and all(
+        b in (a, (1,) * (4 - len(a)) + tuple(a)) for a, b in zip(net, file, strict=True)
     )

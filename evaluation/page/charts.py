@@ -47,11 +47,11 @@ def charts(curves: Mapping[str, Curve]) -> list[Chart]:
     """Return a chart per kind of curve: losses of the tasks together, mIoUs together, learning rate."""
     drawn = []
     for kind, title in KINDS.items():
-        some = {
+        of_kind = {
             name.removesuffix(kind).strip() or kind: c for name, c in curves.items() if name.endswith(kind)
         }
-        if some:
-            drawn.append(_chart(title, some))
+        if of_kind:
+            drawn.append(_chart(title, of_kind))
     return drawn
 
 
@@ -75,9 +75,9 @@ def _chart(title: str, curves: Mapping[str, Curve]) -> Chart:
     return chart
 
 
-def _ticks(most: float) -> list[float]:
-    """Return round numbers from 0 to at least `most`."""
-    return [float(f"{value:.10g}") for value in MaxNLocator(5).tick_values(0, most or 1)]
+def _ticks(maximum: float) -> list[float]:
+    """Return round numbers from 0 to at least `maximum`."""
+    return [float(f"{value:.10g}") for value in MaxNLocator(5).tick_values(0, maximum or 1)]
 
 
 def _thinned(points: list) -> list:
