@@ -1,6 +1,7 @@
-"""Numbers that make sense: the limits of Caffe's, of options, of JSON; and counts in words."""
+"""Numbers that make sense: the limits of Caffe's, of options, of JSON; counts in words, cells in columns."""
 
 import math
+from collections.abc import Sequence
 
 from common.errors import DataError
 
@@ -26,3 +27,12 @@ def json_number(value: float) -> float | None:
 def plural(count: int, noun: str) -> str:
     """Return a count with its noun, which takes an s in the plural: `1 image`, `2 images`, `1,000 images`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
+    """Return rows of cells as lines of columns, the first `left` to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(f"{cell:{'<' if at < left else '>'}{widths[at]}}" for at, cell in enumerate(row)).rstrip()
+        for row in rows
+    ]

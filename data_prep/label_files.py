@@ -140,22 +140,19 @@ def _raster_labels(path: Path, raster: rasterio.DatasetReader, dataset: Dataset,
         )
         raise DataError(path, fact, "export the numbers themselves, as with `gdal_translate -unscale`")
     _refuse_lossy(path, raster)
-    identity = {label: label for label in (*range(len(dataset.classes)), IGNORE)}
-    label_remedy = f"give class numbers ({', '.join(map(str, identity))})"
     tag = raster.tags().get(CLASSES_TAG)
-    if tag == class_list(dataset.class_names):
-        _refuse_nodata(path, raster, identity, dataset)
-        return RasterLabels(path, raster, identity, label_remedy)
-    if tag:
+    if tag and tag != class_list(dataset.class_names):
         raise DataError(path, f"holds numbers of {tag!r}", f"give a raster of the classes of {dataset.name}")
-    if dataset.labels_of_values:
-        _refuse_nodata(path, raster, dataset.labels_of_values, dataset)
-        return RasterLabels(path, raster, dataset.labels_of_values, _value_remedy(dataset))
-    if guess:
-        _refuse_nodata(path, raster, identity, dataset)
-        return RasterLabels(path, raster, identity, label_remedy)
-    remedy = f"give the classes of {dataset.name} their values in its file"
-    raise DataError(path, "holds numbers, and nothing says which class each of them is", remedy)
+    if dataset.labels_of_values and not tag:
+        labels_of, remedy = dataset.labels_of_values, _value_remedy(dataset)
+    elif guess or tag:
+        labels_of = {label: label for label in (*range(len(dataset.classes)), IGNORE)}
+        remedy = f"give class numbers ({', '.join(map(str, labels_of))})"
+    else:
+        remedy = f"give the classes of {dataset.name} their values in its file"
+        raise DataError(path, "holds numbers, and nothing says which class each of them is", remedy)
+    _refuse_nodata(path, raster, labels_of, dataset)
+    return RasterLabels(path, raster, labels_of, remedy)
 
 
 def _refuse_lossy(path: Path, raster: rasterio.DatasetReader) -> None:

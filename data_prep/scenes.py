@@ -199,7 +199,7 @@ def _pair(
 ) -> Scene:
     """Return the one scene of an id; raise DataError for anything wrong with its names."""
     for path in images + masks:
-        _check_file(folder, path, id)
+        check_file(path, id, folder)
     if not images:
         raise DataError(
             masks[0], "has no image", f"add {names.images[0].replace('*', id)} or remove the mask"
@@ -223,12 +223,12 @@ def _pair(
     return Scene(id, path, matching[0])
 
 
-def _check_file(folder: Path, path: Path, id: str) -> None:
-    """Raise DataError for a name that cannot be an id, and for what is not a file of this folder."""
+def check_file(path: Path, id: str, folder: Path | None = None) -> None:
+    """Raise DataError for a name that cannot be an id, and for what is not a file (of `folder`, if given)."""
     if not is_id(id):
         remedy = "rename it: printable characters, no space around them, no # in front"
         raise DataError(printable(path), "makes no scene id", remedy)
-    if path.is_symlink() and folder.resolve() not in path.resolve().parents:
+    if folder and path.is_symlink() and folder.resolve() not in path.resolve().parents:
         raise DataError(path, f"links to {path.resolve()}, outside its folder", "put the file itself there")
     if not path.is_file():
         raise DataError(path, "is not a regular file", "put an image there")

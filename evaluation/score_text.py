@@ -1,8 +1,8 @@
 """Scores as text for a reader, in percent: one set of maps by class, or several in a table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from common.numbers import plural
+from common.numbers import aligned, plural
 from evaluation.evaluation import Evaluation
 from evaluation.metrics import BY_CLASS, MAIN, OVERALL
 
@@ -92,22 +92,13 @@ def comparison(evaluations: Mapping[str, Evaluation]) -> str:
         )
     scenes = plural(len(first.matrices), "scene")
     title = f"{scenes}, {first.measured.pixels:,} scored pixels, {first.dataset.title}; all in percent"
-    lines = [title, "", *_aligned(rows), *notes(first)]
+    lines = [title, "", *aligned(rows), *notes(first)]
     return "\n".join([*lines, f"lead: {MAIN.title} above {next(iter(evaluations))}, on the same resamples"])
 
 
 def _lead(evaluation: Evaluation, first: Evaluation) -> str:
     lead, bounds = evaluation.lead(first)
     return f"{100 * lead:+.2f}{_in_brackets(bounds, '+')}"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return rows as lines of columns: the first to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(f"{cell:{'<' if at == 0 else '>'}{widths[at]}}" for at, cell in enumerate(row)).rstrip()
-        for row in rows
-    ]
 
 
 def between(bounds: tuple[float, float] | None, sign: str = "") -> str:

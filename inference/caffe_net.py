@@ -66,12 +66,7 @@ class CaffeNet:
         self._refuse_too_many(deploy, batch)
         self._reshape(batch)
         answer = tuple(self._net.blobs[self.output].shape)
-        if len(answer) != 4 or answer[2:] != (self.side, self.side):
-            raise NetError(
-                deploy.path,
-                f"answers {self.output} {tuple(answer)} to a tile of {self.side} x {self.side}",
-                "emit a deploy net whose output has the input's size",
-            )
+        deploy.check_answer(self.output, answer, (*answer[:2], self.side, self.side))
         remedy = f"give a smaller --tile than {self.side} or --batch than {batch}, or fold the net"
         planned, _ = self._net.plan_memory()  # blobs share memory: only inputs and outputs can be read
         if gpu is None:

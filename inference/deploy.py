@@ -56,6 +56,12 @@ class Deploy:
             )
         return name
 
+    def check_answer(self, output: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+        """Raise NetError where a net's answer to tiles does not have the expected shape (N, C, S, S)."""
+        if shape != expected:
+            fact = f"answers {output} {shape} to a tile of {expected[-1]} x {expected[-1]}"
+            raise NetError(self.path, fact, "emit a deploy net whose output has the input's size")
+
 
 def check_input_size(where: object, side: int) -> int:
     """Return `side` if it is 32k+1, the sizes at which the halved maps and Interp agree; else NetError."""

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import NetError
 from common.optional import import_optional
 from inference.deploy import INPUT, Deploy
 from prototxt_gen.caffemodel import read_caffemodel
@@ -27,19 +26,15 @@ class OnnxNet(ABC):
         """Export the net, unless this process has done so, and hand it to the backend."""
         self.output, self.channels = deploy.output_for(task), deploy.channels
         self.side = deploy.tile_side(side)
-        self._path = deploy.path
+        self._deploy = deploy
         model, self.classes = exported(deploy, Path(weights), self.output)
         self._open(model, threads_wanted() or 0)
 
     def __call__(self, tiles: np.ndarray) -> np.ndarray:
         """Return the probabilities (N, C, S, S) of `tiles` (N, bands, S, S) float32."""
         answer = self._run(np.ascontiguousarray(tiles, np.float32))
-        if answer.shape != (len(tiles), self.classes, self.side, self.side):
-            raise NetError(
-                self._path,
-                f"answers {self.output} {answer.shape} to a tile of {self.side} x {self.side}",
-                "emit a deploy net whose output has the input's size",
-            )
+        expected = (len(tiles), self.classes, self.side, self.side)
+        self._deploy.check_answer(self.output, answer.shape, expected)
         return answer
 
     @abstractmethod

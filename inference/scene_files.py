@@ -7,7 +7,7 @@ from pathlib import Path
 
 from common.datasets import Dataset
 from common.errors import DataError
-from data_prep.scenes import FilePatterns, composed, counted, image_ids, is_id, printable
+from data_prep.scenes import FilePatterns, check_file, composed, counted, image_ids
 from data_prep.subsets import Subset
 
 MAP_SUFFIX, RASTER_SUFFIX = "_mask.png", "_mask.tif"  # of the maps that are written
@@ -58,15 +58,12 @@ def find_images(
         raise DataError(inputs[0], fact, "give images, or rename it")
     for argument in inputs:
         for path in _images_of(argument, names) if argument not in masks else ():
-            id, error = names.image_id(path) or composed(path.stem), None
-            if not is_id(id):
-                remedy = "rename it: printable characters, no space around them, no # in front"
-                error = DataError(printable(path), "makes no scene id", remedy)
-            elif not path.is_file():
-                error = DataError(path, "is not a regular file", "put an image there")
-            if error:
+            id = names.image_id(path) or composed(path.stem)
+            try:
+                check_file(path, id)
+            except DataError as error:
                 if refuse is None:
-                    raise error
+                    raise
                 refuse(error)
                 continue
             if id in images and id not in leave_out and images[id].resolve() != path.resolve():

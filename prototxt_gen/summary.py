@@ -3,6 +3,7 @@
 from functools import reduce
 from operator import add
 
+from common.numbers import aligned
 from prototxt_gen.cost import Cost, layer_costs, shared_scratch
 from prototxt_gen.layers import Layer, Net
 
@@ -20,22 +21,15 @@ def summary(train: Net, deploy: Net) -> str:
     for title in dict.fromkeys([*training, *deployed]):
         output, cost = training.get(title) or deployed[title]
         one_image = deployed[title][1] if title in deployed else Cost()
-        rows.append(
-            (
-                title,
-                output,
-                cost.parameters,
-                one_image.multiply_adds,
-                cost.training_bytes,
-                one_image.deploy_bytes,
-            )
-        )
-    scratch = shared_scratch(train)
-    if scratch:
+        numbers = (cost.parameters, one_image.multiply_adds, cost.training_bytes, one_image.deploy_bytes)
+        rows.append((title, output, *numbers))
+    if scratch := shared_scratch(train):
         rows.append(("Scratch of the fused layers", "", 0, 0, scratch, 0))
     totals = [sum(row[column] for row in rows) for column in range(2, 6)]
     rows.append(("total", "", *totals))
-    return _table([_cells(*row) for row in rows])
+    lines = aligned([COLUMNS, *(_cells(*row) for row in rows)], left=2)
+    rule = "-" * max(map(len, lines))
+    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
 
 
 def _sections(net: Net) -> dict[str, tuple[str, Cost]]:
@@ -54,24 +48,5 @@ def _sections(net: Net) -> dict[str, tuple[str, Cost]]:
 
 
 def _cells(title: str, output: str, parameters: int, macs: int, train: int, deploy: int) -> tuple[str, ...]:
-    return (
-        title,
-        output,
-        f"{parameters:,}",
-        f"{macs / 1e9:.2f}",
-        f"{train / 2**20:,.1f}",
-        f"{deploy / 2**20:,.1f}",
-    )
-
-
-def _table(rows: list[tuple[str, ...]]) -> str:
-    widths = [max(len(row[i]) for row in [COLUMNS, *rows]) for i in range(len(COLUMNS))]
-    lines = []
-    for row in [COLUMNS, *rows]:
-        cells = [
-            cell.ljust(width) if i < 2 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    rule = "-" * max(map(len, lines))
-    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+    memory = (f"{count / 2**20:,.1f}" for count in (train, deploy))
+    return title, output, f"{parameters:,}", f"{macs / 1e9:.2f}", *memory

@@ -53,7 +53,7 @@ CONTRASTS = (
     ("classmate_shuffled", "baseline", "road images with labels of other images"),
     ("classmate", "classmate_shuffled", "that the road labels belong to their images"),
 )
-ArmName = Literal["baseline", "classmate", "dfcnet", "dfcnet_no_road", "classmate_shuffled"]
+ArmName = Literal[*ARMS]
 
 
 def derive(
