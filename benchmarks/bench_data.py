@@ -3,7 +3,7 @@
 
 Scenes of 2448x2448 pixels: DeepGlobe's, where DFCNET_DATA points to them, else synthetic ones. Times are
 medians over rounds in which every contender runs once, so that other load on the machine hits all. "x plain
-loop" compares times on the clock, "core time / floor" the time that cores were busy. The second line tells
+loop" compares times on the clock, "core time / floor" the time that cores were busy. The second line shows
 how much faster than one core two cores are on this machine, at this time.
 """
 

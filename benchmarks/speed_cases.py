@@ -70,7 +70,7 @@ def training(exp: Experiment, side: int) -> tuple[Net, list[Form]]:
 
 
 def fused_form(net: Net, weights: Weights) -> Form:
-    """Return the form of our fused layers; its blobs' memory, which they share, is not foretold."""
+    """Return the form of our fused layers; its blobs' memory, which they share, is not predicted."""
     return Form("fused", fed_by_caller(net_message(net)), fuse_weights(weights))
 
 

@@ -55,7 +55,7 @@ def write_database(
 
     Keys are `00000017_<id>_<variant>`: Caffe reads in key order and never shuffles, so the numbers are
     a permutation drawn from the seed. The same scenes and config give the same bytes, with any number
-    of `workers`. `split` is noted in the manifest, `numbers` are those of the bands (see `ReadOptions`),
+    of `workers`. `split` is recorded in the manifest, `numbers` are those of the bands (see `ReadOptions`),
     `log` gets the estimated size and, once the database is there, a line on each unusual way of reading.
     Raises DataError for a bad scene, OutputError for an output that is in the way or a disk that is too full.
     """

@@ -65,7 +65,7 @@ class Subset:
 
     @property
     def option(self) -> str | None:
-        """The option that parts the scenes, as it was given; None where all are taken."""
+        """The option that splits the scenes, as it was given; None where all are taken."""
         if self.split is not None:
             return f"--split {self.split}"
         return None if self.hold_out is None else f"--hold-out {self.hold_out}"

@@ -130,7 +130,7 @@ def predict(
     log: Callable[[str], None],
     advance: Callable[[int], object] = lambda pixels: None,
 ) -> PredictionSummary:
-    """Predict this rank's share of the plan; a scene that fails is complained of, the others go on."""
+    """Predict this rank's share of the plan; a scene that fails is reported, the others go on."""
     errors = list(plan.errors) if group.rank == 0 else []
     done, begin = (
         PredictionSummary(finished=plan.finished, errors=errors, task=predict_scene.trained.task),

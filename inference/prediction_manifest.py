@@ -29,8 +29,8 @@ def publish(
 ) -> None:
     """Give the files `names` of a scene, made in `work`, their final place in `out`, with a manifest.
 
-    The manifest, with the files' checksums, comes first: so after a kill at any moment it tells these files
-    from others. What an older manifest names, and this one does not, is removed, and so is what GDAL has
+    The manifest, with the files' checksums, comes first: so after a kill at any moment it shows which
+    files are these. What an older manifest names, and this one does not, is removed, and so is what GDAL has
     written beside a file that is replaced: its overviews and statistics are of the old one. Raises OSError.
     """
     sums = {name: file_checksum(work / name) for name in names}
@@ -123,7 +123,7 @@ def is_finished(
             raise OutputError(path, fact, "give --overwrite to replace it, or another --out")
     now = {**settings, "image": short_checksum(image)}
     recorded = manifest["settings"].keys()
-    for key in sorted(now.keys() - ({CLASSES} - recorded) | recorded):  # version 1.0 noted no classes
+    for key in sorted(now.keys() - ({CLASSES} - recorded) | recorded):  # version 1.0 recorded no classes
         was = manifest["settings"].get(key)
         if was != json.loads(json.dumps(now.get(key))):
             fact = f"was made with {key} {_text(was)}, now it is {_text(now.get(key))}"

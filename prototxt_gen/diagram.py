@@ -128,7 +128,7 @@ def _node(layer: Layer, sources: list[Node], is_read: bool) -> tuple[str, str]:
 
 
 def _update(node: Node, layer: Layer) -> None:
-    """Take over what one of a node's layers tells: its last layer gives the result's shape."""
+    """Take over what one of a node's layers says: its last layer gives the result's shape."""
     result = layer.bottoms[0] if node.kind == OUTPUT else layer.tops[0]
     node.channels, node.size = result.channels, result.size
     if node.kind == BLOCK:

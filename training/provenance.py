@@ -1,6 +1,6 @@
 """What a run was started with beside its settings: the first weights and the databases, by SHA-256.
 
-They are noted once, when the folder is made. A folder that an older version made has no note: nothing is
+They are recorded once, when the folder is made. A folder that an older version made has no record: nothing is
 known of its beginning then, and nothing is refused.
 """
 
@@ -55,7 +55,7 @@ class Provenance(BaseModel):
 
 
 def read_provenance(folder: Path) -> Provenance | None:
-    """Return what the run in `folder` was started with, None where that is not noted; RunError if broken."""
+    """Return what the run in `folder` was started with, None without a record; RunError if it is broken."""
     path = Path(folder) / PROVENANCE_FILE
     try:
         return Provenance.model_validate_json(path.read_bytes())

@@ -255,7 +255,7 @@ def _other_experiment(run: Run) -> ExperimentError | None:
 
 
 def other_version(path: Path, error: ValidationError) -> ExperimentError:
-    """Return the error of a run whose settings, in `path`, another version has noted."""
+    """Return the error of a run whose settings, in `path`, another version has recorded."""
     fact = f"is of another version of this project ({explain_error(error, Experiment)[0]})"
     remedy = f"begin another --run with --weights {path.with_name(WEIGHTS_FILE)}, or that of a snapshot"
     return ExperimentError(path, fact, remedy)

@@ -63,7 +63,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
 def _start(run: Run) -> str:
     """Return from which weights; a folder that an older version made does not say."""
     recorded = read_provenance(run.folder)
-    return "not noted" if recorded is None else describe_weights(recorded.weights)
+    return "not recorded" if recorded is None else describe_weights(recorded.weights)
 
 
 def _solver(exp: Experiment) -> str:

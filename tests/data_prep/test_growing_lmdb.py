@@ -1,4 +1,4 @@
-"""A database grows by itself, and the size foretold is the size it gets."""
+"""A database grows by itself, and the size predicted is the size it gets."""
 
 import lmdb
 import numpy as np
@@ -27,7 +27,7 @@ def test_it_outgrows_its_first_room(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("size", [4400, 70000, 4 * 545**2])
-def test_the_size_is_foretold(tmp_path, size):
+def test_the_size_is_predicted(tmp_path, size):
     values = [bytes(size)] * 60
     fill(tmp_path / "db", values)
     actual = (tmp_path / "db" / "data.mdb").stat().st_size

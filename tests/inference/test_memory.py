@@ -83,7 +83,7 @@ def test_memory_does_not_grow_with_the_height_of_a_scene(tmp_path):
 @pytest.mark.caffe
 @pytest.mark.onednn
 @pytest.mark.parametrize("form", ["plain", "folded"])
-def test_what_a_forward_pass_takes_at_least_is_foretold(tiny, tmp_path, form):
+def test_what_a_forward_pass_takes_at_least_is_predicted(tiny, tmp_path, form):
     exp = read_experiment(tiny)
     deploy = tmp_path / "deploy.prototxt"
     deploy.write_text(str(folded(exp)[0]) if form == "folded" else net_text(build(exp, DEPLOY), ["a test"]))
@@ -104,9 +104,9 @@ print(forward_bytes(net, planned), peak() - before)
     command = [sys.executable, "-c", script, deploy]
     done = subprocess.run(map(str, command), cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    foretold, taken = map(int, done.stdout.split())
+    predicted, taken = map(int, done.stdout.split())
     assert taken > 200e6
-    assert 0.6 * taken < foretold < 1.05 * taken
+    assert 0.6 * taken < predicted < 1.05 * taken
 
 
 @pytest.mark.caffe

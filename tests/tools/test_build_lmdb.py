@@ -248,9 +248,9 @@ def test_how_geotiffs_are_read_is_chosen_and_stands_in_the_manifest(tmp_path, ru
     assert f"1 image, as {folder}/a_sat.tif: {note}\n" in done.stdout
     done = build(tmp_path, *own, *how)
     assert (done.returncode, done.stderr) == (0, "")
-    told = manifest(tmp_path)
-    assert (told["band_numbers"], told["dataset"]["stretch"]) == ([5, 3, 1], [100, 1900])
-    [scene] = told["inputs"]
+    written = manifest(tmp_path)
+    assert (written["band_numbers"], written["dataset"]["stretch"]) == ([5, 3, 1], [100, 1900])
+    [scene] = written["inputs"]
     assert scene["bands"] == {"blue": 1, "green": 3, "red": 5}
     assert scene["stretch"] == {band: [100, 1900] for band in scene["bands"]}
     assert scene["note"] == note

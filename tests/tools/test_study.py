@@ -115,9 +115,9 @@ def test_a_stopped_study_goes_on(study, tmp_path):
         while not (log.exists() and "iteration" in log.read_text()) and time.monotonic() < end:
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
-        told = process.communicate()[0]
+        output = process.communicate()[0]
     assert process.returncode == 128 + signal.SIGTERM
-    assert told.endswith("== train dfcnet seed 1: stopped; the same command continues\n")
+    assert output.endswith("== train dfcnet seed 1: stopped; the same command continues\n")
     assert not (tmp_path / "runs/mine/scores.json").exists()
     edit(tmp_path / "mine.toml", "seeds = [1, 2]", "seeds = [1]")
     edit(tmp_path / "mine.toml", '["dfcnet", "classmate_shuffled"]', '["dfcnet"]')

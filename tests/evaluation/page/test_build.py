@@ -1,4 +1,4 @@
-"""The page as a file: whole, safe and bounded; what is missing is said."""
+"""The page as a file: whole, safe and bounded; what is missing is shown."""
 
 import base64
 import json
@@ -37,18 +37,18 @@ def test_facts_come_from_experiment_log_and_weights(run):
 
 
 @pytest.mark.parametrize(
-    ("noted", "said"),
+    ("recorded", "shown"),
     [
-        (None, "not noted"),  # by an older version
+        (None, "not recorded"),  # by an older version
         ([], "scratch"),
         ([{"name": "a.caffemodel", "sha256": "ab" * 32}], "a.caffemodel (SHA-256 abababababababab)"),
     ],
 )
-def test_a_page_tells_what_the_training_started_from(run, noted, said):
-    if noted is not None:
-        (run.folder / "origins.json").write_text(json.dumps({"weights": noted, "databases": {}}))
-    assert dict(facts(read_run(run.folder)))["Started from"] == said
-    assert f">{said}</" in page(run.folder, None, None, 1)
+def test_a_page_says_what_the_training_started_from(run, recorded, shown):
+    if recorded is not None:
+        (run.folder / "origins.json").write_text(json.dumps({"weights": recorded, "databases": {}}))
+    assert dict(facts(read_run(run.folder)))["Started from"] == shown
+    assert f">{shown}</" in page(run.folder, None, None, 1)
 
 
 def test_records_are_counted_where_the_database_stands(run, tmp_path, monkeypatch):
