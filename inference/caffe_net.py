@@ -44,11 +44,7 @@ class CaffeNet:
         from training.weights import load_weights
 
         caffe = import_caffe()
-        unknown = sorted(deploy.layer_types - set(caffe.layer_type_list()))
-        if unknown:
-            raise NetError(
-                deploy.path, f"this Caffe has no layer {unknown[0]}", "build Caffe with `make caffe`"
-            )
+        _check_layers(caffe, deploy)
         self._set_bf16 = caffe.set_prediction_bf16
         self._bf16 = bf16
         if bf16:
@@ -138,3 +134,10 @@ class CaffeNet:
         if tuple(self._net.blobs[INPUT].shape) != shape:
             self._net.blobs[INPUT].reshape(*shape)
             self._net.reshape()
+
+
+def _check_layers(caffe, deploy: Deploy) -> None:
+    """Raise NetError where this Caffe lacks a layer of the net."""
+    if unknown := sorted(deploy.layer_types - set(caffe.layer_type_list())):
+        fact = f"this Caffe has no layer {unknown[0]}"
+        raise NetError(deploy.path, fact, "build Caffe with `make caffe`")

@@ -131,10 +131,7 @@ def _train(run: Run, options: RankOptions, communicator: Communicator, parent: C
             communicator.agree(True)  # a launcher ends all ranks with the first: wait for the snapshot
             break
     if first and solver.iter == settings.max_iter:
-        with staged_file(run.weights) as staged:
-            solver.net.save(str(staged))
-            snapshots.check_weights(solver, staged)  # Caffe does not notice a full disk
-        write_card(run.weights, run.card(solver.iter))
+        _write_weights(run, solver)
         report("done", solver.iter)
     del joined
 
@@ -164,6 +161,13 @@ def _begin(run: Run, options: RankOptions, solver, ranks: int, report: Callable)
     for _ in range(solver.iter * run.experiment.iter_size(ranks)):
         solver.net.forward(end=last)
     report("resumed", options.resume, solver.iter, ranks)
+
+
+def _write_weights(run: Run, solver) -> None:
+    with staged_file(run.weights) as staged:
+        solver.net.save(str(staged))
+        snapshots.check_weights(solver, staged)  # Caffe does not notice a full disk
+    write_card(run.weights, run.card(solver.iter))
 
 
 def _snapshot(run: Run, solver, ranks: int) -> Snapshot:

@@ -192,17 +192,7 @@ def open_run(
     for path in weights:
         match_weights(shapes, path, coverage, exp)
     run = Run(exp, Path(folder))
-    texts = net_texts(exp, run.folder, command=command)
-    texts["solver.prototxt"] = solver_text(
-        exp,
-        str(run.folder / "train.prototxt"),
-        str(run.snapshots / STAGED),
-        "GPU" if gpu else "CPU",
-        header(exp, f"Solver for {ranks} process(es)", command),
-        ranks,
-        snapshots=False,
-    )
-    texts[EXPERIMENT] = json.dumps(_as_json(exp), indent=1) + "\n"
+    texts = _texts(run, ranks, gpu, command)
     provenance = Provenance.of(exp, weights)
     if run.solver.exists() and not (resume or overwrite):
         remedy = "give --resume to continue it, or --overwrite to start over"
@@ -219,6 +209,18 @@ def open_run(
                 staged, {**texts, PROVENANCE_FILE: provenance.text()}, class_weights(exp), overwrite=True
             )
     return run
+
+
+def _texts(run: Run, ranks: int, gpu: bool, command: Command | None) -> dict[str, str]:
+    """Return file name -> text of the run's prototxts and settings."""
+    exp, mode = run.experiment, "GPU" if gpu else "CPU"
+    comment = header(exp, f"Solver for {ranks} process(es)", command)
+    net, prefix = str(run.folder / "train.prototxt"), str(run.snapshots / STAGED)
+    return {
+        **net_texts(exp, run.folder, command=command),
+        "solver.prototxt": solver_text(exp, net, prefix, mode, comment, ranks, snapshots=False),
+        EXPERIMENT: json.dumps(_as_json(exp), indent=1) + "\n",
+    }
 
 
 def _as_json(exp: Experiment) -> dict:
