@@ -151,9 +151,6 @@ def load_predictor(
     if nets[0].classes != classes:
         fact = f"{nets[0].output} has {nets[0].classes} channels, {first.task} {classes} classes"
         raise NetError(deploy.path, fact, remedy)
-    others = [
-        NormalizedNet(other, settings.mean, settings.scale)
-        for other, settings in zip(nets[1:], trained[1:], strict=True)
-    ]
-    predictor = Predictor(nets[0], first.mean, first.scale, overlap, batch, scales, flip, others)
+    fed = [NormalizedNet(net, each.mean, each.scale) for net, each in zip(nets, trained, strict=True)]
+    predictor = Predictor(fed, overlap, batch, scales, flip)
     return predictor, replace(first, seen=first.seen.union(*(known.seen for known in trained)))

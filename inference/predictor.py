@@ -57,42 +57,40 @@ def check_scales(scales: Sequence[float]) -> None:
 
 @dataclass(frozen=True)
 class Predictor:
-    """A net and how to feed it; or several, whose probabilities are averaged.
+    """Nets of one side and the same classes.
 
-    `mean` is that of each band in grey levels. `overlap` is what neighbouring tiles share, in pixels (None: a
-    quarter of the tile); `batch` is how many tiles the net gets at once. The answers at each of
-    `scales`, with `flip` also those to the mirrored image, and those of the nets in `others` (of the
-    same side and classes) are averaged with equal weights, as in the paper's test (section 3.3).
+    `overlap` is what neighbouring tiles share, in pixels (None: a quarter of the tile); `batch` is how many
+    tiles a net gets at once. The answers of all nets at each of `scales`, with `flip` also those to the
+    mirrored image, are averaged with equal weights, as in the paper's test (section 3.3).
 
     An image is (H, W, bands), 0-255; anything with `shape` that gives an array for a slice of rows
     will do, so a scene on disk need not be in memory.
     """
 
-    net: TileNet
-    mean: Sequence[float]
-    scale: float
+    nets: Sequence[NormalizedNet]
     overlap: int | None = None
     batch: int = 1
     scales: Sequence[float] = (1.0,)
     flip: bool = False
-    others: Sequence[NormalizedNet] = ()
 
     def __post_init__(self) -> None:
         """Refuse, with DFCNetError, an overlap that leaves no step between tiles, and wrong numbers."""
-        if not 0 <= self.shared < self.net.side:
-            raise DFCNetError(
-                "overlap",
-                f"{self.overlap} pixels do not fit tiles of {self.net.side}",
-                f"choose 0 to {self.net.side - 1}",
-            )
+        if not 0 <= self.shared < self.side:
+            fact = f"{self.overlap} pixels do not fit tiles of {self.side}"
+            raise DFCNetError("overlap", fact, f"choose 0 to {self.side - 1}")
         if self.batch < 1:
             raise DFCNetError("batch", f"is {self.batch}", "give 1 or more tiles")
         check_scales(self.scales)
 
     @property
+    def side(self) -> int:
+        """The tile's side in pixels."""
+        return self.nets[0].net.side
+
+    @property
     def shared(self) -> int:
         """What neighbouring tiles share, in pixels of a tile."""
-        return default_overlap(self.net.side) if self.overlap is None else self.overlap
+        return default_overlap(self.side) if self.overlap is None else self.overlap
 
     def strips(self, image: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (top, probabilities (C, h, W) float32) from top to bottom; see `tiles.stitched_strips`."""
@@ -103,29 +101,28 @@ class Predictor:
 
         So tiles are cut, answered and stitched in the image's own pixels, whatever the scale.
         """
-        side = max(1, round(self.net.side / scale))
+        side = max(1, round(self.side / scale))
         overlap = min(round(self.shared / scale), side - 1)
 
         def answers(top: int, lefts: Sequence[int]) -> Iterator[np.ndarray]:
             band = image[top : top + side]
             for first in range(0, len(lefts), self.batch):
                 tiles = [cut_tile(band, 0, left, side) for left in lefts[first : first + self.batch]]
-                for answer in self._average([resized(tile, self.net.side) for tile in tiles]):
+                for answer in self._average([resized(tile, self.side) for tile in tiles]):
                     yield resized(answer.transpose(1, 2, 0), side).transpose(2, 0, 1)
 
         return stitched_strips(image.shape[:2], side, overlap, answers)
 
     def _average(self, tiles: list[np.ndarray]) -> np.ndarray:
         """Return the probabilities (N, C, S, S) of tiles (S, S, bands), averaged over nets and flips."""
-        nets = [NormalizedNet(self.net, self.mean, self.scale), *self.others]
-        if len(nets) == 1 and not self.flip:
-            return nets[0](tiles)
+        if len(self.nets) == 1 and not self.flip:
+            return self.nets[0](tiles)
         total = 0
-        for net in nets:
+        for net in self.nets:
             total = total + net(tiles)
             if self.flip:
                 total += net([tile[:, ::-1] for tile in tiles])[..., ::-1]
-        return total / (len(nets) * (1 + self.flip))
+        return total / (len(self.nets) * (1 + self.flip))
 
 
 def resized(pixels: np.ndarray, side: int) -> np.ndarray:

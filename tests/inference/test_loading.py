@@ -83,7 +83,8 @@ def test_the_predictor_feeds_the_net_as_the_card_says(tmp_path):
     write_card(weights, CARD)
     predictor, trained = load_predictor(read_deploy(deploy), weights, overlap=4, side=65)
     assert trained.dataset == LAND
-    assert (predictor.mean, predictor.scale, predictor.overlap, predictor.net.side) == (CARD.mean, 0.5, 4, 65)
+    [net] = predictor.nets
+    assert (net.mean, net.scale, predictor.overlap, predictor.side) == (CARD.mean, 0.5, 4, 65)
     with pytest.raises(DFCNetError, match="overlap: 65 pixels"):
         load_predictor(read_deploy(deploy), weights, overlap=65, side=65)
 

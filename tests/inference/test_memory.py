@@ -28,7 +28,7 @@ from pathlib import Path
 from data_prep.geotiff import SETTINGS
 from inference.scene_files import ScenePath
 from inference.scene_predictor import ScenePredictor
-from inference.predictor import Predictor
+from inference.predictor import NormalizedNet, Predictor
 from data_prep.read_options import ReadOptions
 from inference.loading import TrainedTask
 from tests.datasets import LAND
@@ -48,7 +48,7 @@ SETTINGS["GDAL_CACHEMAX"] = 4 << 20  # so that it is full in a small scene too
 path, out = Path(sys.argv[1]), Path(sys.argv[2])
 outputs = OutputOptions(probabilities=True, confidence=True)
 with staging_directory(out) as work:
-    predictor = Predictor(Net(), (0, 0, 0), 1.0, scales=(0.75, 1.25))
+    predictor = Predictor([NormalizedNet(Net(), (0, 0, 0), 1.0)], scales=(0.75, 1.25))
     before = peak()
     trained = TrainedTask("land", LAND, ("blue", "green", "red"), (0, 0, 0), 1.0)
     ScenePredictor(predictor, trained, out, work, outputs, ReadOptions(), {}, print)(ScenePath("a", path))

@@ -8,7 +8,7 @@ from inference.backends import ONNXRUNTIME, OPENVINO, open_nets
 from inference.caffe_net import CaffeNet
 from inference.deploy import read_deploy
 from inference.onnx_net import exported
-from inference.predictor import Predictor
+from inference.predictor import NormalizedNet, Predictor
 from prototxt_gen.caffemodel import write_caffemodel
 from prototxt_gen.experiment import read_experiment
 from tests.inference.pixel_net import by_hand, make_pixel_net, write_deploy
@@ -56,7 +56,9 @@ def test_maps_of_a_scene_are_caffes(small_dfcnet, backend, task):
     deploy, weights = small_dfcnet
     scene = np.random.default_rng(1).integers(0, 256, (150, 97, 3), np.uint8)
     nets = [CaffeNet(deploy, weights, task, 65), open_net(backend, deploy, weights, task, 65)]
-    expected, got = (probabilities(Predictor(net, (104, 117, 124), 0.017), scene) for net in nets)
+    expected, got = (
+        probabilities(Predictor([NormalizedNet(net, (104, 117, 124), 0.017)]), scene) for net in nets
+    )
     assert np.abs(got - expected).max() < 1e-4
     assert len(np.unique(expected.argmax(0))) > 1
     ordered = np.sort(expected, axis=0)

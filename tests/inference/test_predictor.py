@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from common.errors import DFCNetError
-from inference.predictor import Predictor, preprocess
+from inference.predictor import NormalizedNet, Predictor, preprocess
 from tests.inference.whole_maps import probabilities
 
 
@@ -35,12 +35,16 @@ class PositionNet:
         return np.stack([share, 1 - share], axis=-3).astype(np.float32)
 
 
+def as_it_is(net) -> NormalizedNet:
+    return NormalizedNet(net, mean=(0, 0, 0), scale=1.0)
+
+
 SIZES = [(1, 1), (32, 32), (1024, 1024), (1025, 1025), (1026, 1026), (2448, 2448), (1025, 3000)]
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
 def test_an_answer_by_position_survives_tiling(size):
-    predictor = Predictor(PositionNet(1025), mean=(0, 0, 0), scale=1.0)
+    predictor = Predictor([as_it_is(PositionNet(1025))])
     answer = probabilities(predictor, coded_image(*size))
     rows, columns = np.indices(size, sparse=True)
     assert answer.dtype == np.float32
@@ -50,8 +54,8 @@ def test_an_answer_by_position_survives_tiling(size):
 @pytest.mark.parametrize("batch, batches", [(1, [1] * 9), (2, [2, 1] * 3), (8, [3] * 3)])
 def test_tiles_of_a_row_go_to_the_net_in_batches(batch, batches):
     net = PositionNet(33)
-    predictor = Predictor(net, mean=(0, 0, 0), scale=1.0, overlap=0, batch=batch)
-    alone = Predictor(PositionNet(33), mean=(0, 0, 0), scale=1.0, overlap=0)
+    predictor = Predictor([as_it_is(net)], overlap=0, batch=batch)
+    alone = Predictor([as_it_is(PositionNet(33))], overlap=0)
     image = coded_image(90, 90)
     np.testing.assert_array_equal(probabilities(predictor, image), probabilities(alone, image))
     assert net.batches == batches
@@ -69,8 +73,8 @@ def test_a_net_that_reuses_its_output_does_no_harm():
             return self.answer
 
     image = coded_image(100, 150)
-    reusing = probabilities(Predictor(Reusing(33), (0, 0, 0), 1.0, batch=2), image)
-    fresh = probabilities(Predictor(PositionNet(33), (0, 0, 0), 1.0), image)
+    reusing = probabilities(Predictor([as_it_is(Reusing(33))], batch=2), image)
+    fresh = probabilities(Predictor([as_it_is(PositionNet(33))]), image)
     np.testing.assert_array_equal(reusing, fresh)
 
 
@@ -84,4 +88,4 @@ def test_pixels_become_bgr_minus_mean_times_scale():
 @pytest.mark.parametrize("overlap", [-1, 33, 500])
 def test_an_overlap_that_is_no_part_of_a_tile_is_named(overlap):
     with pytest.raises(DFCNetError, match=rf"overlap.*{overlap}.*0 to 32"):
-        Predictor(PositionNet(33), (0, 0, 0), 1.0, overlap=overlap)
+        Predictor([as_it_is(PositionNet(33))], overlap=overlap)

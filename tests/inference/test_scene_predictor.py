@@ -18,7 +18,7 @@ from data_prep.label_files import open_map
 from data_prep.read_options import ReadOptions
 from inference.loading import TrainedTask
 from inference.prediction_manifest import is_finished
-from inference.predictor import Predictor
+from inference.predictor import NormalizedNet, Predictor
 from inference.scene_files import ScenePath, find_images
 from inference.scene_maps import OutputOptions
 from inference.scene_predictor import ScenePredictor
@@ -60,7 +60,7 @@ def mapped(tmp_path):
     work.mkdir(parents=True)
 
     def run(path, outputs=NOTHING_MORE, read_options=AS_IT_IS, said=None, net=None):
-        predictor = Predictor(net or BrightnessNet(), (0, 0, 0), 1.0)
+        predictor = Predictor([NormalizedNet(net or BrightnessNet(), (0, 0, 0), 1.0)])
         log = pytest.fail if said is None else said.append
         predict_scene = ScenePredictor(predictor, LEARNT, out, work, outputs, read_options, {"tile": 33}, log)
         predict_scene(*find_images([path], LAND) if path.exists() else [ScenePath("a", path)])
