@@ -132,12 +132,7 @@ class Subset:
             entry["warnings"] = list(warnings)
         if self.table is not None:
             checksum = file_checksum(self.split)
-            entry |= {
-                "part": self.name,
-                "file": str(self.split),
-                "sha256": checksum,
-                "seed": self.table.seed,
-            }
+            entry |= {"part": self.name, "file": str(self.split), "sha256": checksum, "seed": self.table.seed}
         elif self.hold_out is not None:
             entry |= {"hold_out": self.hold_out, "part": self.name}
         return entry or None

@@ -34,11 +34,7 @@ Result = tuple[Any, bytes | memoryview]
 
 
 def ordered(
-    make: Callable[[Any], Iterator[Result]],
-    jobs: Sequence,
-    workers: int,
-    slots: int = 1,
-    slot_bytes: int = 0,
+    make: Callable[[Any], Iterator[Result]], jobs: Sequence, workers: int, slots: int = 1, slot_bytes: int = 0
 ) -> Iterator[Result]:
     """Yield what `make(job)` yields, job by job in the order of `jobs`; bytes are valid until the next one.
 

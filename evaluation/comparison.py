@@ -80,11 +80,7 @@ def _listed(ids: Sequence[str] | None, dataset: Dataset) -> list[str]:
 
 
 def read_rows(
-    images: Path,
-    truth: Path,
-    predicted: Sequence[Path],
-    ids: Sequence[str],
-    dataset: Dataset,
+    images: Path, truth: Path, predicted: Sequence[Path], ids: Sequence[str], dataset: Dataset
 ) -> Iterator[ComparedScene]:
     """Yield the scenes `ids`, shrunk to what a figure shows; DataError for a missing or broken file."""
     pictures = _images(images, dataset)

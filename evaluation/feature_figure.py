@@ -45,10 +45,7 @@ def columns(features: Sequence[np.ndarray], channels: int) -> list[Column]:
 
 
 def draw_features(
-    images: Sequence[np.ndarray],
-    models: dict[str, list[Column]],
-    out: Path,
-    overwrite: bool = False,
+    images: Sequence[np.ndarray], models: dict[str, list[Column]], out: Path, overwrite: bool = False
 ) -> None:
     """Draw the grid of `images` (S, S, 3 or 1) and the models' columns, each map in its own span."""
     groups = [[Column("", list(images))], *models.values()]

@@ -82,14 +82,7 @@ class Request:
         )
         with staging_directory(self.out) as work, _progress(plan, group) as advance:
             predict_scene = ScenePredictor(
-                predictor,
-                trained,
-                self.out,
-                work,
-                self.outputs,
-                self._read_options(trained),
-                settings,
-                log,
+                predictor, trained, self.out, work, self.outputs, self._read_options(trained), settings, log
             )
             return predict(group, plan, predict_scene, log, advance)
 

@@ -26,11 +26,7 @@ OPSET, IR_VERSION = 18, 8  # of 2022: old enough for every runtime in use
 
 
 def to_onnx(
-    net,
-    weights: Weights,
-    where: object,
-    card: ModelCard | None = None,
-    outputs: Sequence[str] | None = None,
+    net, weights: Weights, where: object, card: ModelCard | None = None, outputs: Sequence[str] | None = None
 ):
     """Return the onnx.ModelProto of a deploy NetParameter, whose input is (N, bands, H, W) float32.
 

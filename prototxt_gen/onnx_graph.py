@@ -63,13 +63,7 @@ class Graph:
         return value
 
     def top(
-        self,
-        layer,
-        op: str,
-        inputs: Sequence[str],
-        channels: int | None,
-        index: int = 0,
-        **attributes,
+        self, layer, op: str, inputs: Sequence[str], channels: int | None, index: int = 0, **attributes
     ) -> None:
         """Add the node that makes a layer's top blob number `index`, of so many `channels`."""
         blob = layer.top[index]

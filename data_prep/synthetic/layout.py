@@ -123,11 +123,7 @@ def _grid(rng: np.random.Generator, size: int, beyond: np.ndarray) -> tuple[np.n
 
 
 def _road(
-    rng: np.random.Generator,
-    cover: np.ndarray,
-    main_road: np.ndarray,
-    track: np.ndarray,
-    street: np.ndarray,
+    rng: np.random.Generator, cover: np.ndarray, main_road: np.ndarray, track: np.ndarray, street: np.ndarray
 ) -> np.ndarray:
     """Return where roads are: the main road everywhere, streets in towns, tracks between fields."""
     half = rng.uniform(3.2, 4.6)
