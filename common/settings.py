@@ -72,7 +72,7 @@ def read_toml(path: Path, kind: str) -> dict:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        remedy = f"name {kind} ({', '.join(_beside(path, kind)) or 'none there'})"
+        remedy = f"name {kind} ({', '.join(_files_of_kind(path, kind)) or 'none there'})"
         raise ExperimentError(path, f"cannot be read ({error.strerror})", remedy) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ExperimentError(path, f"is not TOML ({error})", "fix the file") from error
@@ -87,7 +87,7 @@ def _kind(table: dict) -> str | None:
     return next((kind for kind, key in KINDS.items() if key in table), None)
 
 
-def _beside(path: Path, kind: str) -> list[str]:
+def _files_of_kind(path: Path, kind: str) -> list[str]:
     """Return the files of a kind as commands name them: of the folder, or alike in folders beside it."""
     names = []
     for file in (*path.parent.glob("*.toml"), *path.parent.parent.glob(f"*/{path.name}")):

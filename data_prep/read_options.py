@@ -86,15 +86,15 @@ class ReadOptions:
             if not low < high:
                 raise DataError("--stretch", f"is {low:g} {high:g}", "give the lower value first")
         if self.numbers is not None:
-            given = " ".join(map(str, self.numbers))
+            numbers = " ".join(map(str, self.numbers))
             if len(self.numbers) != len(self.file_bands):
-                fact = f"is {given}, and there are the bands {', '.join(self.file_bands)}"
+                fact = f"is {numbers}, and there are the bands {', '.join(self.file_bands)}"
                 raise DataError("--bands", fact, "give one number for each")
             if min(self.numbers) < 1:
-                raise DataError("--bands", f"is {given}", "count bands from 1")
+                raise DataError("--bands", f"is {numbers}", "count bands from 1")
             if len(set(self.numbers)) < len(self.numbers):
                 raise DataError(
-                    "--bands", f"is {given}", "give each band of the data set a number of its own"
+                    "--bands", f"is {numbers}", "give each band of the data set a number of its own"
                 )
         if lacking := [band for band in self.bands if band not in self.file_bands]:
             fact = f"has no band {lacking[0]}, it has {', '.join(self.file_bands)}"

@@ -92,12 +92,12 @@ class _Worker:
 
     def start(self, make: Callable) -> None:
         context = get_context("spawn")
-        self.pipe, theirs = context.Pipe()
+        self.pipe, worker_end = context.Pipe()
         path = f"/proc/{os.getpid()}/fd/{self.file}"
-        arguments = (make, theirs, path, self.slots, self.slot_bytes)
+        arguments = (make, worker_end, path, self.slots, self.slot_bytes)
         self.process = context.Process(target=_work, args=arguments, daemon=True)
         self.process.start()
-        theirs.close()
+        worker_end.close()
 
     def take(self, jobs: Iterator) -> bool:
         """Send the next job, if there is one."""

@@ -50,12 +50,12 @@ def _class_lines(evaluation: Evaluation) -> list[str]:
 def notes(evaluation: Evaluation) -> list[str]:
     """Return what must be said beside the numbers: absent classes, and what the intervals are."""
     measured, bootstrap = evaluation.measured, evaluation.bootstrap
-    gone = [
+    names = [
         name for name, absent in zip(evaluation.dataset.class_names, measured.absent, strict=True) if absent
     ]
     lines = []
-    if gone:
-        lines.append(f"left out of the mean: {', '.join(gone)} (neither in truth nor predicted)")
+    if names:
+        lines.append(f"left out of the mean: {', '.join(names)} (neither in truth nor predicted)")
     if evaluation.resampled is not None:
         level = f"{100 * bootstrap.level:g} %"
         lines.append(

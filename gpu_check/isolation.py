@@ -78,9 +78,9 @@ class Worker:
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
-        self._pipe, theirs = context.Pipe()
+        self._pipe, worker_end = context.Pipe()
         self._log.touch()
-        self._process = context.Process(target=_serve, args=(theirs, str(self._log)), daemon=True)
+        self._process = context.Process(target=_serve, args=(worker_end, str(self._log)), daemon=True)
         before = dict(os.environ)
         os.environ.update(self._environment)
         try:
@@ -89,12 +89,12 @@ class Worker:
         finally:
             os.environ.clear()
             os.environ.update(before)
-        theirs.close()
+        worker_end.close()
 
 
-def run_isolated(function: Callable, *arguments: object, timeout: float, **how: object) -> object:
-    """Return function(*arguments), run in a `Worker` made with `how`; raise ProcessDied as it does."""
-    with Worker(**how) as worker:
+def run_isolated(function: Callable, *arguments: object, timeout: float, **options: object) -> object:
+    """Return function(*arguments), run in a `Worker` made with `options`; raise ProcessDied as it does."""
+    with Worker(**options) as worker:
         return worker.call(function, *arguments, timeout=timeout)
 
 

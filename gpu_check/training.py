@@ -46,8 +46,8 @@ class Training:
     def distance(self, other: "Training", iteration: int) -> float:
         """Return the largest relative difference of a loss at an iteration, counted from 0."""
         return max(
-            abs(mine[iteration] - other.losses[task][iteration]) / abs(other.losses[task][iteration])
-            for task, mine in self.losses.items()
+            abs(losses[iteration] - other.losses[task][iteration]) / abs(other.losses[task][iteration])
+            for task, losses in self.losses.items()
         )
 
 

@@ -151,6 +151,6 @@ def load_predictor(
     if nets[0].classes != classes:
         fact = f"{nets[0].output} has {nets[0].classes} channels, {first.task} {classes} classes"
         raise NetError(deploy.path, fact, remedy)
-    fed = [NormalizedNet(net, each.mean, each.scale) for net, each in zip(nets, trained, strict=True)]
+    fed = [NormalizedNet(net, known.mean, known.scale) for net, known in zip(nets, trained, strict=True)]
     predictor = Predictor(fed, overlap, batch, scales, flip)
     return predictor, replace(first, seen=first.seen.union(*(known.seen for known in trained)))

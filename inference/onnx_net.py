@@ -77,9 +77,9 @@ class OpenVinoNet(OnnxNet):
         self._request = core.compile_model(net, "CPU", options).create_infer_request()
 
     def _run(self, tiles: np.ndarray) -> np.ndarray:
-        return np.concatenate([self._one(tile[None]) for tile in tiles])
+        return np.concatenate([self._infer(tile[None]) for tile in tiles])
 
-    def _one(self, tile: np.ndarray) -> np.ndarray:
+    def _infer(self, tile: np.ndarray) -> np.ndarray:
         self._request.infer({INPUT: tile})
         return self._request.get_output_tensor(0).data.copy()
 

@@ -106,7 +106,7 @@ class Graph:
             blob.ndim == len(shape) and blob.shape != shape
             for blob, shape in zip(blobs, shapes, strict=False)
         ):
-            given = shapes_text(blob.shape for blob in blobs)
-            fact = f"layer {layer.name} has the shapes {given}, the net {shapes_text(shapes)}"
+            actual = shapes_text(blob.shape for blob in blobs)
+            fact = f"layer {layer.name} has the shapes {actual}, the net {shapes_text(shapes)}"
             raise WeightsError(self.where, fact, "give the weights of this net")
         return [blob.astype(np.float32).reshape(shape) for blob, shape in zip(blobs, shapes, strict=True)]

@@ -37,9 +37,9 @@ def _paint(rng: np.random.Generator, at: Layout) -> np.ndarray:
     """Return the scene under even light: float32 (size, size, 3), 0..255."""
     ground = np.zeros((at.size, at.size, 3), np.float32)
     for label, painter in enumerate(PAINTERS):
-        here = at.cover == label
-        if here.any():
-            np.copyto(ground, painter(rng, at), where=here[..., None])
+        covered = at.cover == label
+        if covered.any():
+            np.copyto(ground, painter(rng, at), where=covered[..., None])
     _draw_shore(ground, at)
     _draw_roads(rng, ground, at)
     _plant_trees(rng, ground, at)
@@ -71,10 +71,10 @@ def _draw_roads(rng: np.random.Generator, ground: np.ndarray, at: Layout) -> Non
 def _plant_trees(rng: np.random.Generator, ground: np.ndarray, at: Layout) -> None:
     """Single trees, mostly along field borders and roads, each with its shadow."""
     open_land = np.isin(at.cover, (AGRICULTURE, RANGELAND)) & ~at.road
-    beside = open_land & ((np.abs(at.track - 5) < 2) | (at.fields.distance(at.u) < 2))
+    borders = open_land & ((np.abs(at.track - 5) < 2) | (at.fields.distance(at.u) < 2))
     crowns = np.zeros((at.size, at.size), np.uint8)
     clumps = smooth(rng, at.size, 50) > 0.4
-    for places, density in ((beside & clumps, 0.008), (open_land, 0.00015)):
+    for places, density in ((borders & clumps, 0.008), (open_land, 0.00015)):
         candidates = np.flatnonzero(places)
         chosen = rng.choice(candidates, int(len(candidates) * density)) if candidates.size else []
         for place in chosen:

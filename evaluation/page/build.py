@@ -79,9 +79,8 @@ def page(
     run = read_run(folder)
     measured = read_scores(scores) if scores else None
     learnt = [task.dataset for task in run.experiment.tasks.values()]
-    dataset = dataset or next(
-        (each for each in learnt if measured and measured.dataset == each.name), learnt[0]
-    )
+    scored = (known for known in learnt if measured and measured.dataset == known.name)
+    dataset = dataset or next(scored, learnt[0])
     if measured and list(measured.iou) != list(dataset.class_names):
         fact = (
             f"has the classes {', '.join(measured.iou)}, {dataset.name} has {', '.join(dataset.class_names)}"
@@ -116,7 +115,7 @@ def _pictures(
     shown = pictures(*folders, dataset, count, measured and measured.by_scene)
     if measured:
         true, mapped = find_true_masks(scenes.truth, dataset), find_maps(scenes.predicted)
-        pairs = (MaskPair(each.id, true[each.id], mapped[each.id]) for each in shown)
+        pairs = (MaskPair(scene.id, true[scene.id], mapped[scene.id]) for scene in shown)
         check_maps(measured, path, pairs, dataset)
     return shown
 
