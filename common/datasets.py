@@ -225,7 +225,7 @@ def _refuse_mapping(path: Path, table: dict) -> None:
 
 
 def legacy_dataset(entry: object, where: object, key: str) -> object:
-    """Return the data set that a note of version 1.0 means: a list of classes, or a name put in its place.
+    """Return the data set that an entry of version 1.0 means: a list of classes, or a name put in its place.
 
     Anything else is returned as it is. Raises ExperimentError, naming `where` and the list's `key`, where
     not just one file of datasets/ has these classes in this order.
