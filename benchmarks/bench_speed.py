@@ -7,6 +7,10 @@ are resident memory, "difference" is the largest from the first row, of probabil
 "arithmetic" what the convolutions' multiply-adds alone take at the machine's sgemm rate (times three for a
 training step). Of a busy machine's times nothing can be concluded: the load is printed.
 
+PyTorch stands there as it is installed, and as a user runs it who has tuned glibc's allocator ("tuned", by
+three variables): eager, channels-last, compiled, with checkpointed units, in bfloat16 autocast. "x PyTorch"
+is to the best of them in fp32.
+
 PyTorch, onnxruntime and OpenVINO are optional: `.venv/bin/pip install torch onnxruntime openvino` puts them
 into the environment, or PEERS_PYTHON=/path/to/python names another one that has them. Rows of what is
 not installed, or of what does not fit in memory, say so.
@@ -96,7 +100,7 @@ def run_table(args: argparse.Namespace, exp: Experiment, phase: str, side: int, 
         rate = None
         print(f"\n{phase}, {side} x {side}: largest difference from {results[0].name}")
         for result in results[1:]:
-            print(f"  {result.name:22} {result.remark or f'{result.difference:.1e}'}")
+            print(f"  {result.name:26} {result.remark or f'{result.difference:.1e}'}")
     for result in results:
         if result.wrong:
             print(f"  {result.name} differs from {results[0].name} by {result.difference:.1e}: TOO MUCH")
@@ -113,17 +117,18 @@ def run_table(args: argparse.Namespace, exp: Experiment, phase: str, side: int, 
 
 
 def print_table(results: list[Measurement], floor: float) -> None:
-    """Print medians, ratios to PyTorch's and to the arithmetic's time, peaks and differences."""
-    torch = next((result.median for result in results if result.name == "pytorch"), float("nan"))
-    print(f"  {'':22} {'s':>8} {'x PyTorch':>10} {'x arithmetic':>13} {'peak GB':>8} {'difference':>11}")
+    """Print medians, their ratios to PyTorch's best in fp32 and to the arithmetic, peaks and differences."""
+    exact = [result for result in results if result.name.startswith("pytorch") and "bf16" not in result.name]
+    torch = min((result.median for result in exact if result.seconds), default=float("nan"))
+    print(f"  {'':26} {'s':>8} {'x PyTorch':>10} {'x arithmetic':>13} {'peak GB':>8} {'difference':>11}")
     for result in results:
         if result.remark:
-            print(f"  {result.name:22} {result.remark}")
+            print(f"  {result.name:26} {result.remark}")
             continue
         ratios = f"{result.median / torch:10.2f} {result.median / floor:13.2f}"
         numbers = f"{result.median:8.3f} {ratios} {result.peak / 1e9:8.2f} {result.difference:11.1e}"
-        print(f"  {result.name:22} {numbers}")
-    print(f"  {'arithmetic':22} {floor:8.3f} {floor / torch:10.2f} {1:13.2f}", flush=True)
+        print(f"  {result.name:26} {numbers}")
+    print(f"  {'arithmetic':26} {floor:8.3f} {floor / torch:10.2f} {1:13.2f}", flush=True)
 
 
 def _multiply_adds(net: Net) -> int:

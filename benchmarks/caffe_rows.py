@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from peers import SGD, Blobs, runner
+from peers import NO_BF16, SGD, Blobs, runner
 from serving import serve
 
 from prototxt_gen.prototxt import read_net
@@ -34,7 +34,7 @@ class CaffePrediction:
     def __init__(self, folder: Path, _threads: int, bf16: bool = False) -> None:
         caffe = open_caffe(folder)
         if caffe.set_prediction_bf16(bf16) != bf16:
-            raise ModuleNotFoundError(name="bfloat16 on this CPU")
+            raise ModuleNotFoundError(name=NO_BF16)
         self._net = caffe.Net(str(folder / "net.prototxt"), caffe.TEST)
         load_weights(self._net, folder / "net.caffemodel")
         self._net.plan_memory()

@@ -6,6 +6,7 @@ see `serving.serve`. Nothing of this project is imported: any Python that has th
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -16,50 +17,93 @@ Blobs = dict[str, np.ndarray]
 SGD = {"lr": 0.001, "momentum": 0.9, "weight_decay": 0.0005}  # the paper's, section 3.2
 
 
+NO_BF16 = "bfloat16 on this CPU"
+
+
+def has_bf16() -> bool:
+    """Return whether the CPU multiplies bfloat16; elsewhere it is emulated, slowly."""
+    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
 def read_inputs(folder: Path) -> Blobs:
     """Return a case's input blobs."""
     with np.load(folder / "inputs.npz", allow_pickle=False) as arrays:
         return {name: arrays[name] for name in arrays.files}
 
 
-class PyTorchPrediction:
-    """Eager PyTorch in inference mode, its own layers, as a module's forward would call them."""
+@dataclass(frozen=True)
+class TorchWay:
+    """How PyTorch runs a net: layout of the maps, `torch.compile`, bfloat16 autocast, checkpointed units."""
 
-    def __init__(self, folder: Path, threads: int) -> None:
+    channels_last: bool = False
+    compiled: bool = False
+    bf16: bool = False
+    checkpointed: bool = False
+
+
+class PyTorchNet:
+    """A case's net in PyTorch, and its inputs as that net takes them."""
+
+    def __init__(self, folder: Path, threads: int, way: TorchWay, training: bool) -> None:
         import torch
         from torch_net import TorchNet
 
+        if way.bf16 and not has_bf16():
+            raise ModuleNotFoundError(name=NO_BF16)
         torch.set_num_threads(threads)
-        self._torch = torch
-        self._net = TorchNet(folder, training=False)
+        self._torch, self._way = torch, way
+        net = TorchNet(folder, training, checkpointed=way.checkpointed)
+        self.parameters = list(net.parameters())
+        self._net = net.to(memory_format=self._layout)
+        if way.compiled:
+            self._net = torch.compile(self._net)
+
+    @property
+    def _layout(self):
+        return self._torch.channels_last if self._way.channels_last else self._torch.contiguous_format
+
+    def __call__(self, inputs: Blobs) -> dict:
+        """Return the net's outputs as tensors."""
+        torch = self._torch
+        tensors = {
+            name: torch.from_numpy(array).contiguous(memory_format=self._layout)
+            for name, array in inputs.items()
+        }
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._way.bf16):
+            return self._net(tensors)
+
+
+class PyTorchPrediction:
+    """PyTorch in inference mode, its own layers, as a module's forward would call them."""
+
+    def __init__(self, folder: Path, threads: int, way: TorchWay = TorchWay()) -> None:
+        self._net = PyTorchNet(folder, threads, way, training=False)
 
     def run(self, inputs: Blobs) -> Blobs:
         """Return the probabilities."""
-        with self._torch.inference_mode():
-            tensors = {name: self._torch.from_numpy(array) for name, array in inputs.items()}
-            return {name: tensor.numpy() for name, tensor in self._net(tensors).items()}
+        import torch
+
+        with torch.inference_mode():
+            return {name: tensor.float().numpy() for name, tensor in self._net(inputs).items()}
 
 
 class PyTorchTraining:
-    """A training step in eager PyTorch: forward, losses, backward, SGD with momentum and weight decay."""
+    """A training step in PyTorch: forward, losses, backward, SGD with momentum and weight decay."""
 
-    def __init__(self, folder: Path, threads: int) -> None:
+    def __init__(self, folder: Path, threads: int, way: TorchWay = TorchWay()) -> None:
         import torch
-        from torch_net import TorchNet
 
-        torch.set_num_threads(threads)
-        self._torch = torch
-        self._net = TorchNet(folder, training=True)
-        self._optimizer = torch.optim.SGD(self._net.parameters(), **SGD)
+        self._net = PyTorchNet(folder, threads, way, training=True)
+        self._optimizer = torch.optim.SGD(self._net.parameters, **SGD)
 
     def run(self, inputs: Blobs) -> Blobs:
         """Do one step; return the losses before it."""
-        tensors = {name: self._torch.from_numpy(array) for name, array in inputs.items()}
-        losses = self._net(tensors)
+        losses = self._net(inputs)
         self._optimizer.zero_grad(set_to_none=True)
         sum(losses.values()).backward()
         self._optimizer.step()
-        return {name: loss.detach().numpy() for name, loss in losses.items()}
+        return {name: loss.detach().float().numpy() for name, loss in losses.items()}
 
 
 class OnnxRuntimePrediction:
@@ -90,6 +134,8 @@ class OpenVinoPrediction:
     def __init__(self, folder: Path, threads: int, precision: str = "f32") -> None:
         import openvino
 
+        if precision == "bf16" and not has_bf16():
+            raise ModuleNotFoundError(name=NO_BF16)
         core = openvino.Core()
         model = core.read_model(folder / "net.onnx")
         model.reshape({name: array.shape for name, array in read_inputs(folder).items()})
@@ -108,9 +154,17 @@ class OpenVinoPrediction:
         return {name: self._request.get_tensor(name).data for name in self._names}
 
 
+# What a user of PyTorch who cares tries, by the rest of the row's name.
+TORCH_WAYS = {
+    "": TorchWay(),
+    "-channels-last": TorchWay(channels_last=True),
+    "-compiled": TorchWay(channels_last=True, compiled=True),
+    "-checkpointed": TorchWay(channels_last=True, checkpointed=True),
+    "-bf16": TorchWay(channels_last=True, bf16=True),
+}
 KINDS: dict[str, Callable] = {
-    "pytorch": PyTorchPrediction,
-    "pytorch-training": PyTorchTraining,
+    **{f"pytorch{name}": partial(PyTorchPrediction, way=way) for name, way in TORCH_WAYS.items()},
+    **{f"pytorch-training{name}": partial(PyTorchTraining, way=way) for name, way in TORCH_WAYS.items()},
     "onnxruntime": OnnxRuntimePrediction,
     "openvino": OpenVinoPrediction,
     "openvino-bf16": partial(OpenVinoPrediction, precision="bf16"),

@@ -2,8 +2,8 @@
 
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,17 +25,27 @@ PEERS_PYTHON = os.environ.get("PEERS_PYTHON", sys.executable)
 PROCESS = 400e6  # bytes: libraries and weights, beside the blobs
 # What the peers were seen to take, in bytes an input pixel: to leave out what cannot fit.
 PREDICTION_PEER, TRAINING_PEER = 5e3, 25e3
+# glibc keeps freed memory then, as jemalloc and tcmalloc do: handing it back costs more than the arithmetic.
+TUNED_MALLOC = {
+    "MALLOC_TRIM_THRESHOLD_": "20000000000",
+    "MALLOC_MMAP_THRESHOLD_": "20000000000",
+    "MALLOC_TOP_PAD_": "268435456",
+}
 SAME, BFLOAT16 = 1e-3, np.inf  # allowed difference from Caffe, of probabilities, or relative of losses
 
 
 @dataclass(frozen=True)
 class SpeedCase:
-    """One row: its name, the command that serves it, what it may need in bytes, its allowed difference."""
+    """One row: its name, the command that serves it, what it may need in bytes, its allowed difference.
+
+    `environment` is set for its process.
+    """
 
     name: str
     command: tuple[str, ...]
     needs: float
     tolerance: float = SAME
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -83,8 +93,9 @@ def prediction_rows(folder: Path, forms: Sequence[Form], side: int, threads: int
     plain = forms[0]
     write_onnx(folder / "plain" / "net.onnx", to_onnx(plain.net, plain.weights, plain.name))
     needs = PROCESS + PREDICTION_PEER * side**2
-    kinds = {"pytorch": SAME, "onnxruntime": SAME, "openvino": SAME, "openvino-bf16": BFLOAT16}
-    peers = [
+    peers = _torch_rows("pytorch", ("", "-channels-last", "-compiled", "-bf16"), folder, threads, needs)
+    kinds = {"onnxruntime": SAME, "openvino": SAME, "openvino-bf16": BFLOAT16}
+    peers += [
         SpeedCase(kind, _peer(kind, folder / "plain", threads), needs, allowed)
         for kind, allowed in kinds.items()
     ]
@@ -109,8 +120,9 @@ def training_rows(folder: Path, forms: Sequence[Form], side: int, threads: int) 
     for form in forms:
         write_case(folder / form.name, form.net, form.weights, inputs)
     needs = PROCESS + TRAINING_PEER * side**2 * len(inputs)
-    peer = SpeedCase("pytorch", _peer("pytorch-training", folder / "plain", threads), needs)
-    return [*_caffe_rows("caffe-training", folder, forms, threads), peer]
+    ways = ("", "-channels-last", "-compiled", "-checkpointed", "-bf16")
+    peers = _torch_rows("pytorch-training", ways, folder, threads, needs)
+    return [*_caffe_rows("caffe-training", folder, forms, threads), *peers]
 
 
 def _caffe_rows(kind: str, folder: Path, forms: Sequence[Form], threads: int) -> list[SpeedCase]:
@@ -123,6 +135,16 @@ def _caffe_rows(kind: str, folder: Path, forms: Sequence[Form], threads: int) ->
         )
         for form in forms
     ]
+
+
+def _torch_rows(kind: str, ways: Sequence[str], folder: Path, threads: int, needs: float) -> list[SpeedCase]:
+    """Return PyTorch as it is installed, then in each of the ways with its allocator tuned."""
+
+    def row(name: str, way: str, environment: Mapping[str, str]) -> SpeedCase:
+        command = _peer(kind + way, folder / "plain", threads)
+        return SpeedCase(name, command, needs, BFLOAT16 if "bf16" in way else SAME, environment)
+
+    return [row("pytorch", "", {}), *(row(f"pytorch-tuned{way}", way, TUNED_MALLOC) for way in ways)]
 
 
 def _peer(kind: str, folder: Path, threads: int) -> tuple[str, ...]:

@@ -50,7 +50,7 @@ class RowProcess:
             stdout=subprocess.PIPE,
             stderr=self._words,
             text=True,
-            env=os.environ | count,
+            env=os.environ | count | row.environment,
         )
         self.missing = self._answer().get("missing")
         if not self.missing:

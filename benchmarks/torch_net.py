@@ -9,16 +9,38 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+LAZY = {"Unit", "Pieces"}  # take maps as lists of pieces along their channels
+
+
+def with_units(layers: list[dict]) -> list[dict]:
+    """Return the layers with BatchNorm, ReLU and 1x1 convolution in a row as one, and lazy concatenations."""
+    found, k = [], 0
+    while k < len(layers):
+        run = layers[k : k + 3]
+        types = [layer["type"] for layer in run]
+        if types == ["BatchNorm", "ReLU", "Convolution"] and tuple(run[2]["kernel"]) == (1, 1):
+            ends = {"bottoms": run[0]["bottoms"], "tops": run[2]["tops"]}
+            found.append({"name": run[2]["name"], "type": "Unit", "layers": run, **ends})
+            k += 3
+            continue
+        lazy = types[0] == "Concat" and layers[k]["axis"] == 1
+        found.append(layers[k] | {"type": "Pieces"} if lazy else layers[k])
+        k += 1
+    return found
 
 
 class TorchNet(nn.Module):
     """The net of a case (see `speed_files`), in training or in inference mode.
 
     A BatchNorm and the Scale behind it are one `batch_norm`; a ReLU works in place; a blob is forgotten
-    after its last reader, as a local variable would be.
+    after its last reader, as a local variable would be. `checkpointed` keeps a DenseBlock's maps once, as the
+    pieces that its units append, and computes concatenation, BatchNorm, ReLU and the 1x1 convolution again in
+    the backward pass, as torchvision's DenseNet does with memory_efficient.
     """
 
-    def __init__(self, folder: Path, training: bool, device: str = "cpu") -> None:
+    def __init__(self, folder: Path, training: bool, device: str = "cpu", checkpointed: bool = False) -> None:
         super().__init__()
         layers = json.loads((folder / "net.json").read_text())
         self._affine = {  # BatchNorm -> the Scale behind it
@@ -28,6 +50,8 @@ class TorchNet(nn.Module):
         }
         merged = set(self._affine.values())
         self._layers = [layer for layer in layers if layer["type"] != "Input" and layer["name"] not in merged]
+        if checkpointed:
+            self._layers = with_units(self._layers)
         self._blobs: dict[str, list[Tensor]] = {}
         statistics = {layer["name"] for layer in layers if layer["type"] == "BatchNorm"}
         with np.load(folder / "weights.npz", allow_pickle=False) as arrays:
@@ -53,10 +77,27 @@ class TorchNet(nn.Module):
                 waiting[bottom] -= 1
                 if not waiting[bottom]:
                     del blobs[bottom]
-            ys = getattr(self, "_" + layer["type"].lower())(layer, *xs)
+            if layer["type"] not in LAZY:
+                xs = [torch.cat(x, 1) if isinstance(x, list) else x for x in xs]
+            ys = self._computed(layer, xs)
             del xs
             blobs.update(zip(layer["tops"], ys if isinstance(ys, tuple) else (ys,), strict=True))
         return blobs
+
+    def _computed(self, layer: dict, xs: list) -> Tensor | list[Tensor] | tuple[Tensor, ...]:
+        return getattr(self, "_" + layer["type"].lower())(layer, *xs)
+
+    def _unit(self, layer: dict, x: Tensor | list[Tensor]) -> Tensor:
+        def joined(*pieces: Tensor) -> Tensor:
+            y = torch.cat(pieces, 1)
+            for part in layer["layers"]:
+                y = self._computed(part, [y])
+            return y
+
+        return checkpoint(joined, *(x if isinstance(x, list) else [x]), use_reentrant=False)
+
+    def _pieces(self, _: dict, *xs: Tensor | list[Tensor]) -> list[Tensor]:
+        return [piece for x in xs for piece in (x if isinstance(x, list) else [x])]
 
     def _convolution(self, layer: dict, x: Tensor) -> Tensor:
         weight, *bias = self._blobs[layer["name"]]

@@ -5,10 +5,12 @@ Parameters, their order and the function stay; what changes are the names of som
 
 from collections.abc import Sequence
 
+from common.errors import NetError
 from prototxt_gen.blocks import BN_RELU_CONV, DENSE_BLOCK, FUSED, INTEGRATION
 from prototxt_gen.layers import MSRA, Blob, Field, Group, Layer, Net, message
 
 KINDS = (*FUSED, INTEGRATION)
+SUM = message("eltwise_param", operation="SUM")[1]
 DEFAULT = message("param", lr_mult=1, decay_mult=1)
 
 
@@ -16,7 +18,8 @@ def fuse(net: Net, keep_bottlenecks: bool = False) -> Net:
     """Return a plain net in fused layers, each in the place of the last layer of its group.
 
     With `keep_bottlenecks` DenseBlocks keep them for the backward pass. A sum is computed in place of its
-    larger addend, which no layer but the sum may read; addends of one size stay with Eltwise.
+    larger addend, which no layer but the sum may read; addends of one size stay with Eltwise. Raises NetError
+    for an integration that is not a sum.
     """
     members: dict[Group | None, list[Layer]] = {}
     for layer in net.layers:
@@ -41,6 +44,10 @@ def _fused(group: Group, layers: Sequence[Layer], keep_bottlenecks: bool) -> Lay
     """Return the layer that stands for a group, its bottoms named as in the plain net."""
     bottoms, last = _inputs(layers), layers[-1]
     if group.kind == INTEGRATION:
+        if dict(last.fields)["eltwise_param"] != SUM:
+            raise NetError(
+                group.name, "is not a sum", "keep what has no fused layer out of this kind of group"
+            )
         small, large = sorted(bottoms, key=lambda x: x.size)
         if small.size == large.size:
             return last

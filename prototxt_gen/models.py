@@ -28,6 +28,7 @@ from prototxt_gen.layers import Blob, Net
 from prototxt_gen.shapes import is_input_size, nearest_input_sizes
 
 TRAIN, DEPLOY = "train", "deploy"
+DENSENET_121 = (6, 12, 24, 16)  # units of its DenseBlocks
 
 
 def build(
@@ -118,12 +119,13 @@ def trunk(net: Net, exp: Experiment, data: Blob) -> Blob:
 
 
 def _dense_blocks(net: Net, exp: Experiment, data: Blob) -> Iterator[tuple[int, Blob]]:
-    """Add encoder (DenseNet-121) and decoder; yield each DenseBlock's number and output when it is there.
+    """Add encoder and decoder; yield each DenseBlock's number and output when it is there.
 
     DenseBlock b of the decoder has the resolution, and the skip, of DenseBlock 10 - b; 9 has the stem's.
     """
     arch = exp.densenet
-    net.section(f"Stem of DenseNet-121, to r_1 = {(data.size + 1) // 2}", "Stem")
+    name = "DenseNet-121" if arch.encoder_units == DENSENET_121 else "DenseNet"
+    net.section(f"Stem of {name}, to r_1 = {(data.size + 1) // 2}", "Stem")
     skips = {1: stem(net, data, arch)}
     x = net.pool("pool1", skips[1], "MAX", kernel=3, stride=2, pad=1)
     for block, units in enumerate(arch.encoder_units, start=2):

@@ -32,6 +32,7 @@ OTHERS = {
     "docker/verify.sh": "tests/native/test_bare_debian.py",
     "native/verify.sh": "tests/native/test_bare_debian.py",
     "dfcnet-gpu/gpu-check": "tools/gpu_check.py, parsed here",
+    "source": "tests/requirements: the environment",
     "tar": "unpacks",
     "quilt": "tests/native/test_caffe_build.py: the patches apply in their order",
     "ln": "links",

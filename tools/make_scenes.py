@@ -14,6 +14,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--road", type=int, default=0, metavar="M", help="number of road scenes")
     parser.add_argument("--size", type=int, default=512, help="height and width in pixels (default 512)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of all random draws (default 0)")
+    parser.add_argument(
+        "--geotiff",
+        action="store_true",
+        help="GeoTIFFs, with masks of class numbers from 1",
+    )
     cli.add_overwrite(parser)
     return parser.parse_args()
 
@@ -24,7 +29,8 @@ def main() -> None:
     from common.numbers import plural
     from data_prep.synthetic.folders import write_scenes
 
-    write_scenes(args.out, {"land": args.land, "road": args.road}, args.size, args.seed, args.overwrite)
+    counts = {"land": args.land, "road": args.road}
+    write_scenes(args.out, counts, args.size, args.seed, args.overwrite, args.geotiff)
     scenes = f"{args.land} land and {plural(args.road, 'road scene')}"
     print(f"{args.out}: {scenes} of {args.size}x{args.size} pixels")
 

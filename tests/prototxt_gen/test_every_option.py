@@ -1,8 +1,12 @@
 """Whatever an experiment says of its net, the net can be drawn, counted, fused, folded and exported."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from google.protobuf import text_format
 
+from prototxt_gen.caffemodel import Weights, write_caffemodel
 from prototxt_gen.cost import layer_costs
 from prototxt_gen.diagram import IMAGE, OUTPUT, read_diagram
 from prototxt_gen.draw import figure
@@ -11,6 +15,7 @@ from prototxt_gen.experiment import DenseNet, Experiment, Fusion, Input, Multipl
 from prototxt_gen.fold import fold
 from prototxt_gen.fuse import fuse
 from prototxt_gen.fused_weights import fuse_weights, plain_view
+from prototxt_gen.layers import Net
 from prototxt_gen.models import DEPLOY, TRAIN, build
 from prototxt_gen.onnx_export import to_onnx
 from prototxt_gen.prototxt import net_outputs
@@ -18,6 +23,7 @@ from prototxt_gen.summary import summary
 from prototxt_gen.unfuse import unfuse
 from tests.conftest import TINY
 from tests.prototxt_gen.random_net import random_weights
+from training.pycaffe import import_caffe
 
 pytestmark = pytest.mark.caffe
 # Each with what it sets, as "table.key" of the models of an experiment.
@@ -101,6 +107,27 @@ def test_the_fused_net_is_the_plain_one_with_the_same_parameters(exp, phase):
     learnt = [(layer.name, layer.type) for layer in again.layer if layer.name in plain.parameter_shapes()]
     assert learnt == [(layer.name, layer.type) for layer in plain.layers if layer.params]
     assert net_outputs(again) == net_outputs(net_message(plain))
+
+
+def answers(net: Net, weights: Weights, image: np.ndarray, path: Path) -> dict[str, np.ndarray]:
+    """What Caffe computes of a deploy net."""
+    path.write_text(text_format.MessageToString(net_message(net)))
+    write_caffemodel(path.with_suffix(".caffemodel"), net.name, weights)
+    opened = import_caffe().Net(str(path), str(path.with_suffix(".caffemodel")), 1)
+    opened.blobs["data"].data[...] = image
+    return {name: blob.copy() for name, blob in opened.forward().items()}
+
+
+def test_the_fused_net_computes_what_the_plain_one_computes(exp, tmp_path):
+    plain = build(exp, DEPLOY).plain
+    weights = random_weights(plain)
+    image = np.random.default_rng(5).normal(size=plain.layers[0].tops[0].shape).astype(np.float32)
+    expected = answers(plain, weights, image, tmp_path / "plain.prototxt")
+    computed = answers(fuse(plain), fuse_weights(weights), image, tmp_path / "fused.prototxt")
+    assert computed.keys() == expected.keys()
+    for name, probabilities in expected.items():
+        assert probabilities.std() > 1e-3
+        assert np.abs(computed[name] - probabilities).max() < 1e-5
 
 
 def test_the_folded_net_and_the_onnx_model_give_the_same_outputs(exp):

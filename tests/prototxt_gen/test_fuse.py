@@ -14,7 +14,7 @@ from prototxt_gen.draw import draw
 from prototxt_gen.experiment import read_experiment
 from prototxt_gen.fuse import fuse
 from prototxt_gen.fused_weights import fuse_weights, plain_view
-from prototxt_gen.layers import Blob, Net
+from prototxt_gen.layers import Blob, Net, message
 from prototxt_gen.models import DEPLOY, TRAIN, build
 from tests.prototxt_gen.test_blocks import ARCH, lines
 
@@ -44,6 +44,16 @@ def net() -> Net:
     net = Net("tiny", "train")
     net.section("All")
     return net
+
+
+def test_an_integration_that_is_not_a_sum_is_refused(net):
+    small, large = net.input("small", (1, 4, 5, 5)), net.input("large", (1, 4, 9, 9))
+    with net.group(blocks.INTEGRATION, "merged"):
+        operands = [net.interp("merged/up", small, zoom_factor=2), large]
+        tops = [Blob("merged", large.shape)]
+        net.add("Eltwise", "merged", operands, tops, message("eltwise_param", operation="MAX"))
+    with pytest.raises(NetError, match="merged: is not a sum"):
+        fuse(net)
 
 
 def test_a_dense_block_is_one_layer_that_joins_its_bottoms(net):

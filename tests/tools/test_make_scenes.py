@@ -4,6 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import rasterio
+from PIL import Image
+
 from data_prep.scenes import find_scenes
 from tests.datasets import DATASETS, read_truth
 
@@ -49,3 +53,22 @@ def test_an_existing_folder_is_kept_without_overwrite(tmp_path):
     (tmp_path / "s" / "road").mkdir()
     assert make("--out", tmp_path / "s", "--land", 1, "--size", 64, "--overwrite").returncode == 0
     assert [path.name for path in (tmp_path / "s").iterdir()] == ["land"]
+
+
+def test_geotiffs_lie_side_by_side_and_hold_what_the_pictures_hold(tmp_path):
+    for folder, option in (("pictures", []), ("rasters", ["--geotiff"])):
+        done = make("--out", tmp_path / folder, "--land", 12, "--size", 64, "--seed", 4, *option)
+        assert done.returncode == 0, done.stderr
+    colours = [(0, 0, 0), (0, 255, 255), (255, 255, 0), (255, 0, 255), (0, 255, 0), (0, 0, 255), (255,) * 3]
+    corners = []
+    for number in range(12):
+        id = f"{number:06d}"
+        picture = np.asarray(Image.open(tmp_path / "pictures" / "land" / f"{id}_mask.png"))
+        with rasterio.open(tmp_path / "rasters" / "land" / f"{id}_mask.tif") as file:
+            assert (np.array(colours, np.uint8)[file.read(1)] == picture).all()
+            assert (file.nodata, file.crs.to_epsg(), file.res) == (0, 32632, (0.5, 0.5))
+            corners.append((file.bounds.left, file.bounds.top))
+        jpeg = np.asarray(Image.open(tmp_path / "pictures" / "land" / f"{id}_sat.jpg"))
+        with rasterio.open(tmp_path / "rasters" / "land" / f"{id}_sat.tif") as file:
+            assert np.abs(file.read().transpose(1, 2, 0) - jpeg.astype(int)).mean() < 6  # JPEG's own loss
+    assert corners == [(500000 + 32 * (n % 10), 5300000 - 32 * (n // 10)) for n in range(12)]
