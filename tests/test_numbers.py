@@ -39,7 +39,7 @@ def test_the_studys_tables_stand_in_the_docs_as_they_were_written():
 
 def test_the_readmes_study_is_that_of_the_scores():
     scores = json.loads((SMALL / "scores.json").read_text())
-    rows = [row for row in scores["rows"] if row["how"] == "one_scale"]
+    rows = [row for row in scores["rows"] if row["mode"] == "one_scale"]
     written = [row for row in table_rows(README) if re.fullmatch(r"\d+\.\d+ ± \d+\.\d+", row[1])]
     assert len(written) == len(rows) == 5
     for row, cells in zip(rows, written, strict=True):
