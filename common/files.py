@@ -27,6 +27,19 @@ def refuse_existing(path: Path, overwrite: bool, markers: Sequence[str] = ()) ->
         raise OutputError(path, fact, "choose another name, or empty it yourself")
 
 
+@contextmanager
+def no_empty_folders(path: Path) -> Iterator[None]:
+    """Remove at the end `path` and the folders on the way to it that are new then, and empty."""
+    path = Path(path).absolute()
+    new = [folder for folder in (path, *path.parents) if not os.path.exists(folder)]
+    try:
+        yield
+    finally:
+        for folder in new:
+            with suppress(OSError):  # it holds something, or was not made
+                folder.rmdir()
+
+
 def _make_beside(path: Path, folder: bool) -> Path:
     """Create the parent folder of `path`, and in it an empty file or folder of a temporary name; return that.
 
@@ -66,15 +79,16 @@ def staged_file(path: Path, overwrite: bool = True) -> Iterator[Path]:
     refuse_existing(path, overwrite)
     if path.is_dir():
         raise OutputError(path, "is a folder", "give the name of a file")
-    staged = _make_beside(path, folder=False)
-    try:
-        with _one_line(path):
-            yield staged
-            _follow_umask(staged, 0o666)
-            refuse_existing(path, overwrite)
-            os.replace(staged, path)
-    finally:
-        staged.unlink(missing_ok=True)
+    with no_empty_folders(path.parent):
+        staged = _make_beside(path, folder=False)
+        try:
+            with _one_line(path):
+                yield staged
+                _follow_umask(staged, 0o666)
+                refuse_existing(path, overwrite)
+                os.replace(staged, path)
+        finally:
+            staged.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -86,18 +100,19 @@ def staged_folder(path: Path, overwrite: bool = False, markers: Sequence[str] = 
     """
     path = Path(path).resolve()
     refuse_existing(path, overwrite, markers)
-    staged = _make_beside(path, folder=True)
-    try:
-        with _one_line(path):
-            yield staged
-            _follow_umask(staged, 0o777)
-            refuse_existing(path, overwrite, markers)  # another process may have made it meanwhile
-            if overwrite and path.exists():
-                _exchange(staged, path)
-            else:
-                os.replace(staged, path)  # the system refuses to replace a folder that holds something
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
+    with no_empty_folders(path.parent):
+        staged = _make_beside(path, folder=True)
+        try:
+            with _one_line(path):
+                yield staged
+                _follow_umask(staged, 0o777)
+                refuse_existing(path, overwrite, markers)  # another process may have made it meanwhile
+                if overwrite and path.exists():
+                    _exchange(staged, path)
+                else:
+                    os.replace(staged, path)  # the system refuses to replace a folder that holds something
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
 
 
 def _exchange(staged: Path, path: Path) -> None:

@@ -5,10 +5,11 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from common.errors import OutputError
+from common.files import no_empty_folders
 from common.locks import lock
 
 PREFIX = ".unfinished."
@@ -20,23 +21,21 @@ LOCK = "lock"  # held by the owner; the system frees it when the owner ends, how
 def staging_directory(out: Path) -> Iterator[Path]:
     """Yield an empty folder in `out` for unfinished files; it is removed at the end.
 
-    So is `out` where it was made here and nothing is in it then. Those that killed processes have left in
-    `out` are removed at the beginning. Raises OutputError where `out` cannot be written.
+    So are `out` and the folders above it that were made here and hold nothing then. Those that killed
+    processes have left in `out` are removed at the beginning. Raises OutputError where `out` cannot be
+    written.
     """
-    new = not out.exists()
-    try:
-        sweep(out)
-        folder, handle = _make(out)
-    except OSError as error:
-        raise OutputError(out, f"cannot be written ({error.strerror})", "choose another --out") from error
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(handle)
-        if new:
-            with suppress(OSError):  # it holds something
-                out.rmdir()
+    with no_empty_folders(out):
+        try:
+            sweep(out)
+            folder, handle = _make(out)
+        except OSError as error:
+            raise OutputError(out, f"cannot be written ({error.strerror})", "choose another --out") from error
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(handle)
 
 
 def _make(out: Path) -> tuple[Path, int]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from common.errors import OutputError
+from common.files import no_empty_folders
 from common.locks import lock as lock_file
 from data_prep.manifest import DATA, MANIFEST
 
@@ -24,23 +25,24 @@ def build_lock(out: Path) -> Iterator[None]:
     """
     out = Path(out).resolve()
     lock = out.parent / f".{out.name}.lock"
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        handle, locked = _acquire(lock)
-    except BlockingIOError:
-        raise OutputError(out, "is being built by another process", "wait for it, or stop it") from None
-    except OSError as error:
-        fact = f"cannot be written ({error.strerror})"
-        raise OutputError(out.parent, fact, "choose another place") from error
-    try:
-        if locked:  # else what lies there may be another builder's work
-            _sweep(out, whole=False)
-        yield
-        if locked:
-            _sweep(out, whole=True)
-    finally:
-        lock.unlink(missing_ok=True)
-        os.close(handle)
+    with no_empty_folders(out.parent):
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            handle, locked = _acquire(lock)
+        except BlockingIOError:
+            raise OutputError(out, "is being built by another process", "wait for it, or stop it") from None
+        except OSError as error:
+            fact = f"cannot be written ({error.strerror})"
+            raise OutputError(out.parent, fact, "choose another place") from error
+        try:
+            if locked:  # else what lies there may be another builder's work
+                _sweep(out, whole=False)
+            yield
+            if locked:
+                _sweep(out, whole=True)
+        finally:
+            lock.unlink(missing_ok=True)
+            os.close(handle)
 
 
 def _acquire(lock: Path) -> tuple[int, bool]:

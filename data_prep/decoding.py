@@ -22,14 +22,17 @@ from rasterio.errors import RasterioError
 from common.errors import DataError
 from common.numbers import plural
 from data_prep.geotiff import SETTINGS, one_line
-from data_prep.tiff_tags import read_tags, refuse_turned
+from data_prep.tiff_tags import MOST_XMP, XMP, read_tags, refuse_turned, xmp_orientation
 
 MAX_PIXELS = 1 << 28  # 16384 x 16384: more is a broken header or needs a tiled reader
 JPEG_START, PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # by colour type; a palette becomes RGB
 GREY_ALPHA = 2  # channels
 FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # the SOFn of JPEG
-EXIF_MARKER, EXIF_START = 0xE1, b"Exif\0\0"
+APP1, EXIF_START, XMP_START = 0xE1, b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
+PNG_XMP = b"XML:com.adobe.xmp"  # keyword of its iTXt chunk
+PNG_PROFILES = {f"Raw profile type {kind}".encode() for kind in ("exif", "APP1", "xmp")}  # in hexadecimal
 MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 COMPLAINTS = ("corrupt", "premature", "incomplete", "error", "unsupported", "invalid")
 REMEDY = "fetch or export the file again"
@@ -37,14 +40,28 @@ REMEDY = "fetch or export the file again"
 
 @dataclass
 class _Header:
-    """What a file says of its picture: `exif` as stored, `transparent` the content of PNG's tRNS chunk."""
+    """What a file says of its picture: EXIF and XMP as stored, the content of PNG's tRNS chunk."""
 
     shape: tuple[int, int] | None = None
     depth: int = 8
     channels: int = 3
     exif: bytes = b""
+    xmp: bytes = b""
     transparent: bytes | None = None
     frames: int = 1
+
+    def take(self, block: bytes) -> None:
+        """Note a block of EXIF or XMP by its beginning; of several the first counts."""
+        if block.startswith(EXIF_START):
+            self.exif = self.exif or block.removeprefix(EXIF_START)
+        elif block.startswith(XMP_START):
+            self.xmp = self.xmp or block.removeprefix(XMP_START)
+
+    @property
+    def tags(self) -> dict[int, int]:
+        """The tags of both, as `read_tags` gives them."""
+        stated = xmp_orientation(self.xmp)
+        return read_tags(BytesIO(self.exif)) | ({} if stated is None else {XMP: stated})
 
 
 def decode(data: bytes, where: object, rgb: bool = False) -> np.ndarray:
@@ -125,7 +142,7 @@ def _read_header(data: bytes, where: object, plain: bool) -> _Header:
         header = _check_png(data, where, plain)
     else:
         raise DataError(where, f"starts with {data[:4]!r}, neither JPEG nor PNG", "convert it to one of them")
-    refuse_turned(read_tags(BytesIO(header.exif)), where)
+    refuse_turned(header.tags, where)
     if header.frames > 1:
         raise DataError(where, f"is an animation of {header.frames} frames", "save the one that counts alone")
     if plain and header.transparent is not None:
@@ -165,8 +182,8 @@ def _check_jpeg(data: bytes, where: object) -> _Header:
         if marker in FRAME_MARKERS and len(data) >= at + 10:
             depth, height, width, channels = struct.unpack_from(">BHHB", data, at + 4)
             header.shape = _check_size(height, width, depth, channels, where)
-        if marker == EXIF_MARKER and data.startswith(EXIF_START, at + 4):
-            header.exif = data[at + 4 + len(EXIF_START) : at + 2 + length]
+        if marker == APP1:
+            header.take(data[at + 4 : at + 2 + length])
         at += 2 + length
 
 
@@ -193,7 +210,9 @@ def _check_png(data: bytes, where: object, plain: bool) -> _Header:
             header.channels = PNG_CHANNELS.get(colour, 0)
             header.shape = _check_size(height, width, header.depth, header.channels, where, plain)
         elif kind == b"eXIf":
-            header.exif = data[at + 8 : end]
+            header.take(EXIF_START + data[at + 8 : end])
+        elif kind in PNG_TEXTS:
+            header.take(_metadata(kind, data[at + 8 : end]))
         elif kind == b"tRNS":
             header.transparent = data[at + 8 : end]
         elif kind == b"acTL":
@@ -202,6 +221,30 @@ def _check_png(data: bytes, where: object, plain: bool) -> _Header:
     if header.shape is None:
         raise DataError(where, "is damaged (no header chunk)", REMEDY)
     return header
+
+
+def _metadata(kind: bytes, chunk: bytes) -> bytes:
+    """Return a block of EXIF or XMP in a PNG's chunk of text, as a JPEG has it; empty for other texts.
+
+    Before PNG had a chunk for it, ImageMagick began to write such blocks in hexadecimal, under a name and
+    a length, and other programs read them so.
+    """
+    keyword, _, text = chunk.partition(b"\0")
+    if keyword not in (PNG_XMP, *PNG_PROFILES):
+        return b""
+    try:
+        packed = kind == b"zTXt"
+        if kind == b"iTXt":
+            packed, text = text[:1] == b"\1", text[2:].split(b"\0", 2)[2]
+        elif packed:
+            text = text[1:]
+        text = zlib.decompressobj().decompress(text, MOST_XMP) if packed else text
+        if keyword == PNG_XMP:
+            return XMP_START + text
+        block = bytes.fromhex(text.split(None, 2)[2].decode("ascii"))
+    except (zlib.error, IndexError, ValueError):
+        return b""
+    return XMP_START + block if keyword.endswith(b"xmp") and not block.startswith(XMP_START) else block
 
 
 def _check_size(

@@ -9,9 +9,10 @@ import numpy as np
 from common.datasets import Dataset
 from common.errors import NetError
 from inference.caffe_net import CaffeNet
-from inference.deploy import INPUT, OUTPUT_SUFFIX, read_deploy
+from inference.deploy import INPUT, read_deploy
 from inference.loading import trained_task
 from inference.predictor import preprocess
+from prototxt_gen.models import OUTPUT_SUFFIX
 from prototxt_gen.prototxt import head_of, net_outputs
 
 

@@ -12,7 +12,9 @@ from common.numbers import json_number
 from data_prep.datums import from_datum
 from evaluation.metrics import confusion, scores
 from inference.predictor import preprocess
+from prototxt_gen.emit import net_text
 from prototxt_gen.experiment import Experiment
+from prototxt_gen.models import DEPLOY, OUTPUT_SUFFIX, build
 
 
 @dataclass
@@ -43,9 +45,6 @@ class Validation:
         return {"miou": next(iter(tasks.values()))["miou"], "tasks": tasks}
 
     def _build(self, caffe):
-        from prototxt_gen.emit import net_text
-        from prototxt_gen.models import DEPLOY, build
-
         with memory_file(net_text(build(self.experiment, DEPLOY), ["for validation"])) as path:
             net = caffe.Net(path, caffe.TEST)
         net.plan_memory()
@@ -56,7 +55,7 @@ class Validation:
         settings, matrix = self.experiment.input, 0
         for image, label in _records(source, settings.crop):
             self._net.blobs["data"].data[0] = preprocess(image, settings.mean, settings.scale)
-            answer = self._net.forward()[f"{task}_prob"][0].argmax(axis=0)
+            answer = self._net.forward()[f"{task}{OUTPUT_SUFFIX}"][0].argmax(axis=0)
             matrix = matrix + confusion(label, answer, len(classes))
         result = scores(matrix)
         iou = map(json_number, result["iou"])

@@ -17,6 +17,7 @@ from prototxt_gen.caffemodel import read_caffemodel
 from prototxt_gen.emit import net_texts, solver_text
 from prototxt_gen.experiment import Experiment
 from prototxt_gen.fused_weights import is_statistics, plain_view
+from prototxt_gen.models import loss_of
 from training.communicators import join_nccl
 from training.curves import read_log
 from training.pycaffe import import_caffe
@@ -155,6 +156,6 @@ def alone_over_nccl(exp: Experiment, folder: Path, device: Device) -> tuple[int,
     solver = caffe.get_solver(str(path))
     nccl = join_nccl(caffe, solver, uid)
     solver.step(ITERATIONS)
-    loss = float(sum(solver.net.blobs[f"{task}_loss"].data for task in exp.tasks))
+    loss = float(sum(solver.net.blobs[loss_of(task)].data for task in exp.tasks))
     del nccl
     return len(uid), loss

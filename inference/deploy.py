@@ -9,11 +9,11 @@ from pathlib import Path
 
 from common.errors import NetError
 from prototxt_gen.input_comment import read_input_comment
+from prototxt_gen.models import OUTPUT_SUFFIX
 from prototxt_gen.prototxt import net_inputs, net_outputs, read_net
 from prototxt_gen.shapes import is_input_size, nearest_input_sizes
 
 INPUT = "data"
-OUTPUT_SUFFIX = "_prob"  # of the blob of a task's probabilities
 
 
 @dataclass(frozen=True)

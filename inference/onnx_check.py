@@ -8,7 +8,7 @@ import numpy as np
 
 from common.optional import import_optional
 from inference.caffe_net import CaffeNet
-from inference.deploy import INPUT, OUTPUT_SUFFIX, read_deploy
+from inference.deploy import INPUT, read_deploy
 from prototxt_gen.model_card import ModelCard
 from prototxt_gen.shapes import MIN_INPUT_SIZE
 
@@ -29,9 +29,8 @@ def compare(
     session = import_optional("onnxruntime", "onnx").InferenceSession(
         str(path), providers=["CPUExecutionProvider"]
     )
-    tasks = [output.name.removesuffix(OUTPUT_SUFFIX) for output in session.get_outputs()]
     mean, scale = (card.mean, card.scale) if card else ((128.0,) * net.channels, 1 / 64)
-    for length, task in product(dict.fromkeys((side or min(net.side, LARGEST), MIN_INPUT_SIZE)), tasks):
+    for length, task in product(dict.fromkeys((side or min(net.side, LARGEST), MIN_INPUT_SIZE)), net.tasks):
         caffe = CaffeNet(net, weights, task, length)
         for name, tiles in _tiles(length, net.channels).items():
             scaled = ((tiles - np.float32(mean)) * np.float32(scale)).transpose(0, 3, 1, 2)

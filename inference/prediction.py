@@ -11,6 +11,7 @@ import rasterio
 from rasterio.errors import RasterioError
 
 from common.errors import DataError, DFCNetError, OutputError
+from common.files import no_empty_folders
 from common.numbers import plural
 from data_prep.geotiff import SETTINGS
 from data_prep.read_options import ReadOptions
@@ -154,18 +155,20 @@ def predict(
 
 
 def on_all_ranks(
-    group: ProcessGroup, work: Callable[[], PredictionSummary], log: Callable[[str], None]
+    group: ProcessGroup, work: Callable[[], PredictionSummary], out: Path, log: Callable[[str], None]
 ) -> PredictionSummary:
     """Return what all ranks did, after the last of them; the time is that of the longest.
 
-    Where `work` cannot even begin, in any rank, its DFCNetError is raised in all.
+    Where `work` cannot even begin, in any rank, its DFCNetError is raised in all. A new folder `out` that is
+    empty in the end goes: of several ranks, the first alone knows that it is new.
     """
     summary, error = PredictionSummary(), None
-    try:
-        summary = work()
-    except DFCNetError as caught:
-        error = caught
-    outcomes = group.gather((summary, error))
+    with no_empty_folders(out):
+        try:
+            summary = work()
+        except DFCNetError as caught:
+            error = caught
+        outcomes = group.gather((summary, error))
     errors = {str(error): error for _, error in outcomes if error is not None}
     if errors:
         first, *others = errors.values()

@@ -29,6 +29,7 @@ from prototxt_gen.shapes import is_input_size, nearest_input_sizes
 
 TRAIN, DEPLOY = "train", "deploy"
 DENSENET_121 = (6, 12, 24, 16)  # units of its DenseBlocks
+OUTPUT_SUFFIX = "_prob"  # of the blob of a task's probabilities in a deploy net
 
 
 def build(
@@ -60,17 +61,22 @@ def build(
                     f"{task}/loss",
                     score,
                     labels[task],
-                    f"{task}_loss",
+                    loss_of(task),
                     settings.loss_weight,
                     IGNORE,
                     class_weights_file(folder, task) if settings.class_weights else None,
                 )
             else:
-                net.softmax(f"{task}_prob", score)
+                net.softmax(f"{task}{OUTPUT_SUFFIX}", score)
     _check_multipliers(net)
     if exp.densenet.dense_block == "fused":
         return fuse(net, exp.densenet.keep_bottlenecks and phase == TRAIN)
     return net
+
+
+def loss_of(task: str) -> str:
+    """Return the name of the blob that holds a task's loss in a train net."""
+    return f"{task}_loss"
 
 
 def class_weights_file(folder: str, task: str) -> str:

@@ -68,12 +68,13 @@ def main() -> None:
     dataset = dataset_of_maps(args.pred, args.dataset)
     progress = partial(tqdm, unit="scene", disable=None, leave=False)
     subset = Subset(dataset, "test", args.hold_out, args.split, args.leave_out)
-    cli.warn(*subset.warnings([args.truth]))
+    warnings = subset.warnings([args.truth])
     paired = pair_folders(args.truth, args.pred, dataset, args.only_predicted, subset)
     for name, pairs in zip(names, paired, strict=True):
         if trained := trained_scenes(pairs, subset):
             fact = f"{len(trained)} of {plural(len(pairs), 'scene')} trained the weights, as {trained[0]}"
-            cli.warn(f"{name}: {fact}: the scores will mislead")
+            warnings.append(f"{name}: {fact}: the scores will mislead")
+    cli.warn(*warnings)
     evaluations = {
         name: evaluate(pairs, dataset, progress, bootstrap) for name, pairs in zip(names, paired, strict=True)
     }
@@ -82,7 +83,7 @@ def main() -> None:
     print(score_text.comparison(evaluations) if several else score_text.table(only))
     if args.json:
         numbers = score_files.as_comparison(evaluations) if several else score_files.as_numbers(only)
-        text = json.dumps(numbers, indent=2, allow_nan=False)
+        text = json.dumps(numbers | {"warnings": warnings}, indent=2, allow_nan=False)
         write_text(args.json, text + "\n", args.overwrite)
     if args.csv:
         write_text(args.csv, score_files.as_csv(evaluations), args.overwrite)

@@ -115,7 +115,7 @@ def main() -> None:
     group = ProcessGroup()
     try:
         with group:
-            done = on_all_ranks(group, lambda: request.run(group, log), log)
+            done = on_all_ranks(group, lambda: request.run(group, log), request.out, log)
     except DFCNetError:
         if group.rank:  # rank 0 says it
             sys.exit(2)

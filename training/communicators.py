@@ -7,8 +7,9 @@ each update, and lets the ranks agree to stop at the same iteration.
 import os
 import sys
 import time
-import warnings
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import DupFd
+from operator import methodcaller
 from types import ModuleType
 from typing import Protocol
 
@@ -16,6 +17,8 @@ from common.errors import DFCNetError, RunError
 from prototxt_gen.fused_weights import is_statistics, plain_view
 
 MAX_THREADS = 1024
+PMI_SOCKET = "PMI_FD"
+PMIX_ALONE = 5  # Open MPI's first version that knows no PMI but PMIx
 PATIENCE = 2  # seconds for the first process to say what is wrong
 # Variables that launchers set in their processes: Open MPI, MPICH and its kin, MVAPICH2, Slurm's srun.
 # A batch script of Slurm has SLURM_PROCID as well, but only what srun starts has SLURM_STEP_NUM_TASKS.
@@ -45,11 +48,14 @@ def mpi_world() -> ModuleType:
     """
     remedy = "start with the mpirun beside this Python, or install mpi4py with the launcher's MPI"
     try:
-        with warnings.catch_warnings(action="ignore"):  # of such a launcher: it is said below
-            from mpi4py import MPI
+        import mpi4py
+
+        mpi4py.rc(initialize=False, finalize=True)
+        from mpi4py import MPI
+
+        names, seen = _launcher(), _begin(MPI)
     except (ImportError, RuntimeError) as error:
         raise RunError("mpi4py", f"cannot load MPI ({' '.join(str(error).split())})", remedy) from error
-    names, seen = _launcher(), (MPI.COMM_WORLD.rank, MPI.COMM_WORLD.size)
     if names and mpi_rank_and_size() != seen:
         number, count = mpi_rank_and_size()
         if number:  # the first says it; a launcher ends all with the first that fails
@@ -62,6 +68,41 @@ def mpi_world() -> ModuleType:
         remedy += f"; where there is no launcher, unset {names[1]}"
         raise RunError(f"{names[0]} and {names[1]}", fact, remedy)
     return MPI
+
+
+def _begin(mpi: ModuleType) -> tuple[int, int]:
+    """Begin MPI and return this process's rank and the size of its world.
+
+    From version 5 on, Open MPI knows the launchers that speak PMIx and no other. Of one that sets PMI's
+    variables alone, as MPICH's, it says on stderr that it does not know it, and takes the process for the
+    only one: then it is not begun.
+    """
+    name, version = mpi.get_vendor()
+    if name == "Open MPI" and version[0] >= PMIX_ALONE and "PMIX_NAMESPACE" not in os.environ:
+        return 0, 1
+    if not mpi.Is_initialized():
+        mpi.Init_thread()
+    return mpi.COMM_WORLD.rank, mpi.COMM_WORLD.size
+
+
+class LauncherSocket:
+    """The file descriptor through which MPICH's launcher and its kin speak, whose number is in a variable.
+
+    Given to a spawned process, which begins MPI, it is open there; what arrives is its number.
+    """
+
+    @classmethod
+    def inherited(cls) -> "LauncherSocket | None":
+        """Return that of this process; None where the launcher has given none."""
+        try:
+            os.fstat(_number(PMI_SOCKET))
+        except (KeyError, OSError):
+            return None
+        return cls()
+
+    def __reduce__(self) -> tuple:
+        """Let the process that is being spawned inherit it."""
+        return methodcaller("detach"), (DupFd(_number(PMI_SOCKET)),)
 
 
 def _launcher() -> tuple[str, str] | None:

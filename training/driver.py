@@ -19,7 +19,7 @@ from common.signals import postponed_signals
 from prototxt_gen.emit import Command
 from prototxt_gen.experiment import Experiment
 from training import snapshots
-from training.communicators import local_rank, mpi_rank_and_size
+from training.communicators import LauncherSocket, local_rank, mpi_rank_and_size
 from training.gpus import check_gpus, out_of_memory
 from training.progress import ProgressLog
 from training.provenance import initial_weights
@@ -155,15 +155,15 @@ def _ranks(gpus: Sequence[int]) -> Iterator[Processes]:
     context = multiprocessing.get_context("spawn")
     if mpi_rank_and_size():
         devices = [gpus[local_rank() % len(gpus)]] if gpus else [None]
-        places = [None]
+        places, launcher = [None], LauncherSocket.inherited()
     else:
         devices = list(gpus) or [None]
-        places = [(number, len(devices)) for number in range(len(devices))]
+        places, launcher = [(number, len(devices)) for number in range(len(devices))], None
     ranks: Processes = {}
     try:
         for gpu, place in zip(devices, places, strict=True):
             pipe, rank_end = context.Pipe()
-            process = context.Process(target=train_rank, args=(gpu, place, rank_end), daemon=True)
+            process = context.Process(target=train_rank, args=(gpu, place, rank_end, launcher), daemon=True)
             with postponed_signals():
                 process.start()
             rank_end.close()  # here; closed in the rank too, the pipe ends when the rank ends

@@ -1,9 +1,10 @@
 """What one update's forward passes say: the mean loss per task, and the time spent waiting for data."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-LOSS = "_loss"
+from prototxt_gen.models import loss_of
 
 
 @dataclass(frozen=True)
@@ -20,9 +21,9 @@ class LossMeter:
     A Data layer hands over a batch that was read ahead: the time it takes is time spent waiting.
     """
 
-    def __init__(self, net) -> None:
+    def __init__(self, net, tasks: Sequence[str]) -> None:
         self._net = net
-        self._losses = [name for name in net.outputs if name.endswith(LOSS)]
+        self._losses = {task: loss_of(task) for task in tasks}
         self._data = {i for i, layer in enumerate(net.layers) if layer.type == "Data"}
         self._last = len(net.layers) - 1
         self._clear()
@@ -42,14 +43,12 @@ class LossMeter:
             self._wait += time.monotonic() - self._since
         if layer == self._last:
             self._passes += 1
-            for name in self._losses:
-                self._sums[name] += float(self._net.blobs[name].data)
+            for task, name in self._losses.items():
+                self._sums[task] += float(self._net.blobs[name].data)
 
     def take(self) -> IterationLosses:
         """Return the losses since the last call."""
         passes = max(self._passes, 1)
-        losses = IterationLosses(
-            {n.removesuffix(LOSS): s / passes for n, s in self._sums.items()}, self._wait
-        )
+        losses = IterationLosses({task: total / passes for task, total in self._sums.items()}, self._wait)
         self._clear()
         return losses

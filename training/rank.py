@@ -17,7 +17,7 @@ from common.files import staged_file
 from common.signals import end_with_parent
 from prototxt_gen.model_card import write_card
 from training import snapshots
-from training.communicators import Communicator, LocalCommunicator, MPICommunicator
+from training.communicators import PMI_SOCKET, Communicator, LocalCommunicator, MPICommunicator
 from training.loss_meter import LossMeter
 from training.pycaffe import divert_native_log, import_caffe
 from training.run import Run
@@ -41,8 +41,11 @@ class RankOptions:
     validate: Validate | None = None
 
 
-def train_rank(gpu: int | None, place: tuple[int, int] | None, parent: Connection) -> None:
+def train_rank(
+    gpu: int | None, place: tuple[int, int] | None, parent: Connection, launcher: int | None = None
+) -> None:
     """Train to exactly max_iter, or until the parent says stop; `place` is (number, count), None under MPI.
+    `launcher` is the descriptor of the launcher's socket in this process, where it has one.
 
     Sends "place" and waits for (run, options), or None where there is nothing to do. Then rank 0 sends "uid",
     "loaded", "resumed", "ready", "step", "validated", "snapshot", "stopped" and "done" messages. An error
@@ -51,6 +54,8 @@ def train_rank(gpu: int | None, place: tuple[int, int] | None, parent: Connectio
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the parent decides
     end_with_parent()  # in a sum over ranks it would wait for ever
+    if launcher is not None:
+        os.environ[PMI_SOCKET] = str(launcher)
     try:
         communicator = (
             MPICommunicator(gpu is not None) if place is None else LocalCommunicator(*place, parent)
@@ -101,7 +106,7 @@ def _train(run: Run, options: RankOptions, communicator: Communicator, parent: C
     if first and options.resume:
         snapshots.drop_after(run.snapshots, solver.iter)
     joined = communicator.join(caffe, solver)  # kept: Caffe holds a bare pointer to it
-    meter = LossMeter(solver.net)
+    meter = LossMeter(solver.net, run.experiment.task_names())
     report("ready", solver.iter, communicator.size)
     while solver.iter < settings.max_iter:
         rate = solver.lr

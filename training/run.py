@@ -1,5 +1,6 @@
 """The folder of a training run: runs/<name>/ with its prototxts, log, snapshots and weights."""
 
+import fcntl
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pydantic import ValidationError
 
 from common.errors import DataError, DFCNetError, ExperimentError, OutputError
 from common.files import staged_folder
+from common.locks import WITHOUT
 from common.numbers import plural
 from common.settings import difference_text, explain_error, first_difference
 from data_prep.datums import from_datum, open_datums
@@ -106,6 +108,7 @@ def check_data(exp: Experiment) -> None:
         for source in filter(None, (settings.source, settings.validation)):
             part = " --part test" if source == settings.validation else ""
             _check_database(Path(source), task, settings, exp.input, part)
+        _check_locks(Path(settings.source))
 
 
 # Of a data set, what its records depend on.
@@ -153,6 +156,25 @@ def _check_records(source: Path, manifest: dict, remedy: str) -> None:
     if (count, shape) != expected:
         fact = f"holds {plural(count, 'record')} of {shape}, its manifest says {expected[0]} of {expected[1]}"
         raise DataError(source, fact, remedy)
+
+
+def _check_locks(source: Path) -> None:
+    """Raise DataError where the file system has no locks: the Data layer's LMDB would end the process.
+
+    A database that may only be read needs none.
+    """
+    path = source / "lock.mdb"
+    new = not path.exists()
+    try:
+        with path.open("a+b") as file:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB, 1)
+    except OSError as error:
+        if error.errno not in WITHOUT:
+            return
+        if new:
+            path.unlink()
+        fact = f"is on a file system without locks ({error.strerror}), and Caffe cannot read a database without them"
+        raise DataError(source, fact, "copy it to a local disk") from error
 
 
 def overlapping_scenes(exp: Experiment) -> Iterator[str]:

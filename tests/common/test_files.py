@@ -54,6 +54,19 @@ def test_a_file_appears_when_the_block_ends(tmp_path):
     assert names(target.parent) == ["a.png"]
 
 
+@pytest.mark.parametrize("staging", [staged_file, staged_folder])
+def test_new_folders_that_stay_empty_go_with_what_failed(tmp_path, staging):
+    (tmp_path / "there").mkdir()
+    for parent in (tmp_path / "new" / "deep", tmp_path / "there"):
+        with pytest.raises(KeyError), staging(parent / "a.png"):
+            raise KeyError
+    assert names(tmp_path) == ["there"]
+    with pytest.raises(KeyError), staging(tmp_path / "new" / "deep" / "a.png"):
+        (tmp_path / "new" / "other").write_bytes(b"of somebody else")
+        raise KeyError
+    assert names(tmp_path / "new") == ["other"]
+
+
 def test_a_folder_appears_when_the_block_ends(tmp_path):
     with staged_folder(tmp_path / "new" / "out") as staged:
         (staged / "a").write_text("whole")

@@ -32,8 +32,8 @@ def test_it_is_there_during_the_block_and_gone_after_it_with_a_new_folder_that_s
         (folder / "a").write_bytes(b"a")
         assert left(out) == [folder]
         raise KeyError
-    assert not out.exists()
-    out.mkdir()
+    assert list(tmp_path.iterdir()) == []
+    out.mkdir(parents=True)
     for kept in ((), ("a.tif",)):
         with staging_directory(out):
             for name in kept:

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import textwrap
 import zlib
 
 import cv2
@@ -161,6 +162,66 @@ def test_a_picture_that_viewers_turn_is_refused(tmp_path, ending, value):
     path = tmp_path / f"a.{ending}"
     turned(path, value)
     refused(path, rf"a\.{ending}: is to be turned or mirrored when shown \(orientation {value}\); turn its")
+
+
+def hexadecimal(name: str, block: bytes) -> bytes:
+    """Return a profile as ImageMagick writes it into a text of a PNG."""
+    return f"\n{name}\n{len(block):8}\n".encode() + "\n".join(textwrap.wrap(block.hex(), 72)).encode() + b"\n"
+
+
+XMP_START = b"http://ns.adobe.com/xap/1.0/\0"
+XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="%d"/></rdf:RDF>'
+    b"</x:xmpmeta>"
+)
+KEYWORD = b"XML:com.adobe.xmp\0"
+EXIF = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0%c\0\0\0\0\0\0\0"
+PNG_METADATA = {
+    "iTXt": lambda n: chunk(b"iTXt", KEYWORD + b"\0\0\0\0" + XMP % n),
+    "packed iTXt": lambda n: chunk(b"iTXt", KEYWORD + b"\1\0en\0word\0" + zlib.compress(XMP % n)),
+    "XMP as profile": lambda n: chunk(b"tEXt", b"Raw profile type xmp\0" + hexadecimal("xmp", XMP % n)),
+    "EXIF as profile": lambda n: chunk(
+        b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(hexadecimal("exif", EXIF % n))
+    ),
+    "APP1 as profile": lambda n: chunk(
+        b"zTXt", b"Raw profile type APP1\0\0" + zlib.compress(hexadecimal("generic", XMP_START + XMP % n))
+    ),
+}
+
+
+@pytest.mark.parametrize("where", ["APP1", "tag 700", *PNG_METADATA])
+def test_a_picture_that_is_turned_by_xmp_or_by_texts_of_a_png_is_refused(tmp_path, where):
+    """Pillow reads the same value, but from XMP in a TIFF or in hexadecimal."""
+    path = tmp_path / {"APP1": "a.jpg", "tag 700": "a.tif"}.get(where, "a.png")
+    for value in (6, 1):
+        if where == "tag 700":
+            Image.fromarray(RGB).save(path, tiffinfo={700: XMP % value})
+        else:
+            Image.fromarray(RGB).save(path)
+            data = path.read_bytes()
+            block = XMP_START + XMP % value
+            segment, at = b"\xff\xe1" + struct.pack(">H", 2 + len(block)) + block, 2
+            if where != "APP1":
+                segment, at = PNG_METADATA[where](value), 33  # behind the header
+            path.write_bytes(data[:at] + segment + data[at:])
+        if where not in ("tag 700", "XMP as profile", "APP1 as profile"):
+            with Image.open(path) as image:
+                image.load()
+                assert image.getexif()[274] == value
+        if value == 1:
+            assert read(path)[0].shape == (H, W, 3)
+        else:
+            refused(path, r"orientation 6" if where == "EXIF as profile" else r"orientation 6 by XMP")
+
+
+@pytest.mark.parametrize("text", [b"", b"\n", b"\nexif\n 4\nxyz", b"\nexif\n 4\n" + b"00" * 9])
+def test_a_text_of_a_png_that_is_not_what_it_says_is_passed_over(tmp_path, text):
+    Image.fromarray(RGB).save(path := tmp_path / "a.png")
+    data = path.read_bytes()
+    for kind, content in ((b"tEXt", text), (b"zTXt", b"\0" + text), (b"iTXt", text)):
+        path.write_bytes(with_chunk(data, kind, b"Raw profile type exif\0" + content))
+        np.testing.assert_array_equal(read(path)[0], RGB)
 
 
 @pytest.mark.parametrize(("ending", "value"), [("jpg", 0), ("jpg", 1), ("png", 0), ("png", 1), ("tif", 1)])

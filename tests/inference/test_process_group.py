@@ -34,18 +34,21 @@ class Three(ProcessGroup):
         return [outcome, *self._others]
 
 
-def test_what_all_did_is_added_and_the_longest_time_counts():
+def test_what_all_did_is_added_and_the_longest_time_counts(tmp_path):
     others = [(PredictionSummary(2, 20, 1, 3.5, ["a"]), None), (PredictionSummary(1, 5, 1, 0.5, []), None)]
-    done = on_all_ranks(Three(0, others), lambda: PredictionSummary(1, 10, 1, 2.0, ["b"]), pytest.fail)
+    done = on_all_ranks(
+        Three(0, others), lambda: PredictionSummary(1, 10, 1, 2.0, ["b"]), tmp_path, pytest.fail
+    )
     assert done == PredictionSummary(4, 35, 1, 3.5, ["b", "a"])
 
 
-def test_a_mistake_in_one_rank_is_raised_in_all_and_told_once():
+def test_a_mistake_in_one_rank_is_raised_in_all_and_told_once(tmp_path):
     error = DataError("a", "b", "c")
     with pytest.raises(DataError, match="a: b; c"):
         on_all_ranks(
             Three(0, [(PredictionSummary(), error), (PredictionSummary(), error)]),
             PredictionSummary,
+            tmp_path,
             pytest.fail,
         )
 

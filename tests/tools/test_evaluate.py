@@ -1,6 +1,7 @@
 """The command prints scores and writes the same numbers, or says in one line what to fix."""
 
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -34,6 +35,21 @@ def test_the_table_and_the_numbers_agree(folders, run_tool):
     assert numbers["miou"] == pytest.approx(7 / 12)
     assert numbers["always_commonest"]["ratio"] == pytest.approx(7 / 12 / (3 / 8))
     assert numbers["iou"]["urban"] is None
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_warnings_are_in_the_numbers_too(folders, run_tool, count):
+    (folders / "truth" / "3_mask.webp").write_bytes(b"almost a mask")
+    (folders / "list.txt").write_text("nobody\n")
+    shutil.copytree(folders / "maps", folders / "others")
+    preds = [folders / name for name in ("maps", "others")[:count]]
+    options = ["--dataset", "deepglobe_land", "--truth", folders / "truth", "--pred", *preds]
+    options += ["--leave-out", folders / "list.txt", "--json", folders / "score.json"]
+    done = run_tool("evaluate.py", *options)
+    assert done.returncode == 0, done.stderr
+    said = [line.removeprefix("evaluate.py: warning: ") for line in done.stderr.splitlines()]
+    assert ["3_mask.webp" in said[0], "as nobody" in said[1], len(said)] == [True, True, 2]
+    assert json.loads((folders / "score.json").read_text())["warnings"] == said
 
 
 def test_roads_are_scored_too(tmp_path, run_tool):

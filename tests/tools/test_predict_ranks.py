@@ -73,6 +73,17 @@ def test_ranks_share_the_scenes_and_give_the_maps_of_one_process(work):
     assert "; 4 finished before; 1 failed" in again.stdout
 
 
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_where_no_scene_can_be_mapped_no_new_folder_is_left(work, ranks):
+    folder, command = work
+    for path in (folder / "scenes").iterdir():
+        path.write_bytes(path.read_bytes()[:-20])
+    done = run(MPIRUN, "--oversubscribe", "-n", ranks, *command, "--out", folder / "new" / "maps")
+    assert done.returncode == 2
+    assert done.stderr.count("is cut off after") == 5
+    assert not (folder / "new").exists()
+
+
 def test_a_mistake_ends_all_ranks_with_one_line(work):
     folder, command = work
     done = run(MPIRUN, "--oversubscribe", "-n", 2, *command, "--out", folder / "maps", "--tile", 64)

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,7 +20,8 @@ from prototxt_gen.emit import net_text
 from prototxt_gen.experiment import read_experiment
 from prototxt_gen.models import TRAIN, build
 from tests.conftest import refused, write_lmdb
-from training import communicators
+from training import communicators, driver
+from training.communicators import LauncherSocket
 from training.run import open_run
 
 pytestmark = pytest.mark.caffe
@@ -280,10 +282,11 @@ def test_a_signal_to_one_process_stops_all_ranks_with_a_snapshot(even, tmp_path)
 
 
 def test_a_batch_that_does_not_divide_over_the_ranks_is_refused_with_the_arithmetic(even):
-    process = mpirun(3, ROOT / "tools" / "train.py", even, "--cpu", "--run", "run", *FROZEN)
+    process = mpirun(3, ROOT / "tools" / "train.py", even, "--cpu", "--run", "new/run", *FROZEN)
     _, err = process.communicate(timeout=60)
     assert process.returncode != 0
     assert "batch_size 8 is not a multiple of 3 ranks x 2 tasks x 1 images_per_pass = 6" in err
+    assert not (even.parent / "new").exists()
 
 
 @pytest.mark.parametrize("manifest", [None, "{"])
@@ -310,12 +313,13 @@ def test_a_finished_run_is_resumed_by_all_ranks_in_peace(even):
 LAUNCHERS = [
     {"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "2"},
     {"PMI_RANK": "0", "PMI_SIZE": "2"},
+    {"PMI_RANK": "0", "PMI_SIZE": "2", "PMI_FD": "0"},  # MPICH's: Open MPI has words of its own for it
     {"MV2_COMM_WORLD_RANK": "0", "MV2_COMM_WORLD_SIZE": "2"},
     {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "2"},
 ]
 
 
-@pytest.mark.parametrize("variables", LAUNCHERS, ids=lambda variables: next(iter(variables)))
+@pytest.mark.parametrize("variables", LAUNCHERS, ids="-".join)
 def test_the_launcher_of_another_mpi_is_refused_before_a_run_is_touched(
     tiny, tmp_path, run_tool, monkeypatch, variables
 ):
@@ -325,8 +329,60 @@ def test_the_launcher_of_another_mpi_is_refused_before_a_run_is_touched(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     done = run_tool("train.py", tiny, "--cpu", "--run", "run", "--overwrite")
-    refused(done, *variables, "process 0 of 2", "process 0 of 1", "mpirun beside this Python")
+    refused(done, *list(variables)[:2], "process 0 of 2", "process 0 of 1", "mpirun beside this Python")
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["solver.prototxt"]
+
+
+def test_mpi_that_cannot_be_loaded_is_refused_before_a_run_is_made(tiny, tmp_path, run_tool, monkeypatch):
+    """As where the library that mpi4py was built for has been removed, or is broken."""
+    for name, value in LAUNCHERS[0].items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "libmpi.so").write_bytes(b"not a library")
+    for library in (tmp_path / "libmpi.so", tmp_path / "none.so"):
+        monkeypatch.setenv("MPI4PY_LIBMPI", str(library))
+        refused(run_tool("train.py", tiny, "--cpu", "--run", "run"), "mpi4py: cannot load MPI", library.name)
+        assert not (tmp_path / "run").exists()
+
+
+def greets_the_launcher(gpu, place, parent, launcher) -> None:
+    """Stand in a rank for an MPI that begins as MPICH's does."""
+    os.write(launcher, b"cmd=init")
+    parent.send(("place", int(os.environ["PMI_RANK"])))
+    parent.recv()
+
+
+def test_a_rank_speaks_to_the_launcher_through_the_socket_of_the_process_that_it_started(monkeypatch):
+    """MPICH's launcher gives an open descriptor, without which MPI cannot begin in the rank."""
+    here, there = socket.socketpair()
+    monkeypatch.setattr(driver, "train_rank", greets_the_launcher)
+    for name, value in {"PMI_RANK": "1", "PMI_SIZE": "2", "PMI_FD": str(there.fileno())}.items():
+        monkeypatch.setenv(name, value)
+    here.settimeout(20)
+    with here, there, driver._ranks([]) as ranks:
+        assert here.recv(100) == b"cmd=init"
+        assert [process.name for process in ranks.values()] == ["rank 1"]
+
+
+def test_a_descriptor_that_the_launcher_has_closed_is_none(monkeypatch):
+    monkeypatch.delenv("PMI_FD", raising=False)
+    assert LauncherSocket.inherited() is None
+    monkeypatch.setenv("PMI_FD", "99999")
+    assert LauncherSocket.inherited() is None
+
+
+MPIEXEC = shutil.which("mpiexec.hydra")
+
+
+@pytest.mark.skipif(MPIEXEC is None, reason="MPICH is not installed")
+@pytest.mark.timeout(120)
+def test_the_real_launcher_of_mpich_is_refused_in_a_line(tiny, tmp_path):
+    words = [MPIEXEC, "-n", "2", sys.executable, ROOT / "tools" / "train.py", tiny, "--cpu", "--run", "run"]
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(
+        list(map(str, words)), capture_output=True, text=True, env=environment, check=False, timeout=100
+    )
+    refused(done, "PMI_RANK and PMI_SIZE", "process 0 of 2", "process 0 of 1")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_step_of_slurm_with_one_task_is_no_launcher_and_a_count_must_be_a_number(monkeypatch):
