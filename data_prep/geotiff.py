@@ -18,6 +18,7 @@ from rasterio.warp import transform
 from rasterio.windows import Window
 
 from common.errors import DataError
+from common.files import readable
 from data_prep.tiff_tags import read_tags, refuse_other_colours, refuse_turned
 
 MAX_SIDE = 1 << 20  # pixels; more is a broken header
@@ -120,7 +121,7 @@ def open_without_overviews(dataset: rasterio.DatasetReader) -> rasterio.DatasetR
 
 def _refuse_two_readings(path: Path, dataset: rasterio.DatasetReader) -> None:
     """Raise DataError for a file that can be read in more than one way."""
-    with path.open("rb") as file:
+    with readable(path), path.open("rb") as file:
         tags = read_tags(file)
     refuse_turned(tags, path)
     refuse_other_colours(tags, path)

@@ -11,7 +11,7 @@ import rasterio
 from rasterio.errors import RasterioError
 
 from common.errors import DataError, DFCNetError, OutputError
-from common.files import no_empty_folders
+from common.files import no_empty_folders, readable
 from common.numbers import plural
 from data_prep.geotiff import SETTINGS
 from data_prep.read_options import ReadOptions
@@ -138,15 +138,13 @@ def predict(
         perf_counter(),
     )
     for number in assign_scenes(plan.pixels, group.size)[group.rank]:
+        scene = plan.scenes[number]
         try:
-            predict_scene(plan.scenes[number], advance)
+            with readable(scene.path):  # it may have gone meanwhile, or its disk fails
+                predict_scene(scene, advance)
         except DFCNetError as error:
             done.errors.append(str(error))
             log(str(error))
-        except OSError as error:  # the file has gone, or its disk fails
-            fact = f"cannot be mapped ({error.strerror or error})"
-            done.errors.append(str(DataError(plan.scenes[number].path, fact, "check the file and its disk")))
-            log(done.errors[-1])
         else:
             done.scenes += 1
             done.pixels += plan.pixels[number]

@@ -173,7 +173,7 @@ def _check_locks(source: Path) -> None:
             return
         if new:
             path.unlink()
-        fact = f"is on a file system without locks ({error.strerror}), and Caffe cannot read a database without them"
+        fact = f"is on a file system without locks ({error.strerror}), which Caffe needs to read it"
         raise DataError(source, fact, "copy it to a local disk") from error
 
 

@@ -172,3 +172,47 @@ def test_pictures_do_not_depend_on_the_users_matplotlib(tmp_path, run_tool, host
     done = run_tool("make_net.py", "dfcnet", "--draw", tmp_path / "net.svg")
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "net.svg").read_text() == (ROOT / "docs" / "dfcnet.svg").read_text()
+
+
+# A machine where no folder for temporary files can be written: those that Python tries, and the current one.
+WITHOUT_TEMPORARY = """
+mount --bind "$1" /mnt || exit 77
+for folder in /tmp /var/tmp /usr/tmp; do
+    test ! -d $folder || { mount --bind $folder $folder && mount -o remount,ro,bind $folder; } || exit 77
+done
+cd /proc && shift && exec "$@"
+"""
+
+
+def without_temporary_folder(folder: Path, *command: object) -> subprocess.CompletedProcess:
+    """Run a command in a mount namespace of its own, with `folder` as /mnt; skip where that may not be."""
+    variables = {key: value for key, value in os.environ.items() if key not in ("TMPDIR", "TEMP", "TMP")}
+    words = ["unshare", "-m", "sh", "-c", WITHOUT_TEMPORARY, "sh", folder, *command]
+    done = subprocess.run(
+        list(map(str, words)), capture_output=True, text=True, env=variables, check=False, timeout=120
+    )
+    if done.returncode == 77 or done.stderr.startswith("unshare: "):
+        pytest.skip(f"no mount namespace here: {done.stderr.strip()}")
+    return done
+
+
+@pytest.mark.caffe
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root and unshare")
+def test_scenes_are_mapped_where_there_is_no_temporary_folder_at_all(tmp_path):
+    done = without_temporary_folder(tmp_path, sys.executable, "-c", "import tempfile; tempfile.gettempdir()")
+    assert "No usable temporary directory" in done.stderr
+    deploy, weights, _ = make_pixel_net(tmp_path)
+    (tmp_path / "scenes").mkdir()
+    pixels = np.random.default_rng(5).integers(0, 256, (40, 50, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "scenes" / "p_sat.png"), pixels)
+    cv2.imwrite(str(tmp_path / "scenes" / "j_sat.jpg"), pixels)
+    tool = [sys.executable, ROOT / "tools" / "predict.py", "--dataset", "deepglobe_land"]
+
+    def files(folder: Path) -> list[Path]:
+        return ["--deploy", folder / deploy.name, "--weights", folder / weights.name, folder / "scenes"]
+
+    done = without_temporary_folder(tmp_path, *tool, *files(Path("/mnt")), "--out", "/mnt/maps")
+    assert done.returncode == 0, done.stderr
+    subprocess.run([*tool, *files(tmp_path), "--out", tmp_path / "expected"], check=True, capture_output=True)
+    for name in ("p_mask.png", "j_mask.png"):
+        assert (tmp_path / "maps" / name).read_bytes() == (tmp_path / "expected" / name).read_bytes()

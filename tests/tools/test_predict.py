@@ -115,6 +115,19 @@ def test_a_map_that_cannot_be_read_is_named_and_the_others_go_on(work, run_tool)
     assert "1 finished before; 1 failed" in done.stdout
 
 
+def test_a_finished_map_whose_image_cannot_be_read_any_more_is_named_and_the_others_go_on(work, run_tool):
+    folder, arguments, _ = work
+    assert run_tool("predict.py", *arguments).returncode == 0
+    before = (folder / "maps" / "7_mask.png").read_bytes()
+    (folder / "scenes" / "7_sat.png").unlink()
+    (folder / "scenes" / "7_sat.png").symlink_to(UNREADABLE)
+    done = run_tool("predict.py", *arguments)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "scenes/7_sat.png: cannot be read (Input/output error)" in done.stderr
+    assert "1 finished before; 1 failed" in done.stdout
+    assert (folder / "maps" / "7_mask.png").read_bytes() == before
+
+
 def test_maps_of_somebody_else_need_overwrite(work, run_tool):
     folder, arguments, _ = work
     old = folder / "maps" / "8_mask.png"

@@ -207,3 +207,11 @@ def test_a_log_that_cannot_be_opened_is_one_error_before_anything_is_computed(ti
     run.log.mkdir()
     with pytest.raises(OutputError, match=r"log\.jsonl: cannot be written \(Is a directory\)"):
         driver.train(run)
+
+
+def test_a_log_of_caffe_that_cannot_be_opened_is_one_error_of_its_rank(tiny):
+    run = new_run(tiny, "run")
+    run.caffe_log(0).mkdir()
+    with pytest.raises(OutputError, match=r"run/caffe\.log: cannot be written \(Is a directory\); make room"):
+        driver.train(run)
+    assert not snapshots.listed(run.snapshots)

@@ -1,7 +1,10 @@
 """A run is refused before its folder is made where Caffe would end the process later."""
 
+import errno
+import fcntl
 import hashlib
 import json
+import os
 import shutil
 
 import numpy as np
@@ -63,6 +66,28 @@ def test_a_database_that_does_not_fit_is_refused(tiny, tmp_path, changes, words)
     edit_manifest(tmp_path, **changes)
     with pytest.raises(DataError, match=words):
         check_data(read_experiment(tiny))
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_database_on_a_file_system_without_locks_is_refused_and_nothing_is_left(
+    tiny, tmp_path, monkeypatch, number
+):
+    """Caffe's LMDB would end the process."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    for lock in tmp_path.glob("*_lmdb/lock.mdb"):
+        lock.unlink()
+    exp = read_experiment(tiny)
+    with monkeypatch.context() as without:
+        without.setattr(fcntl, "lockf", refuse)
+        with pytest.raises(DataError, match=r"^land_lmdb: is on a file system without locks \("):
+            open_run(exp, tmp_path / "run", ranks=1, gpu=False)
+    assert not (tmp_path / "run").exists()
+    assert not list(tmp_path.glob("*_lmdb/lock.mdb"))
+    monkeypatch.setattr(fcntl, "lockf", lambda *_: os.open(tmp_path / "none", os.O_RDONLY))
+    check_data(exp)  # what else is wrong with a lock, Caffe reads without it
 
 
 def test_a_missing_database_is_refused_with_the_command_that_makes_it(tiny, tmp_path):
