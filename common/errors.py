@@ -13,6 +13,11 @@ class DFCNetError(Exception):
         return type(self), (self.where, self.fact, self.remedy)
 
 
+def reason(error: Exception) -> str:
+    """Return an error's words in one line: of the system's errors without number and path."""
+    return error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())
+
+
 class ExperimentError(DFCNetError):
     """An experiment file has an unknown key, a wrong value or a combination of which no net can be built."""
 

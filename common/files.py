@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from common.errors import DataError, OutputError
+from common.errors import DataError, OutputError, reason
 
 SHORT_CHECKSUM = 16  # hexadecimal digits
 
@@ -65,7 +65,7 @@ def _one_line(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        fact = f"cannot be written ({error.strerror or error})"
+        fact = f"cannot be written ({reason(error)})"
         raise OutputError(path, fact, "check the disk's free space and the folder's rights") from error
 
 
@@ -159,7 +159,7 @@ def readable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        fact = f"cannot be read ({error.strerror or error})"
+        fact = f"cannot be read ({reason(error)})"
         raise DataError(error.filename or path, fact, "check the path, its rights and its disk") from error
 
 

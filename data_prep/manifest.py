@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from common.datasets import Dataset, legacy_dataset
-from common.errors import DataError
+from common.errors import DataError, reason
 from common.files import file_checksum
 from common.settings import explain_error
 from data_prep.records import RecordConfig
@@ -81,7 +81,7 @@ def read_manifest(database: Path) -> dict:
         key = "dataset" if manifest.get("format", 1) > 1 else "classes"
         missing = {"side", key} - set(manifest)
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise DataError(path, f"cannot be read ({error})", remedy) from error
+        raise DataError(path, f"cannot be read ({reason(error)})", remedy) from error
     if missing:
         raise DataError(path, f"lacks {', '.join(sorted(missing))}", remedy)
     try:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from common.datasets import Dataset, read_dataset
 from common.errors import DataError, DFCNetError, WeightsError
-from common.files import file_checksum, short_checksum
+from common.files import file_checksum, readable, short_checksum
 from common.staging import staging_directory
 from data_prep.read_options import ReadOptions
 from data_prep.subsets import Subset
@@ -61,7 +61,7 @@ class Request:
         if self.gpu is not None and group.size > 1:
             fact = f"gives GPU {self.gpu} to each of {group.size} processes"
             raise DFCNetError("--gpu", fact, "start one for each GPU and part of the scenes, without mpirun")
-        plan, settings = group.from_rank_0(lambda: self._plan(log))
+        plan, settings = group.from_rank_0(lambda: self._readable_plan(log))
         if not assign_scenes(plan.pixels, group.size)[group.rank]:
             errors = list(plan.errors) if group.rank == 0 else []
             return PredictionSummary(finished=plan.finished, errors=errors, task=settings["task"])
@@ -113,6 +113,11 @@ class Request:
             fact = f"is {chosen[0]:g} {chosen[1]:g}, the weights have learnt with {low:g} {high:g}"
             raise DataError("--stretch", fact, "leave it out: it is taken from the weights' card")
         return replace(read_options, stretch=chosen)
+
+    def _readable_plan(self, log: Callable[[str], None]) -> tuple[PredictionPlan, dict[str, object]]:
+        """Return the plan; DataError, which reaches all ranks, where a folder cannot be looked into."""
+        with readable(self.out):
+            return self._plan(log)
 
     def _plan(self, log: Callable[[str], None]) -> tuple[PredictionPlan, dict[str, object]]:
         trained = self._trained_task()

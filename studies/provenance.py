@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from common.errors import ExperimentError
+from common.errors import ExperimentError, reason
 from common.files import write_text
 from common.settings import difference_text, first_difference
 
@@ -32,5 +32,5 @@ def _read(path: Path) -> dict:
         before = json.loads(path.read_text(encoding="utf-8"))
         before["arms"].keys()
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ExperimentError(path, f"cannot be read ({error})", REMEDY) from error
+        raise ExperimentError(path, f"cannot be read ({reason(error)})", REMEDY) from error
     return before

@@ -13,6 +13,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 # What a machine may lack: the system's errors that are a user's to fix, wherever they come.
 LACKING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+# What may be wrong with a path that a user has named: rights, links that go in a circle, names, a disk.
+OF_A_PATH = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ESTALE,
+}
 NO_TEMPORARY = "temporary directory"  # in Python's and matplotlib's words where there is no place for one
 sys.path.insert(0, str(ROOT))
 
@@ -161,10 +172,14 @@ def _run(main: Callable[[], None]) -> None:
         print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     except OSError as error:
-        if error.errno not in LACKING and NO_TEMPORARY not in str(error):
+        if error.errno in LACKING or NO_TEMPORARY in str(error):
+            words = f"{' '.join(str(error).split())}; check the disk's free space and the machine's limits"
+        elif error.errno in OF_A_PATH and error.filename is not None:
+            remedy = "check the path, its rights and its disk"
+            words = f"{os.fsdecode(error.filename)}: cannot be used ({error.strerror}); {remedy}"
+        else:
             raise
-        remedy = "check the disk's free space and the machine's limits"
-        print(f"{Path(sys.argv[0]).name}: {' '.join(str(error).split())}; {remedy}", file=sys.stderr)
+        print(f"{Path(sys.argv[0]).name}: {words}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from common.errors import DataError, DFCNetError, ExperimentError, OutputError
-from common.files import staged_folder
+from common.errors import DataError, DFCNetError, ExperimentError, OutputError, reason
+from common.files import readable, staged_folder
 from common.locks import WITHOUT
 from common.numbers import plural
 from common.settings import difference_text, explain_error, first_difference
@@ -147,6 +147,8 @@ def _check_database(source: Path, task: str, settings: Task, net_input: Input, p
 
 def _check_records(source: Path, manifest: dict, remedy: str) -> None:
     """Raise DataError where a manifest is of other records, as when one of the two files was copied alone."""
+    with readable(source), (source / "data.mdb").open("rb"):
+        pass
     with open_datums(source, remedy) as (count, datums):
         _, first = next(datums, ("", None))
     if first is None:
@@ -266,7 +268,7 @@ def _other_experiment(run: Run) -> ExperimentError | None:
     try:
         begun_with = dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        return ExperimentError(path, f"cannot be read ({error})", "start over with --overwrite")
+        return ExperimentError(path, f"cannot be read ({reason(error)})", "start over with --overwrite")
     try:
         Experiment.model_validate(begun_with)
     except ValidationError as error:

@@ -1,6 +1,7 @@
 """What all commands share: how they end."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -144,5 +145,42 @@ def test_what_the_machine_lacks_is_one_line_and_other_errors_of_the_system_are_b
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "No usable temporary directory" in done.stderr
     done = run("raise PermissionError(13, 'Permission denied', 'b.bin')")
-    assert done.returncode == 1
-    assert "Traceback" in done.stderr
+    assert done.stderr == (
+        "-c: b.bin: cannot be used (Permission denied); check the path, its rights and its disk\n"
+    )
+    assert done.returncode == 2
+    for bug in ("PermissionError(13, 'Permission denied')", "FileNotFoundError(2, 'No such file', 'b.bin')"):
+        done = run(f"raise {bug}")
+        assert done.returncode == 1
+        assert "Traceback" in done.stderr
+
+
+# Root may read everything, but not without these capabilities.
+AS_ANYBODY = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "verify_data.py deepglobe_land shut",
+        "verify_data.py deepglobe_land open --json shut/report.json",
+        "split_data.py deepglobe_land open --train 1 --out shut/split.json",
+        "split_data.py deepglobe_land shut --train 1 --out split.json",
+        "evaluate.py --dataset deepglobe_land --truth shut --pred open",
+        "make_net.py dfcnet --out shut/nets",
+        "make_scenes.py --out shut/scenes --land 1 --road 1 --size 64",
+    ],
+)
+def test_a_folder_that_may_not_be_looked_into_is_named(tmp_path, command):
+    tool, *arguments = command.split()
+    prefix = AS_ANYBODY if os.geteuid() == 0 else []
+    if prefix and not shutil.which("setpriv"):
+        pytest.skip("root reads everything, and there is no setpriv")
+    (tmp_path / "open").mkdir()
+    for id in ("1", "2"):
+        for kind in ("sat", "mask"):
+            (tmp_path / "open" / f"{id}_{kind}.png").write_bytes(b"broken")
+    (tmp_path / "shut").mkdir(mode=0)
+    words = [*prefix, sys.executable, ROOT / "tools" / tool, *arguments]
+    done = subprocess.run(list(map(str, words)), capture_output=True, text=True, cwd=tmp_path, check=False)
+    refused(done, f"{tool}: ", "shut", "Permission denied", "; c")
