@@ -4,7 +4,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -25,6 +25,21 @@ def refuse_existing(path: Path, overwrite: bool, markers: Sequence[str] = ()) ->
     if path.is_dir() and not replaceable and any(path.iterdir()):
         fact = f"is a folder of something else (no {' or '.join(markers)} in it)"
         raise OutputError(path, fact, "choose another name, or empty it yourself")
+
+
+def check_outputs(paths: Iterable[Path | None], overwrite: bool) -> None:
+    """Raise OutputError where a file may not be replaced, or two outputs would be one file; None is none."""
+    given: set[Path] = set()
+    for path in filter(None, paths):
+        refuse_existing(path, overwrite)
+        if resolved(path) in given:
+            raise OutputError(path, "is given for two outputs", "give each a file of its own")
+        given.add(resolved(path))
+
+
+def resolved(path: Path) -> Path:
+    """Return where a path leads; of links that go in a circle the path itself, which nothing can open."""
+    return Path(os.path.realpath(path))
 
 
 @contextmanager
@@ -98,7 +113,7 @@ def staged_folder(path: Path, overwrite: bool = False, markers: Sequence[str] = 
     `markers` as in `refuse_existing`. A symbolic link stays one: what it points to is replaced.
     Raises OutputError as `staged_file` does.
     """
-    path = Path(path).resolve()
+    path = resolved(path)
     refuse_existing(path, overwrite, markers)
     with no_empty_folders(path.parent):
         staged = _make_beside(path, folder=True)

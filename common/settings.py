@@ -74,7 +74,7 @@ def read_toml(path: Path, kind: str) -> dict:
     except OSError as error:
         remedy = f"name {kind} ({', '.join(_files_of_kind(path, kind)) or 'none there'})"
         raise ExperimentError(path, f"cannot be read ({error.strerror})", remedy) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ExperimentError(path, f"is not TOML ({error})", "fix the file") from error
     difference = _kind(table)
     if difference not in (kind, None):

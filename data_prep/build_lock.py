@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from common.errors import OutputError
-from common.files import no_empty_folders
+from common.files import no_empty_folders, resolved
 from common.locks import lock as lock_file
 from data_prep.manifest import DATA, MANIFEST
 
@@ -23,7 +23,7 @@ def build_lock(out: Path) -> Iterator[None]:
     the middle of a replacement, go only when the block has ended without an error. Raises OutputError
     where another process is building `out`.
     """
-    out = Path(out).resolve()
+    out = resolved(out)
     lock = out.parent / f".{out.name}.lock"
     with no_empty_folders(out.parent):
         try:

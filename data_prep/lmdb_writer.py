@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from common.errors import DataError, OutputError
-from common.files import refuse_existing, staged_folder
+from common.files import refuse_existing, resolved, staged_folder
 from common.numbers import plural
 from data_prep.build_lock import build_lock
 from data_prep.datums import OVERHEAD, largest_datum, to_datum
@@ -156,7 +156,7 @@ def _check_disk(scenes: Sequence[Scene], config: RecordConfig, make: Callable, o
         values = [len(data) for scene in sample for _, data in make((scene, range(1)))]
     records = len(scenes) * config.variants
     size, largest = file_size(records, np.mean(values)), file_size(records, max(values))
-    free = shutil.disk_usage(Path(out).resolve().parent).free
+    free = shutil.disk_usage(resolved(out).parent).free
     if largest * SPARE > free:
         fact = f"needs about {size / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free"
         raise OutputError(out, fact, "choose another disk, fewer --variants or --encode png")

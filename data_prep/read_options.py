@@ -10,6 +10,7 @@ import numpy as np
 
 from common.datasets import RGB, Dataset
 from common.errors import DataError
+from common.numbers import FLOAT_MAX
 
 PERCENTILES = (2, 98)  # of the valid pixels of each band
 
@@ -32,11 +33,14 @@ class Stretch:
         return cls(tuple(low.tolist()), tuple(high.tolist()))
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """Return (h, w, C) float32 in 0-255."""
-        low = np.asarray(self.low, np.float32)
-        span = np.asarray(self.high, np.float32) - low
+        """Return (h, w, C) float32 in 0-255, reckoned in float64 where float32 does not hold the values."""
+        held = np.can_cast(pixels.dtype, np.float32) and max(map(abs, (*self.low, *self.high))) <= FLOAT_MAX
+        kind = np.float32 if held else np.float64
+        low = np.asarray(self.low, kind)
+        span = np.asarray(self.high, kind) - low
         span[span <= 0] = 1  # a band with one value alone
-        return np.clip((pixels.astype(np.float32) - low) * (np.float32(255) / span), 0, 255)
+        stretched = np.clip((pixels.astype(kind) - low) * (kind(255) / span), 0, 255)
+        return stretched.astype(np.float32, copy=False)
 
     def text(self) -> str:
         """Say what becomes 0 and 255, band by band."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from common.datasets import Dataset
 from common.errors import DataError
+from common.files import resolved
 from common.numbers import plural
 from data_prep.label_files import RASTER_SUFFIXES
 
@@ -228,8 +229,8 @@ def check_file(path: Path, id: str, folder: Path | None = None) -> None:
     if not is_id(id):
         remedy = "rename it: printable characters, no space around them, no # in front"
         raise DataError(printable(path), "makes no scene id", remedy)
-    if folder and path.is_symlink() and folder.resolve() not in path.resolve().parents:
-        raise DataError(path, f"links to {path.resolve()}, outside its folder", "put the file itself there")
+    if folder and path.is_symlink() and resolved(folder) not in resolved(path).parents:
+        raise DataError(path, f"links to {resolved(path)}, outside its folder", "put the file itself there")
     if not path.is_file():
         raise DataError(path, "is not a regular file", "put an image there")
 

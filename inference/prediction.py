@@ -11,7 +11,7 @@ import rasterio
 from rasterio.errors import RasterioError
 
 from common.errors import DataError, DFCNetError, OutputError
-from common.files import no_empty_folders, readable
+from common.files import no_empty_folders, readable, resolved
 from common.numbers import plural
 from data_prep.geotiff import SETTINGS
 from data_prep.read_options import ReadOptions
@@ -72,7 +72,7 @@ def plan_predictions(
     `overwrite`); DataError where a scene lacks a band whose number is chosen.
     """
     for scene in scenes:
-        if scene.path.resolve().parent == out.resolve():
+        if resolved(scene.path).parent == resolved(out):
             fact = f"is the folder of {scene.path.name}"
             raise OutputError(out, fact, "choose another --out: a map could replace a true mask")
     todo, errors, finished, longest = [], [], 0, _longest_name(out)
@@ -93,7 +93,7 @@ def plan_predictions(
 
 def _longest_name(out: Path) -> int:
     """Return how many bytes a file's name may have in a folder, or in the one that it will be made in."""
-    existing = next(folder for folder in (out, *out.resolve().parents) if folder.is_dir())
+    existing = next(folder for folder in (out, *resolved(out).parents) if folder.is_dir())
     return os.pathconf(existing, "PC_NAME_MAX")
 
 

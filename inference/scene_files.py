@@ -7,6 +7,7 @@ from pathlib import Path
 
 from common.datasets import Dataset
 from common.errors import DataError
+from common.files import resolved
 from data_prep.scenes import FilePatterns, check_file, composed, counted, image_ids
 from data_prep.subsets import Subset
 
@@ -66,7 +67,7 @@ def find_images(
                     raise
                 refuse(error)
                 continue
-            if id in images and id not in leave_out and images[id].resolve() != path.resolve():
+            if id in images and id not in leave_out and resolved(images[id]) != resolved(path):
                 raise DataError(path, f"has the id {id} of {images[id]}", "predict them into two folders")
             images.setdefault(id, path)
     return [ScenePath(id, path) for id, path in images.items()]

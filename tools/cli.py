@@ -57,9 +57,23 @@ class _Version(argparse.Action):
         parser.exit()
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that refuses an empty path, as of a shell's variable that is not set: it would mean `.`."""
+
+    def __init__(self, *arguments, **options) -> None:
+        super().__init__(*arguments, **options)
+        self.register("type", Path, _path)
+
+
+def _path(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("is empty; give a path, . for this folder")
+    return Path(text)
+
+
 def make_parser(description: str, **options) -> argparse.ArgumentParser:
     """Return the parser of a command: its docstring as description, and `--version`."""
-    parser = argparse.ArgumentParser(description=description, **options)
+    parser = _Parser(description=description, **options)
     parser.add_argument("--version", action=_Version)
     return parser
 

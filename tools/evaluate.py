@@ -48,7 +48,7 @@ def main() -> None:
     from tqdm import tqdm
 
     from common.drawing import check_picture
-    from common.files import refuse_existing, write_text
+    from common.files import check_outputs, write_text
     from common.numbers import check_number, plural
     from data_prep.subsets import Subset
     from evaluation import score_files, score_text
@@ -59,10 +59,9 @@ def main() -> None:
 
     if args.at_least is not None:
         check_number("--at-least", args.at_least, 0)
-    for path in filter(None, (args.json, args.csv)):
-        refuse_existing(path, args.overwrite)
     if args.figure:
         check_picture(args.figure, args.overwrite)
+    check_outputs((args.json, args.csv, args.figure), args.overwrite)
     names = different_names(args.pred, args.names)
     bootstrap = Bootstrap(args.resamples, seed=args.seed)
     dataset = dataset_of_maps(args.pred, args.dataset)

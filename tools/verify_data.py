@@ -30,14 +30,12 @@ def main() -> None:
     """Check, write the two files, and print the table."""
     args = parse_arguments()
     from common.datasets import read_dataset
-    from common.files import refuse_existing, write_text
+    from common.files import check_outputs, write_text
     from data_prep.read_options import ReadOptions
     from data_prep.subsets import Subset, write_leave_out
     from data_prep.verification import verify
 
-    for path in (args.json, args.fix_list):
-        if path is not None:
-            refuse_existing(path, args.overwrite)
+    check_outputs((args.json, args.fix_list), args.overwrite)
     dataset = read_dataset(args.dataset)
     read_options = ReadOptions.of(dataset, numbers=args.bands)
     subset = Subset(dataset, leave_out=args.leave_out)

@@ -142,6 +142,31 @@ def test_16_bits_are_the_same_in_a_png_and_in_a_tiff(tmp_path):
     assert np.abs(read(tmp_path / "a.png", read_options)[0] - expected).max() < 1e-3
 
 
+@pytest.mark.parametrize(
+    ("kind", "offset", "step"),
+    [
+        ("uint32", 4_000_000_000, 1),
+        ("int32", -2_000_000_000, 3),
+        ("float64", 1e9, 0.25),
+        ("float64", 0, 1e300),
+    ],
+)
+def test_values_that_32_bits_of_a_real_number_do_not_hold_are_stretched_as_they_are(
+    tmp_path, kind, offset, step
+):
+    values = (offset + step * np.arange(H * W).reshape(1, H, W)).astype(kind).repeat(3, axis=0)
+    tiff(tmp_path / "a.tif", values, photometric="RGB")
+    low, high = np.percentile(np.arange(H * W), (2, 98))
+    expected = np.clip((np.arange(H * W) - low) / (high - low), 0, 1).reshape(H, W) * 255
+    assert np.abs(read(tmp_path / "a.tif")[0] - expected[..., None]).max() < 1e-2
+
+
+def test_a_stretch_beyond_32_bits_makes_no_number_that_is_none(tmp_path):
+    tiff(tmp_path / "a.tif", BANDS.astype(np.uint16), photometric="RGB")
+    pixels = read(tmp_path / "a.tif", ReadOptions(stretch=(-1e300, 1e300)))[0]
+    np.testing.assert_allclose(pixels, 127.5)
+
+
 def orientation(value: int) -> Image.Exif:
     exif = Image.Exif()
     exif[274] = value

@@ -120,6 +120,10 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "1_sat.jpg")
     with pytest.raises(DataError, match=r"1_sat\.jpg: is not a regular file"):
         find_scenes([tmp_path], ROAD)
+    (tmp_path / "1_sat.jpg").unlink()
+    (tmp_path / "1_sat.jpg").symlink_to("1_sat.jpg")  # a circle
+    with pytest.raises(DataError, match=r"1_sat\.jpg: is not a regular file"):
+        find_scenes([tmp_path], ROAD)
 
 
 @pytest.mark.parametrize("id", [" 1", "#1", "a\nb", "\x1b[2J", os.fsdecode(b"caf\xe9"), ""])

@@ -184,3 +184,30 @@ def test_a_folder_that_may_not_be_looked_into_is_named(tmp_path, command):
     words = [*prefix, sys.executable, ROOT / "tools" / tool, *arguments]
     done = subprocess.run(list(map(str, words)), capture_output=True, text=True, cwd=tmp_path, check=False)
     refused(done, f"{tool}: ", "shut", "Permission denied", "; c")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["predict.py", "--run", "run", "--out", "", "scenes"],
+        ["predict.py", "--run", "run", "--out", "maps", ""],
+        ["figure.py", "compare", "--truth", "", "--out", "a.png"],
+    ],
+)
+def test_an_empty_path_does_not_mean_this_folder(run_tool, tmp_path, command):
+    done = run_tool(*command, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "is empty; give a path" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "verify_data.py deepglobe_land . --json a.json --fix-list ./a.json",
+        "evaluate.py --dataset deepglobe_land --truth . --pred . --json a.png --figure a.png",
+    ],
+)
+def test_two_outputs_are_not_one_file(run_tool, tmp_path, command):
+    refused(run_tool(*command.split(), cwd=tmp_path), "is given for two outputs; give each a file of its own")
+    assert not list(tmp_path.iterdir())
