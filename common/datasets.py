@@ -74,6 +74,13 @@ class Dataset(ConfigFile):
     classes: tuple[Class, ...] = Field(strict=False, min_length=2, max_length=254)
     ignore: Ignored = Ignored()
 
+    @field_validator("title")
+    @classmethod
+    def _title_is_a_line(cls, title: str) -> str:
+        if not title.strip() or not title.isprintable():
+            raise ValueError(f"{title!r} is not a title; give a line of printable characters")
+        return title
+
     @field_validator("images", "masks")
     @classmethod
     def _patterns_hold_the_id(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:

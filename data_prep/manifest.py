@@ -7,7 +7,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from common.datasets import Dataset, legacy_dataset
 from common.errors import DataError, reason
@@ -39,6 +39,28 @@ class Database:
     def share_line(self) -> str:
         """The shares in a line to read."""
         return ", ".join(f"{name} {100 * share:.3g} %" for name, share in self.shares.items())
+
+
+class _Input(BaseModel):
+    """A scene that a database was made from, as far as others ask for it."""
+
+    id: str
+    image_sha256: str
+
+
+class _Noted(BaseModel):
+    """The types of what a manifest holds and others take from it; None or nothing where it may be missing."""
+
+    model_config = ConfigDict(strict=True)
+
+    side: int
+    bands: list[str] = []
+    mean: list[float] = []
+    stretch: list[float] | None = None
+    records: int = 0
+    pixels: dict[str, int] = {}
+    inputs: list[_Input] = []
+    data_mdb_sha256: str | None = None
 
 
 def class_shares(pixels: dict[str, int]) -> dict[str, float]:
@@ -80,10 +102,14 @@ def read_manifest(database: Path) -> dict:
         manifest = json.loads(path.read_text(encoding="utf-8-sig"))
         key = "dataset" if manifest.get("format", 1) > 1 else "classes"
         missing = {"side", key} - set(manifest)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(path, f"cannot be read ({reason(error)})", remedy) from error
     if missing:
         raise DataError(path, f"lacks {', '.join(sorted(missing))}", remedy)
+    try:
+        _Noted.model_validate(manifest)
+    except ValidationError as error:
+        raise DataError(path, f"has {explain_error(error)[0]}", remedy) from error
     try:
         dataset = Dataset.model_validate(legacy_dataset(manifest[key], path, key))
         if manifest.get("stretch"):

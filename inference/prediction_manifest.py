@@ -140,6 +140,6 @@ def _read(path: Path) -> dict | None:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8-sig"))
         known = isinstance(manifest["sha256"], dict) and isinstance(manifest["settings"], dict)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return manifest if known else None

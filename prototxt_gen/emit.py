@@ -110,11 +110,12 @@ def _parsed(text: str, message: str, name: str):
 def header(exp: Experiment, title: str, command: Command | None = None) -> list[str]:
     """Return the comment that opens an emitted file; `command` is by default that of a committed one."""
     command = command or Command(f"make_net.py {exp.name}", f"solvers/{exp.name}/experiment.toml")
-    return [
+    lines = [
         f"{title} of {exp.name}: {exp.model} of the paper's Dense Fusion Classmate Network.",
         f"Emitted by `python tools/{command.words}`;",
         f"change {command.source}, not this.",
     ]
+    return [" ".join(line.splitlines()) for line in lines]  # a line break would end the comment
 
 
 def net_texts(

@@ -305,7 +305,7 @@ def _set(table: dict, setting: str) -> None:
     try:
         for part in tables:
             table = table.setdefault(part, {})
-        table[key] = tomllib.loads(f"value = {value}")["value"]
-    except (tomllib.TOMLDecodeError, AttributeError, TypeError) as error:
+        [table[key]] = tomllib.loads(f"value = {value}").values()  # a line break could begin another key
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
         remedy = "write table.key=value with a TOML value, as input.crop=513 or \"solver.type='Adam'\""
         raise ExperimentError("--set", f"cannot read {setting!r}", remedy) from error

@@ -60,6 +60,8 @@ class ModelCard(BaseModel):
 
     @model_validator(mode="after")
     def _each_band_has_a_mean(self) -> Self:
+        if len(set(self.bands)) < len(self.bands):
+            raise ValueError(f"bands: {', '.join(self.bands)} names a band twice; name each once")
         if not 1 <= len(self.bands) == len(self.mean):
             raise ValueError(
                 f"mean has {len(self.mean)} values for the bands {', '.join(self.bands)}; give one each"
@@ -105,5 +107,5 @@ def read_card(weights_path: Path) -> ModelCard | None:
         raise WeightsError(path, f"cannot be read ({error.strerror})", remedy) from error
     except ValidationError as error:
         raise WeightsError(path, f"is not a model card ({explain_error(error)[0]})", remedy) from error
-    except ValueError as error:  # not JSON, not UTF-8
+    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8
         raise WeightsError(path, f"is not a model card ({error})", remedy) from error

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from common.errors import DataError, DFCNetError, ExperimentError, OutputError, reason
+from common.errors import DataError, DFCNetError, ExperimentError, OutputError, WeightsError, reason
 from common.files import readable, staged_folder
 from common.locks import WITHOUT
 from common.numbers import plural
@@ -60,9 +60,15 @@ class Run:
         return self.folder / "snapshots"
 
     def is_done(self) -> bool:
-        """Return whether the final weights are there."""
+        """Return whether the final weights are there, and whole."""
         card = read_card(self.weights) if self.weights.exists() else None
-        return card is not None and card.iteration == self.experiment.solver.max_iter
+        if card is None or card.iteration != self.experiment.solver.max_iter:
+            return False
+        try:
+            match_weights(build(self.experiment, TRAIN).parameter_shapes(), self.weights, Coverage.FULL)
+        except WeightsError:
+            return False
+        return True
 
     def last_data_layer(self) -> str:
         """Name of the layer up to which a train net only reads data."""
@@ -267,7 +273,7 @@ def _other_experiment(run: Run) -> ExperimentError | None:
     path = run.folder / EXPERIMENT
     try:
         begun_with = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         return ExperimentError(path, f"cannot be read ({reason(error)})", "start over with --overwrite")
     try:
         Experiment.model_validate(begun_with)

@@ -70,6 +70,8 @@ def test_the_data_sets_of_the_checkout_are_valid(path):
         ('"maize"', '"ignored"', "two classes are named ignored"),
         ('"maize"', '"no data"', "class no data has the name of pixels without a class"),
         ('"maize"', '"rye, oat"', "'rye, oat' is not a name"),
+        ("title = ", 'title = "a\\nb" #', "'a\\nb' is not a title"),
+        ("title = ", f"x = {'[' * 5000}{']' * 5000}\ntitle = ", "is not TOML (maximum recursion depth"),
         ("[120, 90, 60]", "[200, 180, 40]", "wheat and fallow land have one colour, [200, 180, 40]"),
         ("[120, 90, 60]", "[200, 180, 90]", "are 50 grey levels apart, and tolerance 32 needs more than 64"),
         ("[120, 90, 60]", "[120, 90, 256]", "classes.2.colour.2 = 256"),

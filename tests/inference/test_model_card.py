@@ -93,6 +93,7 @@ def test_a_card_does_not_change():
         ({"crop": 512}, "crop: 512 is not 32k+1"),
         ({"iteration": -1}, "iteration = -1"),
         ({"mean": [1, 2]}, "mean"),
+        ({"bands": ["red", "red", "green"]}, "bands: red, red, green names a band twice"),
         ({"colour": "BGR"}, "unknown key colour"),
     ],
 )
@@ -107,7 +108,8 @@ def test_a_broken_field_is_named_with_file_value_and_remedy(tmp_path, change, na
     assert "\n" not in message
 
 
-def test_a_file_that_is_no_json_is_named(tmp_path):
-    (tmp_path / "net.json").write_text("{half a car")
+@pytest.mark.parametrize("text", ["{half a car", "[" * 100_000], ids=["half", "deep"])
+def test_a_file_that_is_no_json_is_named(tmp_path, text):
+    (tmp_path / "net.json").write_text(text)
     with pytest.raises(WeightsError, match=r"net\.json.*not a model card"):
         read_card(tmp_path / "net.caffemodel")

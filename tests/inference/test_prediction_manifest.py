@@ -82,7 +82,7 @@ def test_another_image_is_refused(out, image):
         is_finished(out, "7", image, NAMES, SETTINGS, overwrite=False)
 
 
-@pytest.mark.parametrize("harm", ["changed", "no record", "broken record", "somebody else's"])
+@pytest.mark.parametrize("harm", ["changed", "no record", "broken record", "deep", "somebody else's"])
 def test_a_file_that_no_record_tells_of_is_never_replaced(out, image, harm):
     record = out / "records" / "7.json"
     if harm == "changed":
@@ -91,6 +91,8 @@ def test_a_file_that_no_record_tells_of_is_never_replaced(out, image, harm):
         record.unlink()
     elif harm == "broken record":
         record.write_text(record.read_text()[:50])
+    elif harm == "deep":
+        record.write_text("[" * 100_000)
     else:
         record.write_text('{"settings": {}, "sha256": []}')
     with pytest.raises(OutputError, match="exists already, and no manifest says how it was made"):

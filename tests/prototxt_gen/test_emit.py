@@ -8,7 +8,7 @@ import pytest
 
 from common.errors import ExperimentError, NetError, OutputError
 from prototxt_gen import emit
-from prototxt_gen.emit import header, net_text, solver_text, write_nets
+from prototxt_gen.emit import Command, header, net_text, solver_text, write_nets
 from prototxt_gen.experiment import Experiment, read_experiment
 from prototxt_gen.layers import Net
 from prototxt_gen.models import DEPLOY, TRAIN, build
@@ -114,6 +114,14 @@ def test_the_header_names_the_command_and_sections_name_the_papers_parts():
     assert "Transition up 8 -> 9" in titles
     assert [title for title in titles if "Classmate" in title]
     assert [title for title in titles if "Dense fusion" in title]
+
+
+def test_a_line_break_in_a_command_does_not_end_the_comment():
+    exp = experiment("dfcnet")
+    lines = header(exp, "Train net", Command("make_net.py 'a\nforce_backward: true'", "b\nc.toml"))
+    net = parsed(net_text(build(exp, TRAIN), lines))
+    assert not net.force_backward
+    assert "\n" not in "".join(lines)
 
 
 def test_every_layer_has_one_shape_throughout():

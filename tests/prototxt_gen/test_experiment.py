@@ -315,6 +315,15 @@ def test_a_missing_file_lists_the_known_experiments(tmp_path):
         read_experiment(tmp_path / "nowhere" / "one.toml")
 
 
+@pytest.mark.parametrize(
+    "setting", ["input.crop", "input.crop=", "input.crop=33\nscale=2", "=\n", "input=[["]
+)
+def test_a_setting_is_one_key_and_one_value(tmp_path, setting):
+    (tmp_path / "mine.toml").write_text(VALID)
+    with pytest.raises(ExperimentError, match=r"^--set: cannot read .*; write table\.key=value"):
+        read_experiment(tmp_path / "mine.toml", [setting])
+
+
 def test_an_experiment_does_not_change(tmp_path):
     exp = read(tmp_path, VALID)
     with pytest.raises(ValueError, match="frozen"):

@@ -160,6 +160,16 @@ def test_a_finished_run_is_left_as_it_is(tiny, tmp_path):
     assert (tmp_path / "run" / "weights.caffemodel").stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize("kept", [0, 0.5])
+def test_final_weights_that_are_cut_off_are_written_again_from_the_last_snapshot(tiny, tmp_path, kept):
+    finish(start(tiny, "run"))
+    weights = tmp_path / "run" / "weights.caffemodel"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[: int(kept * len(whole))])
+    assert "weights after 6 iterations" in finish(start(tiny, "run", "--resume"))
+    assert weights.read_bytes() == whole
+
+
 def test_two_trainings_in_one_folder_are_refused(tiny, tmp_path, run_tool):
     set_to(tiny, max_iter=100000, snapshot=100000)
     process = start(tiny, "run")

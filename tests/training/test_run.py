@@ -221,6 +221,10 @@ def test_a_database_of_version_1_still_trains(tiny, tmp_path):
         ("{", "cannot be read"),
         ('{"task": "land"}', "lacks classes, side"),
         ('{"format": 2, "side": 9}', "lacks dataset"),
+        ("[" * 100_000, "cannot be read"),
+        ('{"format": 2, "side": "9", "dataset": {}}', "has side = '9'"),
+        ('{"format": 2, "side": 9, "dataset": {}, "bands": null}', "has bands = None"),
+        ('{"format": 2, "side": 9, "dataset": {}, "inputs": [1]}', "has inputs.0 = 1"),
         (None, "cannot be read"),
     ],
 )
