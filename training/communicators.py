@@ -75,11 +75,12 @@ def _begin(mpi: ModuleType) -> tuple[int, int]:
 
     From version 5 on, Open MPI knows the launchers that speak PMIx and no other. Of one that sets PMI's
     variables alone, as MPICH's, it says on stderr that it does not know it, and takes the process for the
-    only one: then it is not begun.
+    only one: where that is wrong, it is not begun.
     """
-    name, version = mpi.get_vendor()
-    if name == "Open MPI" and version[0] >= PMIX_ALONE and "PMIX_NAMESPACE" not in os.environ:
-        return 0, 1
+    (name, version), alone = mpi.get_vendor(), (0, 1)
+    unknown = name == "Open MPI" and version[0] >= PMIX_ALONE and "PMIX_NAMESPACE" not in os.environ
+    if unknown and mpi_rank_and_size() not in (None, alone):
+        return alone
     if not mpi.Is_initialized():
         mpi.Init_thread()
     return mpi.COMM_WORLD.rank, mpi.COMM_WORLD.size

@@ -45,8 +45,8 @@ def train_rank(
     gpu: int | None, place: tuple[int, int] | None, parent: Connection, launcher: int | None = None
 ) -> None:
     """Train to exactly max_iter, or until the parent says stop; `place` is (number, count), None under MPI.
-    `launcher` is the descriptor of the launcher's socket in this process, where it has one.
 
+    `launcher` is the descriptor of the launcher's socket in this process, where it has one.
     Sends "place" and waits for (run, options), or None where there is nothing to do. Then rank 0 sends "uid",
     "loaded", "resumed", "ready", "step", "validated", "snapshot", "stopped" and "done" messages. An error
     that a user can fix is sent as ("error", error) by any rank.

@@ -333,6 +333,14 @@ def test_the_launcher_of_another_mpi_is_refused_before_a_run_is_touched(
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["solver.prototxt"]
 
 
+def test_one_process_of_another_mpis_launcher_trains_alone(tiny, run_tool, monkeypatch):
+    for name, value in {"PMI_RANK": "0", "PMI_SIZE": "1"}.items():
+        monkeypatch.setenv(name, value)
+    done = run_tool("train.py", tiny, "--cpu", "--run", "run")
+    assert done.returncode == 0, done.stderr
+    assert "weights after 6 iterations" in done.stdout
+
+
 def test_mpi_that_cannot_be_loaded_is_refused_before_a_run_is_made(tiny, tmp_path, run_tool, monkeypatch):
     """As where the library that mpi4py was built for has been removed, or is broken."""
     for name, value in LAUNCHERS[0].items():
