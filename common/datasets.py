@@ -11,7 +11,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from common.errors import ExperimentError
 from common.settings import ConfigFile, Count, Positive, StrictModel, read_toml, validated
@@ -25,6 +25,15 @@ GOLDEN_RATIO = 0.618034  # turns of the hue between two colours that nobody has 
 Byte = Annotated[int, Field(ge=0, le=255)]
 Colour = Annotated[tuple[Byte, Byte, Byte], Field(strict=False)]  # red, green, blue
 MaskValue = Annotated[int, Field(ge=-(2**31), lt=2**32)]
+
+
+def _is_a_range(resize: tuple[float, float]) -> tuple[float, float]:
+    if resize[0] > resize[1]:
+        raise ValueError(f"{list(resize)} is not a range; give the smaller factor first")
+    return resize
+
+
+ResizeRange = Annotated[tuple[Positive, Positive], Field(strict=False), AfterValidator(_is_a_range)]
 
 
 class Class(StrictModel):
@@ -67,7 +76,7 @@ class Dataset(ConfigFile):
     images: tuple[str, ...] = Field(strict=False, min_length=1)
     masks: tuple[str, ...] = Field(strict=False, min_length=1)
     bands: tuple[str, ...] = Field(strict=False, min_length=1)
-    resize: tuple[Positive, Positive] = Field(strict=False)
+    resize: ResizeRange
     stretch: tuple[float, float] | None = Field(default=None, strict=False)
     tolerance: Annotated[int, Field(ge=0, le=127)] = 32
     train: Count | None = None  # scenes that split_data.py takes for training by default
@@ -100,13 +109,6 @@ class Dataset(ConfigFile):
         if len(set(bands)) < len(bands):
             raise ValueError(f"{list(bands)} names a band twice; name each once")
         return bands
-
-    @field_validator("resize")
-    @classmethod
-    def _resize_is_a_range(cls, resize: tuple[float, float]) -> tuple[float, float]:
-        if resize[0] > resize[1]:
-            raise ValueError(f"{list(resize)} is not a range; give the smaller factor first")
-        return resize
 
     @field_validator("stretch")
     @classmethod

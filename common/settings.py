@@ -11,7 +11,8 @@ from common.errors import ExperimentError
 from common.numbers import FLOAT_MAX, FLOAT_MIN, INT_MAX
 
 ROOT = Path(__file__).resolve().parent.parent
-KINDS = {"a data set": "classes", "a study": "seeds", "an experiment": "solver"}  # with a key of each alone
+# With a key of each; a search is a study with trials, and comes before it.
+KINDS = {"a data set": "classes", "a search": "trials", "a study": "seeds", "an experiment": "solver"}
 MAX_SHOWN = 60  # characters of a wrong value
 # What to do for pydantic's findings, with what their contexts hold.
 REMEDIES = {
@@ -83,7 +84,7 @@ def read_toml(path: Path, kind: str) -> dict:
 
 
 def _kind(table: dict) -> str | None:
-    """Return which of KINDS a file's table is, by the keys that it alone has."""
+    """Return which of KINDS a file's table is, by the first key of them that it has."""
     return next((kind for kind, key in KINDS.items() if key in table), None)
 
 

@@ -19,7 +19,7 @@ from prototxt_gen.experiment import Experiment
 ENCODINGS = ("raw", "png")
 CANDIDATES = 8  # places that a class-aware choice looks at
 CHANNELS_AT_ONCE = 4  # OpenCV shrinks no more by areas
-MAX_MARGIN, MAX_VARIANTS = 8192, 1_000_000
+MAX_MARGIN, MAX_VARIANTS, MAX_JITTER = 8192, 1_000_000, 0.9
 COARSE = 64  # it counts that many pixels of that many rows
 
 
@@ -48,6 +48,7 @@ class RecordConfig:
     seed: int
     encode: str = "raw"  # how the Datum holds the pixels
     rotate: bool = False  # by a random multiple of 90 degrees
+    jitter: float = 0.0  # up to which brightness, of each band, and contrast change: 0.2 is 0.8 to 1.2 times
     class_aware: bool = False  # of some places, take the one with most pixels of a class drawn at random
 
     @classmethod
@@ -63,6 +64,7 @@ class RecordConfig:
         check_number("--margin", self.margin, 0, MAX_MARGIN)
         check_number("--variants", self.variants, 1, MAX_VARIANTS)
         check_number("--seed", self.seed, 0)
+        check_number("--jitter", self.jitter, 0, MAX_JITTER)
         if self.encode not in ENCODINGS:
             raise DataError("--encode", f"is {self.encode!r}", f"give one of {', '.join(ENCODINGS)}")
         if self.encode == "png" and len(self.bands) != 3:
@@ -98,6 +100,7 @@ def make_record(pixels: CropSource, scene_id: str, variant: int, config: RecordC
     # Cutting before resizing touches only the pixels that are needed: a quarter of a large scene.
     window = max(1, round(config.side / rng.uniform(*config.dataset.resize)))
     rows, columns = _choose(rng, pixels, window, config)
+    turns = rng.integers(4) if config.rotate else 0
     record = np.empty((config.channels, config.side, config.side), np.uint8)
     size = (columns.target.stop - columns.target.start, rows.target.stop - rows.target.start)
     if size != (config.side, config.side):
@@ -105,6 +108,8 @@ def make_record(pixels: CropSource, scene_id: str, variant: int, config: RecordC
         record[-1] = IGNORE
     filter_ = cv2.INTER_AREA if window > config.side else cv2.INTER_LINEAR
     image = pixels.read_image(rows.source, columns.source)
+    if config.jitter:
+        image = _jitter(rng, image, config)
     for first in range(0, image.shape[2], CHANNELS_AT_ONCE):
         part = cv2.resize(image[..., first : first + CHANNELS_AT_ONCE], size, interpolation=filter_)
         planes = record[:-1][first : first + CHANNELS_AT_ONCE]
@@ -113,9 +118,16 @@ def make_record(pixels: CropSource, scene_id: str, variant: int, config: RecordC
     record[-1, rows.target, columns.target] = cv2.resize(
         pixels.read_labels(rows.source, columns.source), size, interpolation=cv2.INTER_NEAREST_EXACT
     )
-    if config.rotate:
-        record = np.ascontiguousarray(np.rot90(record, rng.integers(4), axes=(1, 2)))
-    return record
+    return np.ascontiguousarray(np.rot90(record, turns, axes=(1, 2)))
+
+
+def _jitter(rng: np.random.Generator, image: np.ndarray, config: RecordConfig) -> np.ndarray:
+    """Return an image with another brightness of each band, and contrast of all about the net's mean."""
+    low, high = 1 - config.jitter, 1 + config.jitter
+    brightness, contrast = rng.uniform(low, high, len(config.bands)), rng.uniform(low, high)
+    values, mean = np.arange(256)[:, None], np.array(config.mean)
+    tables = np.clip(np.rint((values * brightness - mean) * contrast + mean), 0, 255).astype(np.uint8)
+    return np.dstack([tables[image[..., band], band] for band in range(len(config.bands))])
 
 
 def _choose(

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from common.datasets import IDENTIFIER, Dataset, read_dataset
+from common.datasets import IDENTIFIER, Dataset, ResizeRange, read_dataset
 from common.errors import ExperimentError
 from common.settings import (
     ConfigFile,
@@ -96,6 +96,7 @@ class Task(StrictModel):
     In a file, `dataset` is a name of datasets/, or the path of a .toml file from the experiment's folder.
     """
 
+    resize: ResizeRange | None = None  # of this task's records, in place of the data set's range
     dataset: Dataset
     source: str  # LMDB, as Caffe will open it: relative to the working folder
     validation: str | None = None  # LMDB of held-out scenes, scored every validate_every iterations
@@ -110,6 +111,12 @@ class Task(StrictModel):
             if isinstance(named, str)
             else named
         )
+
+    @field_validator("dataset")
+    @classmethod
+    def _resize_as_the_task_says(cls, dataset: Dataset, info: ValidationInfo) -> Dataset:
+        resize = info.data.get("resize")
+        return dataset if resize is None else dataset.model_copy(update={"resize": resize})
 
     @property
     def classes(self) -> int:

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from common.errors import DFCNetError, ExperimentError
 from common.settings import ConfigFile, Count, Positive, Seed, StrictModel, read_toml, validated
-from data_prep.records import MAX_MARGIN
+from data_prep.records import MAX_JITTER, MAX_MARGIN
 from evaluation.intervals import MAX_RESAMPLES
 from inference.predictor import check_scales
 from prototxt_gen.experiment import Experiment, experiment_path, read_experiment
@@ -23,6 +23,11 @@ class TaskScenes(StrictModel):
     hold_out: Annotated[int, Field(ge=2)] | None = None  # every so many-th scene, by id, tests; or
     train: Count | None = None  # so many train, by a hash of the ids, and the others test
     leave_out: str | None = None  # list of ids to leave out, as verify_data.py --fix-list writes it
+    # So many of the scenes that train, by a hash of the ids, test in place of those held out, which rest.
+    development: Count | None = None
+    rotate: bool = False  # records by a random multiple of 90 degrees
+    jitter: Annotated[float, Field(ge=0, le=MAX_JITTER)] = 0.0  # brightness and contrast of records
+    class_aware: bool = False  # records where a class drawn at random has most pixels
 
 
 class RecordOptions(StrictModel):
@@ -38,6 +43,7 @@ class TestOptions(StrictModel):
     scales: tuple[Positive, ...] = Field(strict=False)
     flip: bool
     tile: Count | None = None  # side in pixels, 32k+1; else the crop
+    own_statistics: Count | None = None  # also with BatchNorm's statistics of so many passes of the main task
     resamples: Annotated[int, Field(ge=100, le=MAX_RESAMPLES)] = 1000  # of the bootstrap
 
     @model_validator(mode="after")
@@ -94,6 +100,11 @@ def read_study(path: Path) -> tuple[Study, Experiment]:
     """Read a study file and the experiment of DFCNet that it names; ExperimentError with key and remedy."""
     path = Path(path)
     study = validated(Study, read_toml(path, "a study"), path.stem, path)
+    return study, base_experiment(study, path)
+
+
+def base_experiment(study: Study, path: Path) -> Experiment:
+    """Read the experiment that a study, of the file `path`, names; ExperimentError as `read_study`."""
     base = experiment_path(study.experiment, path.parent)
     experiment = read_experiment(base, study.set)
     if experiment.fusion is None or len(experiment.tasks) < 2:
@@ -101,7 +112,7 @@ def read_study(path: Path) -> tuple[Study, Experiment]:
         raise ExperimentError(base, fact, "name one with [fusion] and a classmate: the arms derive from it")
     _check_scenes(study, experiment, path)
     _check_fair(study, experiment, path)
-    return study, experiment
+    return experiment
 
 
 def experiment_of(study: Study, base: Experiment, arm: str, seed: int, data: Path) -> Experiment:
@@ -126,8 +137,9 @@ def _check_scenes(study: Study, base: Experiment, path: Path) -> None:
     for task, scenes in study.scenes.items():
         if task == base.task_names()[0] and (scenes.hold_out is None) == (scenes.train is None):
             raise ExperimentError(path, f"scenes.{task}: {task} is tested", "give one of hold_out and train")
-        if task != base.task_names()[0] and scenes.hold_out is not None:
-            raise ExperimentError(path, f"scenes.{task}.hold_out: {task} is not tested", "leave it out")
+        for key in ("hold_out", "development"):
+            if task != base.task_names()[0] and getattr(scenes, key) is not None:
+                raise ExperimentError(path, f"scenes.{task}.{key}: {task} is not tested", "leave it out")
 
 
 def _check_fair(study: Study, base: Experiment, path: Path) -> None:

@@ -3,7 +3,6 @@
 import base64
 import json
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from evaluation.figures import compare
 from evaluation.page.build import style, templates
 from studies.arms import ARMS
 from studies.results import Results
-from studies.runner import LOG, ONE_SCALE, StudyRunner
+from studies.runner import LOG, ONE_SCALE, StudyRunner, read_steps
 from studies.tables import tables
 from training.curves import Curve, draw, read_log
 
@@ -100,10 +99,7 @@ def _facts(runner: StudyRunner, results: Results) -> list[tuple[str, str]]:
 
 def time_spent(log: Path) -> list[tuple[str, str]]:
     """Return on what the trainings of a study's log ran, and the hours of all steps that it has."""
-    steps = []
-    for line in log.read_text(encoding="utf-8").splitlines():
-        with suppress(ValueError):  # cut off where a call was killed
-            steps.append(json.loads(line))
+    steps = read_steps(log)
     gpus = sorted({step["gpus"] for step in steps if "gpus" in step})
     devices = ["the CPU" if count == 0 else f"{count} GPU(s)" for count in gpus]
     hours = sum(step["seconds"] for step in steps) / 3600

@@ -1,11 +1,12 @@
 """A study's maps to numbers: mIoU with its spread over seeds and its interval over scenes, and leads.
 
 Two kinds of chance are kept apart. The spread over seeds says how much a training's own dice move a score,
-the bootstrap over scenes how much the choice of test scenes does. A difference's interval draws both anew.
+the bootstrap over scenes how much the choice of test scenes does. A difference's interval draws both anew,
+in pairs: a scene, and a seed, for both arms at once.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -50,7 +51,8 @@ class Difference:
     """By how much `arm` exceeds `other` in mean mIoU at one scale, 0 to 1, with its interval.
 
     `factor` is what the two arms differ in. The interval draws scenes anew, the same for both, and seeds
-    where there are several.
+    where there are several. `p` is two-sided, of the same draws, and `p_holm` is corrected for the number
+    of differences that are looked at; both are None where there is no interval.
     """
 
     arm: str
@@ -58,6 +60,8 @@ class Difference:
     factor: str
     mean: float
     interval: Bounds
+    p: float | None = None
+    p_holm: float | None = None
 
 
 @dataclass(frozen=True)
@@ -85,13 +89,14 @@ def measure(runner: StudyRunner, progress: Callable[[Iterable], Iterable] = iter
     scored = {(arm, mode): _evaluations(runner, arm, mode) for arm, mode in progress(tested)}
     plain = {arm: scored[arm, ONE_SCALE] for arm in study.arms}
     first = plain[study.arms[0]][0]
+    differences = [
+        difference(arm, other, factor, plain[arm], plain[other])
+        for arm, other, factor in CONTRASTS
+        if arm in plain and other in plain
+    ]
     return Results(
         [row_of(arm, mode, evaluations) for (arm, mode), evaluations in scored.items()],
-        [
-            difference(arm, other, factor, plain[arm], plain[other])
-            for arm, other, factor in CONTRASTS
-            if arm in plain and other in plain
-        ],
+        corrected(differences),
         {arm: build(runner.training(arm, 0).experiment, TRAIN).parameters() for arm in study.arms},
         crops_seen(study, runner.base),
         len(first.matrices),
@@ -139,8 +144,36 @@ def difference(
         return Difference(arm, other, factor, mean, None)
     bootstrap = scored[0].bootstrap
     rng = np.random.default_rng([bootstrap.seed, 1])  # not the stream that has drawn the scenes
-    means = _mean_of_drawn_seeds(rng, draws) - _mean_of_drawn_seeds(rng, other_draws)
-    return Difference(arm, other, factor, mean, bootstrap.interval(means))
+    means = _mean_of_drawn_seeds(rng, draws - other_draws)
+    return Difference(arm, other, factor, mean, bootstrap.interval(means), p_value(means))
+
+
+def p_value(draws: np.ndarray) -> float:
+    """Return the two-sided p of a difference of 0 by the bootstrap's draws of it, NaN among them left out.
+
+    Twice the share of draws on the rarer side of 0, itself counted in (Davison and Hinkley, 1997, 4.2).
+    """
+    known = draws[~np.isnan(draws)]
+    rarer = min(np.count_nonzero(known <= 0), np.count_nonzero(known >= 0))
+    return min(1.0, 2 * (rarer + 1) / (known.size + 1))
+
+
+def corrected(differences: Sequence[Difference]) -> list[Difference]:
+    """Return the differences with `p_holm`, as far as they have a `p`."""
+    tested = [each for each in differences if each.p is not None]
+    adjusted = iter(holm([each.p for each in tested]))
+    return [each if each.p is None else replace(each, p_holm=next(adjusted)) for each in differences]
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values corrected for their number m (Holm, 1979), in the order given.
+
+    The k-th smallest counts m + 1 - k times, but no less than the one before it, and at most 1.
+    """
+    adjusted, least = [0.0] * len(p_values), 0.0
+    for rank, at in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        adjusted[at] = least = max(least, min(1.0, (len(p_values) - rank) * p_values[at]))
+    return adjusted
 
 
 def _mious(scored: Sequence[Evaluation]) -> tuple[float, ...]:

@@ -1,9 +1,10 @@
 """A study carried out: databases, trainings and maps, each made once and found again by a later call."""
 
 import json
+import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,13 +26,14 @@ from studies.plan import Study, experiment_of
 from studies.provenance import remember
 from studies.scenes import StudyScenes, choose_study_scenes
 from training import driver
+from training.bn_statistics import recompute_statistics
 from training.communicators import mpi_rank_and_size
 from training.gpus import check_gpus
 from training.rank import RankOptions
 from training.run import Run
 
-LOG = "log.jsonl"  # a line per step: what, when it ended, seconds
-ONE_SCALE, SCALES, ENSEMBLE = "one_scale", "scales", "ensemble"
+LOG = "log.jsonl"  # a line per step: what, when it ended, seconds by the clock and of processors
+ONE_SCALE, OWN_STATISTICS, SCALES, ENSEMBLE = "one_scale", "own_statistics", "scales", "ensemble"
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class StudyRunner:
                 for arm in self.study.arms:
                     if code := self._train(arm, seed):
                         return code
+                    self._recompute(arm, seed)
                     for mode in self.test_modes:
                         self._map(arm, mode, seed)
             if len(self.study.seeds) > 1:
@@ -94,14 +97,20 @@ class StudyRunner:
 
     @cached_property
     def test_modes(self) -> tuple[str, ...]:
-        """How each training's weights are tested: at one scale, and with the study's scales and flips."""
+        """How each training's weights are tested: at one scale, with other statistics too, at several."""
         test = self.study.test
-        return (ONE_SCALE,) if test.scales == (1.0,) and not test.flip else (ONE_SCALE, SCALES)
+        own = (OWN_STATISTICS,) if test.own_statistics else ()
+        return (ONE_SCALE, *own) if test.scales == (1.0,) and not test.flip else (ONE_SCALE, *own, SCALES)
 
     def training(self, arm: str, seed: int) -> Run:
         """Return the run of one arm and seed."""
         folder = self.out / "runs" / f"{arm}_{seed}"
         return Run(experiment_of(self.study, self.base, arm, seed, self.data), folder)
+
+    def is_trained(self, arm: str) -> bool:
+        """Return whether the weights of all seeds of an arm are there: then databases are not needed."""
+        runs = [self.training(arm, seed) for seed in self.study.seeds]
+        return all(run.is_done() and all(map(Path.exists, self._weights(run).values())) for run in runs)
 
     def maps(self, arm: str, mode: str, seed: int | None = None) -> Path:
         """Return the folder of the held-out scenes' maps; without a seed, of all seeds' nets together."""
@@ -130,21 +139,35 @@ class StudyRunner:
             for task in table["tasks"].values():
                 del task["source"]  # inside the folder, wherever that is
             arms[arm] = table | {"start_from": self.study.start_from.get(arm, "")}
-        study = self.study.model_dump(mode="json", include={"scenes", "records", "test"}, exclude_none=True)
+        study = self.study.model_dump(mode="json", include={"records", "test"}, exclude_none=True)
         del study["test"]["resamples"]
+        # Without defaults: an option that a later version adds does not make another study of this one.
+        study["scenes"] = self.study.model_dump(mode="json", include={"scenes"}, exclude_defaults=True)[
+            "scenes"
+        ]
         return {**study, "files": self.scenes.checksums(), "arms": arms}
 
     def _databases(self) -> None:
         records = self.study.records
-        classmates = {ARMS[arm].classmates for arm in self.study.arms} - {None}
-        for task in self.base.tasks:
+        pending = [arm for arm in self.study.arms if not self.is_trained(arm)]
+        classmates = {ARMS[arm].classmates for arm in pending} - {None}
+        for task in self.base.tasks if pending else ():
             for kind in [TRAIN] if task == self.main else sorted(classmates):
                 folder = database(task, kind)
                 if (self.data / folder / MANIFEST).exists():
                     continue
                 with self._step(f"database {folder}"):
-                    variants = self.study.scenes[task].variants
-                    config = RecordConfig.of(self.base, task, records.margin, variants, records.seed)
+                    cut = self.study.scenes[task]
+                    config = RecordConfig.of(
+                        self.base,
+                        task,
+                        records.margin,
+                        cut.variants,
+                        records.seed,
+                        rotate=cut.rotate,
+                        jitter=cut.jitter,
+                        class_aware=cut.class_aware,
+                    )
                     scenes = self.scenes.train[task]
                     if kind == SHUFFLED:
                         read_options = ReadOptions.of(config.dataset, config.bands)
@@ -169,16 +192,31 @@ class StudyRunner:
             )
         return step["code"]
 
+    def _weights(self, run: Run) -> dict[str, Path]:
+        """Return the weights of a run by what they are tested with, as far as it differs."""
+        weights = {ONE_SCALE: run.weights}
+        if self.study.test.own_statistics:
+            weights[OWN_STATISTICS] = run.weights.with_stem(f"{run.weights.stem}_{self.main}")
+        return weights
+
+    def _recompute(self, arm: str, seed: int) -> None:
+        run = self.training(arm, seed)
+        out, passes = self._weights(run).get(OWN_STATISTICS), self.study.test.own_statistics
+        if out is not None and not out.exists():
+            with self._step(f"statistics {arm} seed {seed}"):
+                gpu = self.gpus[0] if self.gpus else None
+                recompute_statistics(run.experiment, run.weights, self.main, passes, out, gpu)
+
     def _map(self, arm: str, mode: str, seed: int | None = None) -> None:
         """Map the held-out scenes; those that are done are known by their manifests."""
         test = self.study.test
         seeds = self.study.seeds if seed is None else (seed,)
         runs = [self.training(arm, number) for number in seeds]
-        several = mode != ONE_SCALE
+        several = mode in (SCALES, ENSEMBLE)
         request = Request(
             [scene.image for scene in self.scenes.test],
             runs[0].deploy,
-            [run.weights for run in runs],
+            [weights.get(mode, weights[ONE_SCALE]) for weights in map(self._weights, runs)],
             self.maps(arm, mode, seed),
             task=self.main,
             tile=test.tile,
@@ -197,13 +235,29 @@ class StudyRunner:
     @contextmanager
     def _step(self, name: str) -> Iterator[dict]:
         """Log what has ended with its seconds and what the block notes, and say so; nothing for no scene."""
-        notes, begin = {}, time.monotonic()
+        notes, begin, begin_cpu = {}, time.monotonic(), _cpu_seconds()
         yield notes
         if notes.get("scenes") == 0:
             return
         line = {"what": name, "ended": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **notes}
         line["seconds"] = round(time.monotonic() - begin, 1)
+        line["cpu_seconds"] = round(_cpu_seconds() - begin_cpu, 1)
         with (self.out / LOG).open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
         outcome = "stopped; the same command continues" if notes.get("code") else f"{line['seconds']:,} s"
         self.log(f"== {name}: {outcome}")
+
+
+def read_steps(log: Path) -> list[dict]:
+    """Return the steps of a study's log."""
+    steps = []
+    for line in log.read_text(encoding="utf-8").splitlines():
+        with suppress(ValueError):  # cut off where a call was killed
+            steps.append(json.loads(line))
+    return steps
+
+
+def _cpu_seconds() -> float:
+    """Return the processor time of this process and of its children that have ended: load does not count."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.datasets import Dataset
 from common.errors import DataError
 from common.files import SHORT_CHECKSUM, read_bytes
+from common.numbers import plural
 from data_prep.scenes import Scene, find_scenes, image_ids
 from data_prep.splits import PARTS, hold_out, make_split
 from data_prep.subsets import Subset
@@ -52,14 +54,24 @@ def choose_study_scenes(study: Study, base: Experiment, root: Path) -> StudyScen
 def _parts(scenes: TaskScenes, subset: Subset, root: Path, seed: int) -> tuple[list[Scene], list[Scene]]:
     """Return the scenes that train and that test, as build_lmdb.py and split_data.py would choose them."""
     folders, dataset = [root / folder for folder in scenes.images], subset.dataset
-    available = find_scenes(folders, dataset, subset.left_out)
+    train, test = find_scenes(folders, dataset, subset.left_out), []
     if scenes.hold_out is not None:
         listed = image_ids(folders, dataset)
-        return tuple(hold_out(available, scenes.hold_out, name, listed) for name in PARTS)
-    if scenes.train is None:
-        return available, []
-    split = make_split(dataset.name, (scene.id for scene in available), scenes.train, seed)
-    return tuple(split.select(available, name, folders[0]) for name in PARTS)
+        train, test = (hold_out(train, scenes.hold_out, name, listed) for name in PARTS)
+    elif scenes.train is not None:
+        train, test = _split(train, scenes.train, dataset, seed)
+    if scenes.development is not None:
+        if scenes.development >= len(train):
+            fact = f"is {scenes.development} of {plural(len(train), 'scene')} that train"
+            raise DataError("development", fact, f"give 1 to {len(train) - 1}")
+        train, test = _split(train, len(train) - scenes.development, dataset, seed)
+    return train, test
+
+
+def _split(scenes: list[Scene], train: int, dataset: Dataset, seed: int) -> tuple[list[Scene], list[Scene]]:
+    split = make_split(dataset.name, (scene.id for scene in scenes), train, seed)
+    train, test = (split.select(scenes, name, dataset.name) for name in PARTS)
+    return train, test
 
 
 def _checksum(scene: Scene) -> str:

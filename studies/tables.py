@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from evaluation.score_text import between, percent
 from studies.arms import ARMS
 from studies.plan import Study
-from studies.results import ArmScore, Results
-from studies.runner import ENSEMBLE, ONE_SCALE, SCALES
+from studies.results import ArmScore, Difference, Results
+from studies.runner import ENSEMBLE, ONE_SCALE, OWN_STATISTICS, SCALES
 
 PAPER = {"baseline": 43.57, "classmate": 51.87, "dfcnet": 52.24}  # Table 1: mIoU on the validation set
 
@@ -64,14 +64,21 @@ def _differences(study: Study, results: Results) -> Table:
     drawn = "scenes and seeds" if len(study.seeds) > 1 else "scenes alone: one seed says nothing about others"
     caption = (
         f"What each idea adds: differences of mean mIoU in points. The interval holds 95 % of "
-        f"{study.test.resamples:,} bootstrap draws of {drawn}. {len(results.differences)} differences are "
-        "looked at, and nothing is corrected for that."
+        f"{study.test.resamples:,} bootstrap draws of {drawn}, and p is two-sided, of the same draws. "
+        f"The last column is corrected for the number of differences, {len(results.differences)}, by Holm's "
+        "method."
     )
     rows = []
     for difference in results.differences:
         name = f"{difference.factor}: {ARMS[difference.arm].title} less {ARMS[difference.other].title}"
-        rows.append([name, f"{100 * difference.mean:+.2f}", between(difference.interval, "+")])
-    return Table("Differences", caption, ["", "points", "interval"], rows)
+        rows.append(
+            [name, f"{100 * difference.mean:+.2f}", between(difference.interval, "+"), *_p_values(difference)]
+        )
+    return Table("Differences", caption, ["", "points", "interval", "p", "p, Holm"], rows)
+
+
+def _p_values(difference: Difference) -> list[str]:
+    return ["" if p is None else f"{p:.3f}" for p in (difference.p, difference.p_holm)]
 
 
 def _by_class(results: Results) -> Table:
@@ -82,8 +89,12 @@ def _by_class(results: Results) -> Table:
 
 def _by_test(study: Study, results: Results) -> Table:
     test = study.test
-    titles = {ONE_SCALE: "one scale", SCALES: _scales(test.scales, test.flip)}
-    titles[ENSEMBLE] = f"and the {len(study.seeds)} seeds' nets together"
+    titles = {
+        ONE_SCALE: "one scale",
+        OWN_STATISTICS: "one scale, BatchNorm's statistics of the tested task alone",
+        SCALES: _scales(test.scales, test.flip),
+        ENSEMBLE: f"and the {len(study.seeds)} seeds' nets together",
+    }
     modes = [mode for mode in titles if results.of(mode)]
     by_arm = {row.arm: [] for row in results.of(ONE_SCALE)}
     for mode in modes:

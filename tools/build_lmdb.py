@@ -43,6 +43,13 @@ def parse_arguments() -> argparse.Namespace:
         "--rotate", action="store_true", help="turn each record by a random multiple of 90 degrees"
     )
     parser.add_argument(
+        "--jitter",
+        type=float,
+        default=0.0,
+        metavar="J",
+        help="change each band's brightness and all contrast by random factors, 1-J to 1+J (default 0)",
+    )
+    parser.add_argument(
         "--class-aware",
         action="store_true",
         help="of 8 random places take the one with most pixels of a class drawn at random",
@@ -86,6 +93,7 @@ def main() -> None:
         args.seed,
         encode=args.encode,
         rotate=args.rotate,
+        jitter=args.jitter,
         class_aware=args.class_aware,
     )
     out = args.out or _place(task, args)

@@ -1,7 +1,7 @@
 """Arguments that the commands on data sets share."""
 
 import os
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 # Options of version 1.0, and what stands in their place.
@@ -68,3 +68,22 @@ def add_workers(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int, default=cores, metavar="N", help="processes; the result does not depend on it"
     )
+
+
+def parse_study(parser: ArgumentParser, kind: str, named: str) -> Namespace:
+    """Return the arguments of a command that carries out a study, or what is made of studies."""
+    parser.add_argument(kind, help=f"{named} of studies/, or a path to a .toml file")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=os.environ.get("DFCNET_DATA"),
+        help=f"folder that the {kind}'s data paths are relative to (default: $DFCNET_DATA)",
+    )
+    parser.add_argument("--out", type=Path, help=f"folder of the {kind} (default: runs/<its name>)")
+    device = parser.add_mutually_exclusive_group(required=True)
+    device.add_argument("--cpu", action="store_true", help="train on the CPU")
+    device.add_argument("--gpus", help="train on these GPUs, one process each: 0-7, or 0,2,3")
+    args = parser.parse_args()
+    if args.data is None:
+        parser.error("--data: give the folder of the scenes, or set DFCNET_DATA")
+    return args

@@ -4,31 +4,16 @@ What is done is not done again: the same command continues where an earlier one 
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 import cli
+from data_options import parse_study
 
 
 def parse_arguments() -> argparse.Namespace:
     """Return the command line's arguments."""
-    parser = cli.make_parser(__doc__)
-    parser.add_argument("study", help="small, gpu or paper of studies/, or a path to a .toml file")
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=os.environ.get("DFCNET_DATA"),
-        help="folder that the study's data paths are relative to (default: $DFCNET_DATA)",
-    )
-    parser.add_argument("--out", type=Path, help="folder of the study (default: runs/<its name>)")
-    device = parser.add_mutually_exclusive_group(required=True)
-    device.add_argument("--cpu", action="store_true", help="train on the CPU")
-    device.add_argument("--gpus", help="train on these GPUs, one process each: 0-7, or 0,2,3")
-    args = parser.parse_args()
-    if args.data is None:
-        parser.error("--data: give the folder of the scenes, or set DFCNET_DATA")
-    return args
+    return parse_study(cli.make_parser(__doc__), "study", "small, medium, gpu or paper")
 
 
 def main() -> None:

@@ -158,6 +158,61 @@ def test_rotation_turns_all_four_channels_together_in_all_four_ways():
     assert turns == {0, 1, 2, 3}
 
 
+def test_rotation_and_the_data_layers_mirroring_make_all_eight_symmetries_of_the_square():
+    """Caffe mirrors left to right alone: top to bottom is that after half a turn."""
+    image = np.zeros((200, 200, 3), np.uint8)
+    image[20:90, 30:60] = 200  # one corner, not square
+    pixels, made = scene(image, np.zeros((200, 200), np.uint8)), replace(LAND, rotate=True)
+    for variant in range(24):
+        plain = make_record(pixels, "a", variant, LAND)
+        if np.array_equal(make_record(pixels, "a", variant, made), plain[:, ::-1, ::-1]):  # half a turn
+            mirrored = make_record(pixels, "a", variant, made)[:, :, ::-1]
+            np.testing.assert_array_equal(mirrored, plain[:, ::-1])
+            break
+    else:
+        pytest.fail("no half turn in 24 variants")
+
+
+@pytest.mark.parametrize("rotate", [False, True])
+def test_jitter_changes_each_bands_brightness_and_all_contrast_and_no_label(rotate):
+    """Two grey levels of a band give its line, of slope brightness x contrast."""
+    image = np.full((200, 200, 3), 90, np.uint8)
+    image[:, 100:] = 130
+    pixels = scene(image, (image[..., 0] > 100).astype(np.uint8))
+    slopes, brightness = [], []
+    for variant in range(40):
+        plain = make_record(pixels, "a", variant, replace(LAND, rotate=rotate))
+        record = make_record(pixels, "a", variant, replace(LAND, rotate=rotate, jitter=0.2))
+        np.testing.assert_array_equal(record[3], plain[3])
+        lines = []
+        for band, mean in zip(range(3), LAND.mean, strict=True):
+            low, high = (record[band][plain[band] == value].astype(float) for value in (90, 130))
+            if low.size and high.size:
+                assert low.std() == high.std() == 0
+                slope = (high[0] - low[0]) / 40
+                start = low[0] - 90 * slope  # = mean x (1 - contrast)
+                lines.append((slope, 1 - start / mean))
+        for slope, contrast in lines:
+            slopes.append(slope)
+            brightness.append(slope / contrast)
+            assert contrast == pytest.approx(lines[0][1], abs=0.05)  # levels are whole numbers
+    assert 0.64 - 0.03 < min(slopes) < 0.8
+    assert 1.2 < max(slopes) < 1.44 + 0.03
+    assert 0.75 < min(brightness) < 0.86
+    assert 1.14 < max(brightness) < 1.25
+
+
+def test_jitter_leaves_padding_at_the_mean():
+    made = replace(LAND, jitter=0.5)
+    record = make_record(
+        scene(np.full((30, 500, 3), 200, np.uint8), np.ones((30, 500), np.uint8)), "x", 0, made
+    )
+    padded = record[3] == 255
+    assert padded.any()
+    assert (record[:3, padded] == np.array([104, 117, 124])[:, None]).all()
+    assert (record[:3, ~padded] != 200).any()
+
+
 def test_a_class_aware_choice_finds_a_rare_class_more_often():
     labels = np.zeros((400, 400), np.uint8)
     labels[170:230, 170:230] = 1  # 2 % of the scene
@@ -170,7 +225,10 @@ def test_a_class_aware_choice_finds_a_rare_class_more_often():
     assert share[True] > 2.5 * share[False]
 
 
-@pytest.mark.parametrize("wrong", [{"margin": -1}, {"variants": 0}, {"seed": -1}, {"encode": "gif"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"jitter": 1.0}, {"jitter": -0.1}, {"margin": -1}, {"variants": 0}, {"seed": -1}, {"encode": "gif"}],
+)
 def test_other_numbers_out_of_range_are_refused(wrong):
     with pytest.raises(DataError, match=f"--{next(iter(wrong))}"):
         replace(LAND, **wrong)

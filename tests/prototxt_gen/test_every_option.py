@@ -71,7 +71,7 @@ def test_the_list_holds_every_option_that_changes_a_net():
     tables = {"input": Input, "densenet": DenseNet, "fusion": Fusion, "tasks": Task}
     keys = {f"{table}.{key}" for table, model in tables.items() for key in model.model_fields}
     keys |= {key for key in Experiment.model_fields if key not in (*tables, "name", "solver")}
-    assert keys - {"tasks.source", "tasks.validation"} <= set(OPTIONS)
+    assert keys - {"tasks.source", "tasks.validation", "tasks.resize"} <= set(OPTIONS)
     assert {"layers", "lr", "decay"} == set(Multiplier.model_fields)
 
 

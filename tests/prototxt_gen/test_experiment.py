@@ -275,6 +275,16 @@ def test_a_data_set_is_looked_for_beside_the_experiment(tmp_path):
         read(tmp_path, replaced(DATASET, 'dataset = "missing.toml"'))
 
 
+def test_a_tasks_own_resize_range_is_its_data_sets_and_nobody_elses(tmp_path):
+    own = read(tmp_path, VALID.replace('source = "land"', 'source = "land"\nresize = [0.5, 1.75]'))
+    assert own.tasks["land"].dataset.resize == (0.5, 1.75)
+    assert own.tasks["road"].dataset.resize == (0.5, 1.5)
+    noted = own.model_dump(mode="json", exclude_none=True)  # as in experiment.json
+    assert type(own).model_validate(noted) == own
+    with pytest.raises(ExperimentError, match=r"resize: \[2\.0, 0\.5\] is not a range; give the smaller"):
+        read(tmp_path, VALID.replace('source = "land"', 'source = "land"\nresize = [2.0, 0.5]'))
+
+
 @pytest.mark.parametrize(
     ("new", "words"),
     [

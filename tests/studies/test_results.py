@@ -8,7 +8,15 @@ import pytest
 from evaluation.evaluation import Evaluation
 from evaluation.intervals import Bootstrap
 from evaluation.metrics import constant_scores, scores
-from studies.results import _mean_of_drawn_seeds, difference, row_of
+from studies.results import (
+    Difference,
+    _mean_of_drawn_seeds,
+    corrected,
+    difference,
+    holm,
+    p_value,
+    row_of,
+)
 from tests.datasets import LAND
 
 DRAWS = 4000
@@ -81,14 +89,57 @@ def test_a_difference_is_drawn_over_scenes_and_seeds(rng):
     drawn = []
     for _ in range(4000):
         scenes = own.integers(0, 9, 9).astype(str)
-        parts = []
-        for seeds in (better, first):
-            of_seeds = [miou([seed.matrices[id] for id in scenes]) for seed in seeds]
-            mean = sum(of_seeds) / 3
-            deviation = np.mean([of_seeds[i] for i in own.integers(0, 3, 3)]) - mean
-            parts.append(mean + deviation * (3 / 2) ** 0.5)
-        drawn.append(parts[0] - parts[1])
+        leads = [
+            miou([a.matrices[id] for id in scenes]) - miou([b.matrices[id] for id in scenes])
+            for a, b in zip(better, first, strict=True)
+        ]
+        mean = sum(leads) / 3
+        deviation = np.mean([leads[i] for i in own.integers(0, 3, 3)]) - mean
+        drawn.append(mean + deviation * (3 / 2) ** 0.5)
     assert found.interval == pytest.approx(np.quantile(drawn, (0.025, 0.975)), abs=0.01)
+    assert found.p == pytest.approx(2 * np.mean(np.array(drawn) <= 0), abs=0.02)
+
+
+def test_seeds_are_drawn_in_pairs(rng):
+    """A lead that all seeds share is certain, however much the seeds differ: one scene four times over."""
+    worse = [repeated(rng, right) for right in (0.4, 0.5, 0.6)]
+    better = [
+        scored({id: matrix + lead_of(matrix) for id, matrix in each.matrices.items()}) for each in worse
+    ]
+    leads = [miou([b.matrices["0"]]) - miou([a.matrices["0"]]) for a, b in zip(worse, better, strict=True)]
+    found = difference("dfcnet", "baseline", "both", better, worse)
+    assert min(leads) > 0
+    assert found.interval[0] > 0
+    assert found.p == pytest.approx(2 / (DRAWS + 1))
+
+
+def lead_of(matrix: np.ndarray) -> np.ndarray:
+    """Return a change that makes a tenth of each class's wrong pixels right."""
+    wrong = matrix.copy()
+    np.fill_diagonal(wrong, 0)
+    change = -(wrong // 10)
+    np.fill_diagonal(change, -change.sum(axis=1))
+    return change
+
+
+def test_a_p_value_is_twice_the_rarer_side():
+    draws = np.array([-1.0, 2, 3, 4, 5, 6, 7, 8, 9])
+    assert p_value(draws) == pytest.approx(2 * (1 + 1) / 10)
+    assert p_value(-draws) == p_value(draws)
+    assert p_value(np.append(draws, np.nan)) == p_value(draws)
+    assert p_value(np.zeros(9)) == 1.0
+
+
+def test_holms_correction_as_computed_by_hand():
+    """Of four: 0.005 x 4, 0.01 x 3, 0.03 x 2, and 0.04 x 1 = 0.04, which may not be below 0.06."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.6]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_differences_without_a_p_do_not_count_in_the_correction():
+    rows = [Difference("a", "b", "", 0.1, None, p) for p in (0.04, None, 0.02)]
+    assert [each.p_holm for each in corrected(rows)] == pytest.approx([0.04, None, 0.04])
 
 
 def test_equal_seeds_leave_the_scenes_alone_to_chance(rng):
@@ -101,7 +152,7 @@ def test_equal_seeds_leave_the_scenes_alone_to_chance(rng):
 
 def test_equal_scenes_leave_the_seeds_alone_to_chance(rng):
     """Then the interval is that of the seeds' mean, whose deviation the seeds' own tells."""
-    seeds, still = ([repeated(rng, right) for right in rights] for rights in ((0.4, 0.5, 0.7), (0.5,)))
+    seeds, still = [repeated(rng, right) for right in (0.4, 0.5, 0.7)], [repeated(rng, 0.5)] * 3
     found = difference("dfcnet", "baseline", "both", seeds, still)
     mious = [miou([each.matrices["0"]]) for each in seeds]
     mean, other = np.mean(mious), miou([still[0].matrices["0"]])

@@ -1,5 +1,7 @@
 """Which scenes train and which test."""
 
+import hashlib
+
 import pytest
 
 from common.errors import DataError
@@ -7,6 +9,7 @@ from data_prep.scenes import find_scenes
 from data_prep.splits import make_split
 from prototxt_gen.experiment import experiment_path, read_experiment
 from studies.plan import Study
+from studies.runner import StudyRunner
 from studies.scenes import choose_study_scenes
 from tests.datasets import LAND
 
@@ -67,6 +70,28 @@ def test_so_many_train_as_the_command_for_splits_would_choose(root):
     assert ids(scenes.train["road"]) == list(make_split("deepglobe_road", "xyz", 2, 5).train)
 
 
+def test_development_scenes_are_those_of_the_largest_hashes_among_the_training_scenes(root):
+    scenes = choose_study_scenes(study({"hold_out": 3, "development": 1}, {}, seed=7), BASE, root)
+    hashes = {id: hashlib.sha256(f"7:{id}".encode()).digest()[:8] for id in "1245"}  # 3 and 6 are held out
+    developed = max(hashes, key=hashes.get)
+    assert ids(scenes.test) == [developed]
+    assert ids(scenes.train["land"]) == sorted({*"1245"} - {developed})
+
+
+def test_options_at_their_defaults_are_not_noted_with_a_study(root):
+    """A folder of a version that did not have them goes on."""
+    chosen = study({"hold_out": 3, "rotate": True}, {"rotate": False, "jitter": 0.0})
+    noted = StudyRunner(chosen, BASE, root, root / "out")._settings()
+    assert noted["scenes"] == {
+        "land": {"images": ["land"], "variants": 1, "hold_out": 3, "rotate": True},
+        "road": {"images": ["a", "b"], "variants": 1},
+    }
+    assert (noted["records"], noted["test"]) == (
+        {"margin": 32, "seed": 1},
+        {"scales": [1.0], "flip": False},
+    )
+
+
 def test_a_scenes_checksum_is_of_image_and_mask(root):
     before = choose_study_scenes(HOLD_OUT, BASE, root).checksums()
     assert [list(part) for part in before.values()] == [list("1245"), list("wxyz"), list("36")]
@@ -83,6 +108,7 @@ def test_a_scenes_checksum_is_of_image_and_mask(root):
         (study({"hold_out": 3, "images": ["sea"]}, {}), "sea: is not a folder; say by --data"),
         (study({"hold_out": 50}, {}), "50 leaves no test scene of 6"),
         (study({"train": 6}, {}), "6 of 6 scenes leave nothing"),
+        (study({"hold_out": 3, "development": 4}, {}), "development: is 4 of 4 scenes .* give 1 to 3"),
     ],
 )
 def test_a_part_without_scenes_is_refused(root, wanted, words):

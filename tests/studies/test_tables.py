@@ -21,7 +21,7 @@ def results() -> Results:
         for number, arm in enumerate(SMALL.arms):
             mious = tuple(0.3 + number / 100 + seed / 50 for seed in range(seeds))
             rows.append(ArmScore(arm, mode, mious, (0.25, 0.375), IOU))
-    differences = [Difference(*contrast, 0.0205, (-0.01, 0.05)) for contrast in CONTRASTS]
+    differences = [Difference(*contrast, 0.0205, (-0.01, 0.05), 0.012, 0.0965) for contrast in CONTRASTS]
     sizes = dict.fromkeys(SMALL.arms, 1234567)
     return Results(rows, differences, sizes, dict.fromkeys(SMALL.arms, 5600), 47, "agriculture", 0.0922)
 
@@ -34,6 +34,8 @@ def test_the_tables_hold_the_numbers_in_percent():
         "both ideas of the paper: DFCNet less Baseline",
         "+2.05",
         "-1.00 to +5.00",
+        "0.012",
+        "0.097",
     ]
     assert by_class.rows[0] == ["Baseline", *["25.00"] * 6]
     assert by_test.head[1:] == [

@@ -137,7 +137,9 @@ def test_missing_scenes_and_gpus_are_refused_before_anything_is_written(study, t
     refused(run_tool("study.py", "other.toml", "--cpu", "--data", "scenes"), "other.toml", "cannot be read")
     refused(run_tool("study.py", "small", "--cpu", "--data", "scenes"), "land_256/train", "is not a folder")
     refused(
-        run_tool("study.py", "smal", "--cpu", "--data", "scenes"), "studies/smal.toml", "gpu, paper, small"
+        run_tool("study.py", "smal", "--cpu", "--data", "scenes"),
+        "studies/smal.toml",
+        "gpu, medium, paper, small",
     )
     edit(tmp_path / "mine.toml", "seeds = [1, 1]", "seeds = [1]")
     refused(run_tool("study.py", "mine.toml", "--gpus", "99", "--data", "scenes"), "--gpus", "use --cpu")
