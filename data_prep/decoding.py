@@ -22,7 +22,7 @@ from rasterio.errors import RasterioError
 from common.errors import DataError
 from common.numbers import plural
 from data_prep.geotiff import SETTINGS, one_line
-from data_prep.tiff_tags import MOST_XMP, XMP, read_tags, refuse_turned, xmp_orientation
+from data_prep.tiff_tags import MAX_XMP, XMP, read_tags, refuse_turned, xmp_orientation
 
 MAX_PIXELS = 1 << 28  # 16384 x 16384: more is a broken header or needs a tiled reader
 JPEG_START, PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
@@ -238,7 +238,7 @@ def _metadata(kind: bytes, chunk: bytes) -> bytes:
             packed, text = text[:1] == b"\1", text[2:].split(b"\0", 2)[2]
         elif packed:
             text = text[1:]
-        text = zlib.decompressobj().decompress(text, MOST_XMP) if packed else text
+        text = zlib.decompressobj().decompress(text, MAX_XMP) if packed else text
         if keyword == PNG_XMP:
             return XMP_START + text
         block = bytes.fromhex(text.split(None, 2)[2].decode("ascii"))

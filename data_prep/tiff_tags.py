@@ -18,7 +18,7 @@ READ = {1: "black is 0", 2: "RGB", 3: "palette", 6: "YCbCr"}
 REFUSED = {0: "white is 0", 5: "CMYK", 8: "CIELab", 32803: "the mosaic of a sensor"}
 BYTE, SHORT, LONG, UNDEFINED = 1, 3, 4, 7
 FORMATS = {BYTE: "B", SHORT: "H", LONG: "I"}
-MOST_XMP = 1 << 24  # bytes of a packet
+MAX_XMP = 1 << 24  # bytes of a packet
 RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 XMP_ORIENTATION = "{http://ns.adobe.com/tiff/1.0/}Orientation"
 
@@ -53,7 +53,7 @@ def _read_tags(file: BinaryIO) -> Iterator[tuple[int, int]]:
             length, at = struct.unpack_from(f"{order}QQ" if big else f"{order}II", entry, 4)
             following = file.tell()
             file.seek(at)
-            stated = xmp_orientation(file.read(min(length, MOST_XMP)))
+            stated = xmp_orientation(file.read(min(length, MAX_XMP)))
             file.seek(following)
             if stated is not None:
                 yield XMP, stated
