@@ -128,6 +128,24 @@ def find_maps(folder: Path) -> dict[str, Path]:
     return _by_id(Path(folder), names.listing(Path(folder))[1], names.masks)
 
 
+def given_maps(inputs: Iterable[Path]) -> dict[str, Path]:
+    """Return the maps that `inputs` mean, files and those in folders, by id.
+
+    The id of a file with a name of its own is that name without its ending. Raises DataError for a missing
+    path, a folder without maps, and two maps of one id.
+    """
+    names, maps = FilePatterns(MAPS, ()), {}
+    for given in map(Path, inputs):
+        if not given.exists():
+            raise DataError(given, "is neither a file nor a folder", "check the path")
+        found = find_maps(given) if given.is_dir() else {names.image_id(given) or given.stem: given}
+        for id, path in found.items():
+            if id in maps and maps[id].resolve() != path.resolve():
+                raise DataError(path, f"has the id {id} of {maps[id]}", "leave one of the two out")
+            maps.setdefault(id, path)
+    return maps
+
+
 def _by_id(folder: Path, masks: dict[str, list[Path]], patterns: Sequence[str]) -> dict[str, Path]:
     for id, paths in masks.items():
         if len(paths) > 1:
