@@ -6,7 +6,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
-from xml.sax.saxutils import escape
 
 import numpy as np
 import rasterio
@@ -30,9 +29,11 @@ PROFILE = {
 }
 NODATA = 255
 FULL = 254  # of a probability of 1: value / 254, since 255 says that there is none
-CATEGORY_NAMES_SUFFIX = ".aux.xml"  # where GDAL, and so QGIS, looks for the names of classes
+ATTRIBUTES_SUFFIX = ".aux.xml"  # where GDAL, and so QGIS, looks for the names of classes
 CATEGORIES = "PAMRasterBand/CategoryNames/Category"
-SIDECARS = (CATEGORY_NAMES_SUFFIX, ".ovr", ".msk")  # what GDAL, and so QGIS, writes of a raster beside it
+# Columns of the raster attribute table: name, GDALRATFieldType and GDALRATFieldUsage, as numbers of GDAL.
+ATTRIBUTES = (("Value", 0, 5), ("Class", 2, 2), ("Red", 0, 6), ("Green", 0, 7), ("Blue", 0, 8))
+SIDECARS = (ATTRIBUTES_SUFFIX, ".ovr", ".msk")  # what GDAL, and so QGIS, writes of a raster beside it
 
 
 def to_bytes(probabilities: np.ndarray) -> np.ndarray:
@@ -145,18 +146,32 @@ def _named(path: Path) -> Iterator[None]:
         ) from error
 
 
-def category_names_path(path: Path) -> Path:
-    """Return where the names of a class raster's classes stand for GDAL and QGIS."""
-    return path.with_name(path.name + CATEGORY_NAMES_SUFFIX)
+def attributes_path(path: Path) -> Path:
+    """Return where the names and colours of a class raster's classes stand for GDAL and QGIS."""
+    return path.with_name(path.name + ATTRIBUTES_SUFFIX)
 
 
-def category_names_xml(names: Sequence[str]) -> str:
-    """Return GDAL's XML with the names of classes 0, 1, ..."""
-    categories = "".join(f"      <Category>{escape(name)}</Category>\n" for name in names)
-    return (
-        '<PAMDataset>\n  <PAMRasterBand band="1">\n    <CategoryNames>\n'
-        f"{categories}    </CategoryNames>\n  </PAMRasterBand>\n</PAMDataset>\n"
-    )
+def attributes_xml(names: Sequence[str], palette: Sequence[tuple[int, int, int]]) -> str:
+    """Return GDAL's XML with the names of the classes 0, 1, ... and a raster attribute table of them.
+
+    The names are GDAL's categories too, which QGIS shows in every version; it reads the table since 3.30.
+    """
+    root = ElementTree.Element("PAMDataset")
+    band = ElementTree.SubElement(root, "PAMRasterBand", band="1")
+    categories = ElementTree.SubElement(band, "CategoryNames")
+    table = ElementTree.SubElement(band, "GDALRasterAttributeTable", tableType="thematic")
+    for name in names:
+        ElementTree.SubElement(categories, "Category").text = name
+    for index, field in enumerate(ATTRIBUTES):
+        definition = ElementTree.SubElement(table, "FieldDefn", index=str(index))
+        for tag, value in zip(("Name", "Type", "Usage"), field, strict=True):
+            ElementTree.SubElement(definition, tag).text = str(value)
+    for value, name in enumerate(names):
+        row = ElementTree.SubElement(table, "Row", index=str(value))
+        for cell in (value, name, *palette[value]):
+            ElementTree.SubElement(row, "F").text = str(cell)
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
 def names_in(path: Path) -> list[str] | None:

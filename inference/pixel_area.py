@@ -34,8 +34,8 @@ PIXEL_SIZE = "give --pixel-size METRES"
 class PixelAreas:
     """How large the pixels of one map of `shape` (H, W) are.
 
-    Either `side` is the side of all pixels in metres, or `crs` and `from_pixels`, an affine transform of
-    (column, row), say where they lie.
+    Either `side` is the side of all pixels in metres, or `crs` says where they lie. `from_pixels` is the
+    affine transform of (column, row), None for a picture.
     """
 
     shape: tuple[int, int]
@@ -63,7 +63,7 @@ class PixelAreas:
                 raise DataError(path, f"{fact}: nothing says how large a pixel is", PIXEL_SIZE)
             if not 0 < pixel_size < math.inf:
                 raise DataError("--pixel-size", f"is {pixel_size:g}", "give the side of a pixel in metres")
-            return cls(shape, pixel_size)
+            return cls(shape, pixel_size, None, from_pixels)
         if pixel_size is not None:
             fact = f"has a CRS, and --pixel-size {pixel_size:g} says its pixels' size too"
             raise DataError(path, fact, "leave --pixel-size out")

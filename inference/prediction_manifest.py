@@ -13,7 +13,7 @@ from common.errors import DataError, OutputError
 from common.files import file_checksum, short_checksum
 from common.settings import explain_error
 from data_prep.label_files import Labels, open_map
-from inference.map_rasters import CATEGORY_NAMES_SUFFIX, SIDECARS, names_in
+from inference.map_rasters import ATTRIBUTES_SUFFIX, SIDECARS, names_in
 
 MANIFESTS = "records"  # folder in the folder of maps; version 1.0 called it so
 CLASSES = "classes"  # key of the settings: names and colours of a map's classes
@@ -66,7 +66,7 @@ def _is_whole(path: Path, manifest: dict | None) -> bool:
     if file_checksum(path) == checksum:
         return True
     names = [entry["name"] for entry in manifest.get("dataset", {}).get("classes", [])]
-    return path.name.endswith(CATEGORY_NAMES_SUFFIX) and names_in(path) == names
+    return path.name.endswith(ATTRIBUTES_SUFFIX) and names_in(path) == names
 
 
 def has_trained(path: Path, id: str) -> bool:
