@@ -20,7 +20,6 @@ from data_prep.geotiff import Georeference, one_line
 BLOCK = 512  # pixels a side; a multiple of 16
 PROFILE = {
     "driver": "GTiff",
-    "dtype": "uint8",
     "tiled": True,
     "blockxsize": BLOCK,
     "blockysize": BLOCK,
@@ -43,16 +42,18 @@ def to_bytes(probabilities: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class RasterContent:
-    """What a raster of uint8 holds, beside its values: one name for each band.
+    """What a raster holds, beside its values: one name for each band.
 
     `palette` are RGB colours by value; `scale` makes values into quantities; `tags` are kept as
-    metadata of the file. Overviews take the commonest value where there is a palette, else the mean.
+    metadata of the file; the largest value of `dtype`, which is unsigned, is nodata. Overviews take the
+    commonest value where there is a palette, else the mean.
     """
 
     bands: Sequence[str]
     palette: Sequence[tuple[int, int, int]] = ()
     scale: float = 1.0
     tags: Mapping[str, str] | None = None
+    dtype: str = "uint8"
 
 
 class MapRaster:
@@ -67,14 +68,16 @@ class MapRaster:
     ) -> None:
         """Create the file; `shape` is (H, W) in pixels."""
         self.path, self._layout, self._row = path, layout, 0
-        self._rows = np.empty((len(layout.bands), min(BLOCK, shape[0]), shape[1]), np.uint8)
+        self.nodata = np.iinfo(layout.dtype).max
+        self._rows = np.empty((len(layout.bands), min(BLOCK, shape[0]), shape[1]), layout.dtype)
         self._held = 0
-        profile = PROFILE | {"height": shape[0], "width": shape[1], "count": len(layout.bands)}
+        size = {"height": shape[0], "width": shape[1], "count": len(layout.bands)}
+        profile = PROFILE | size | {"dtype": layout.dtype, "nodata": self.nodata}
         located = (
             {} if georeference is None else {"crs": georeference.crs, "transform": georeference.transform}
         )
         with _named(path):
-            self._file = rasterio.open(path, "w", nodata=NODATA, **profile, **located)
+            self._file = rasterio.open(path, "w", **profile, **located)
             if georeference is not None and georeference.gcps[0]:
                 self._file.gcps = georeference.gcps
             if georeference is not None and georeference.rpcs is not None:
@@ -86,7 +89,7 @@ class MapRaster:
             self._file.update_tags(**(layout.tags or {}))
 
     def write(self, values: np.ndarray) -> None:
-        """Take the next rows, (bands, h, W) uint8."""
+        """Take the next rows, (bands, h, W)."""
         taken = 0
         while taken < values.shape[1]:
             part = values[:, taken : taken + self._rows.shape[1] - self._held]

@@ -133,9 +133,6 @@ def horizontal_crs(path: Path, crs: object) -> CRS:
     return horizontal
 
 
-def square_metres_by_label(labels: np.ndarray, areas: np.ndarray) -> np.ndarray:
-    """Return the ground of each label, float64 (256,), in `labels` (h, w); `areas` are those of its rows."""
-    if areas.shape[1] == 1:  # count first: one multiplication a row
-        counts = np.array([np.bincount(row, minlength=IGNORE + 1) for row in labels])
-        return areas[:, 0] @ counts
-    return np.bincount(labels.ravel(), areas.ravel(), minlength=IGNORE + 1)
+def square_metres_by_label(labels: np.ndarray, areas: np.ndarray, count: int = IGNORE + 1) -> np.ndarray:
+    """Return the ground of each label in `labels` (h, w), float64 (count,); `areas` as `rows` gives them."""
+    return np.bincount(labels.ravel(), np.broadcast_to(areas, labels.shape).ravel(), count)

@@ -128,18 +128,21 @@ def find_maps(folder: Path) -> dict[str, Path]:
     return _by_id(Path(folder), names.listing(Path(folder))[1], names.masks)
 
 
+def given_map(path: Path) -> tuple[str, Path]:
+    """Return the id of a map's file, which is a name of its own without its ending, and its path."""
+    if not path.is_file():
+        raise DataError(path, "is not a file", "give a map of predict.py")
+    return FilePatterns(MAPS, ()).image_id(path) or path.stem, path
+
+
 def given_maps(inputs: Iterable[Path]) -> dict[str, Path]:
     """Return the maps that `inputs` mean, files and those in folders, by id.
 
-    The id of a file with a name of its own is that name without its ending. Raises DataError for a missing
-    path, a folder without maps, and two maps of one id.
+    Raises DataError for a missing path, a folder without maps, and two maps of one id.
     """
-    names, maps = FilePatterns(MAPS, ()), {}
+    maps: dict[str, Path] = {}
     for given in map(Path, inputs):
-        if not given.exists():
-            raise DataError(given, "is neither a file nor a folder", "check the path")
-        found = find_maps(given) if given.is_dir() else {names.image_id(given) or given.stem: given}
-        for id, path in found.items():
+        for id, path in find_maps(given).items() if given.is_dir() else [given_map(given)]:
             if id in maps and maps[id].resolve() != path.resolve():
                 raise DataError(path, f"has the id {id} of {maps[id]}", "leave one of the two out")
             maps.setdefault(id, path)
