@@ -12,8 +12,8 @@ from common.datasets import IGNORE, Colour, Dataset
 from common.errors import DataError
 from common.files import staged_folder
 from common.numbers import aligned
-from data_prep.geotiff import Georeference, georeference_of
-from data_prep.label_files import Labels, RasterLabels
+from data_prep.geotiff import Georeference
+from data_prep.label_files import Labels
 from data_prep.scene_pixels import check_georeference
 from inference.map_rasters import MapRaster, RasterContent, attributes_path, attributes_xml
 from inference.pixel_area import HECTARE, PixelAreas, square_metres_by_label
@@ -102,12 +102,10 @@ def _common_place(first: Labels, second: Labels) -> Georeference | None:
     if first.shape != second.shape:
         sizes = "{1}x{0}, {name} {3}x{2}".format(*second.shape, *first.shape, name=first.path.name)
         raise DataError(second.path, f"is {sizes}", "warp it to the grid of the other, or cut it alike")
-    rasters = [each for each in (first, second) if isinstance(each, RasterLabels)]
-    places = [georeference_of(each.raster) for each in rasters]
+    places = [each.georeference for each in (first, second) if each.georeference is not None]
     if len(places) == 2:
-        check_georeference(places[0], first.shape, rasters[1], first.path.name)
-    certain = [place for place in places if place.grid is not None and place.grid[0] is not None]
-    return next(iter(certain or places), None)
+        check_georeference(places[0], first.shape, second, first.path.name)
+    return next((place for place in places if place.has_place), next(iter(places), None))
 
 
 def _compare(

@@ -120,8 +120,8 @@ def _common_crs(maps: Mapping[str, Path]) -> str | None:
         crs = None
         if is_raster(path):
             with rasterio.Env(**SETTINGS), open_geotiff(path) as raster:
-                grid = georeference_of(raster).grid
-                crs = None if grid is None or grid[0] is None else horizontal_crs(path, grid[0])
+                place = georeference_of(raster)
+                crs = horizontal_crs(path, place.grid[0]) if place.has_place else None
         if number and crs != found:
             names = [each.name if each else "no CRS" for each in (crs, found)]
             fact = f"has {names[0]}, {first.name} has {names[1]}"
@@ -136,8 +136,7 @@ def _opened(
 ) -> Iterator[tuple[Labels, PixelAreas, ReadRows | None]]:
     """Open a map: its labels, the areas of its pixels and, where it has a confidence raster, rows of that."""
     with open_map_of(path, id, dataset) as labels, ExitStack() as stack:
-        place = georeference_of(labels.raster) if isinstance(labels, RasterLabels) else None
-        areas = PixelAreas.of(path, place, labels.shape, pixel_size)
+        areas = PixelAreas.of(path, labels.georeference, labels.shape, pixel_size)
         beside = path.with_name(f"{id}{CONFIDENCE_SUFFIX}")
         if not beside.exists():
             yield labels, areas, None
