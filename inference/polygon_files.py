@@ -31,6 +31,8 @@ from inference.scene_maps import CONFIDENCE_SUFFIX
 
 DRIVERS = {".gpkg": "GPKG", ".geojson": "GeoJSON", ".fgb": "FlatGeobuf"}
 APPENDING = "GPKG"  # the driver that can be written in parts
+VERSION = "1.2"  # of GeoPackage, which every QGIS knows
+UTC = 100  # as GDAL says it of a time
 BATCH = 10_000  # polygons that are written at once
 LAYER = "polygons"
 CLASS = "class"  # column of the class number
@@ -185,7 +187,9 @@ class _Layer:
             columns = [
                 np.array([value], object if isinstance(value, str) else None) for value in row.values()
             ]
-            _write(self._path, None, columns, list(row), layer="layer_styles", driver=self._driver)
+            utc = {"update_time": np.array([UTC])}
+            options = {"layer": "layer_styles", "driver": self._driver, "gdal_tz_offsets": utc}
+            _write(self._path, None, columns, list(row), **options)
 
     def _flush(self) -> None:
         columns = zip(*self._rows, strict=True) if self._rows else ([] for _ in COLUMNS)
@@ -194,6 +198,7 @@ class _Layer:
         ]
         # RFC 7946: longitudes and latitudes of WGS 84, which readers of GeoJSON expect.
         options = {"RFC7946": "YES"} if self._driver == "GeoJSON" and self._crs else {}
+        version = {"VERSION": VERSION} if self._driver == "GPKG" else {}
         _write(
             self._path,
             np.array(self._polygons, object),
@@ -205,6 +210,7 @@ class _Layer:
             crs=self._crs,
             append=self._begun,
             layer_options=options,
+            dataset_options=version,
         )
         self._rows, self._polygons, self._begun = [], [], True
 
