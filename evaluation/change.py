@@ -143,7 +143,7 @@ def _compare(
 
 
 def transition_type(classes: int) -> str:
-    """Return the type of the raster's values, before * classes + after, whose largest is no transition."""
+    """Return the type of the raster's values, before * classes + after, of which the largest is nodata."""
     return "uint8" if classes**2 <= IGNORE else "uint16"
 
 
