@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import rasterio
 
 from common.datasets import IGNORE, Colour, Dataset
 from common.errors import DataError
 from common.files import staged_folder
 from common.numbers import aligned
-from data_prep.geotiff import Georeference
+from data_prep.geotiff import SETTINGS, Georeference
 from data_prep.label_files import Labels
 from data_prep.scene_pixels import check_georeference
 from inference.map_rasters import MapRaster, RasterContent, attributes_path, attributes_xml
@@ -83,6 +84,7 @@ def write_change(
     written.
     """
     with (
+        rasterio.Env(**SETTINGS),
         staged_folder(out, overwrite, (NUMBERS,)) as staged,
         open_map_of(before[1], before[0], dataset) as first,
         open_map_of(after[1], after[0], dataset) as second,

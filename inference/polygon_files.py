@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +20,7 @@ from common.datasets import Dataset
 from common.errors import DataError, OutputError
 from common.files import refuse_existing, staged_file
 from common.numbers import plural
-from data_prep.geotiff import SETTINGS, georeference_of, open_geotiff, read_window
+from data_prep.geotiff import SETTINGS, georeference_of, one_line, open_geotiff, read_window
 from data_prep.label_files import Labels, RasterLabels
 from data_prep.scene_pixels import check_georeference
 from data_prep.scenes import is_raster
@@ -99,7 +99,7 @@ def write_polygons(
     summary = PolygonSummary()
     with staged_file(out, overwrite) as staged:
         staged.unlink()  # an empty file is not a GeoPackage
-        layer = _Layer(staged, DRIVERS[out.suffix.lower()], crs)
+        layer = _Layer(staged, out, crs)
         for id, path in maps.items():
             with _opened(id, path, dataset, pixel_size) as (labels, areas, confidence), ExitStack() as stack:
                 read = partial(labels.read, columns=slice(0, labels.shape[1]))
@@ -162,8 +162,9 @@ def _opened(
 class _Layer:
     """The layer under work: polygons are gathered, and written in batches where the format allows it."""
 
-    def __init__(self, path: Path, driver: str, crs: str | None) -> None:
-        self._path, self._driver, self._crs, self._begun = path, driver, crs, False
+    def __init__(self, staged: Path, out: Path, crs: str | None) -> None:
+        self._staged, self._out, self._driver = staged, out, DRIVERS[out.suffix.lower()]
+        self._crs, self._begun = crs, False
         self._rows: list[tuple] = []
         self._polygons: list[bytes] = []
 
@@ -188,8 +189,7 @@ class _Layer:
                 np.array([value], object if isinstance(value, str) else None) for value in row.values()
             ]
             utc = {"update_time": np.array([UTC])}
-            options = {"layer": "layer_styles", "driver": self._driver, "gdal_tz_offsets": utc}
-            _write(self._path, None, columns, list(row), **options)
+            self._write(None, columns, list(row), layer="layer_styles", gdal_tz_offsets=utc)
 
     def _flush(self) -> None:
         columns = zip(*self._rows, strict=True) if self._rows else ([] for _ in COLUMNS)
@@ -199,13 +199,11 @@ class _Layer:
         # RFC 7946: longitudes and latitudes of WGS 84, which readers of GeoJSON expect.
         options = {"RFC7946": "YES"} if self._driver == "GeoJSON" and self._crs else {}
         version = {"VERSION": VERSION} if self._driver == "GPKG" else {}
-        _write(
-            self._path,
+        self._write(
             np.array(self._polygons, object),
             values,
             list(COLUMNS),
             layer=LAYER,
-            driver=self._driver,
             geometry_type="Polygon",
             crs=self._crs,
             append=self._begun,
@@ -214,14 +212,13 @@ class _Layer:
         )
         self._rows, self._polygons, self._begun = [], [], True
 
-
-def _write(path: Path, geometry: np.ndarray | None, columns: list, names: Iterable[str], **options) -> None:
-    try:
-        with warnings.catch_warnings(action="ignore"):  # pictures have no CRS
-            pyogrio.raw.write(path, geometry, columns, names, **options)
-    except (DataSourceError, DataLayerError, FieldError, FeatureError) as error:
-        fact = f"cannot be written ({' '.join(str(error).split())})"
-        raise OutputError(path, fact, "check the disk's free space") from error
+    def _write(self, geometry: np.ndarray | None, columns: list, names: list[str], **options) -> None:
+        try:
+            with warnings.catch_warnings(action="ignore"):  # pictures have no CRS
+                pyogrio.raw.write(self._staged, geometry, columns, names, driver=self._driver, **options)
+        except (DataSourceError, DataLayerError, FieldError, FeatureError) as error:
+            fact = f"cannot be written ({one_line(error).replace(str(self._staged), str(self._out))})"
+            raise OutputError(self._out, fact, "check the disk's free space") from error
 
 
 def _style(dataset: Dataset) -> dict[str, object]:

@@ -4,11 +4,12 @@ Memory is that of a strip and of the patches that reach its lower edge. Within a
 (4-connected, as in gdal_polygonize); a patch that reaches over several strips is the union of its pieces.
 """
 
+import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ import shapely
 from rasterio.features import shapes, sieve
 
 from common.datasets import IGNORE
+from common.staging import staging_directory
 from inference.pixel_area import HECTARE, PixelAreas
 
 STRIP = 1 << 21  # pixels that are worked on at once
@@ -242,10 +244,10 @@ def sieved(read: ReadRows, shape: tuple[int, int], least: int, folder: Path) -> 
     """Yield rows of a map in which patches of fewer than `least` pixels have their largest neighbour's class.
 
     A patch stays whose neighbours are as small, or that has none. The map lies in temporary files of
-    `folder`, two bytes for each of its pixels.
+    `folder`, two bytes for each of its pixels. Raises OSError where the disk is full.
     """
-    with TemporaryDirectory(dir=folder, prefix=".sieve.") as work:
-        before, after = (np.memmap(Path(work, name), np.uint8, "w+", shape=shape) for name in "ab")
+    with staging_directory(folder) as work:
+        before, after = (_on_disk(work / name, shape) for name in ("before", "after"))
         for rows in strips(shape):
             after[rows] = read(rows) + np.uint8(1)  # IGNORE becomes 0, which GDAL's mask leaves out
         # GDAL joins a patch to its neighbour, but not what has become of the two: that is for the next pass.
@@ -253,3 +255,10 @@ def sieved(read: ReadRows, shape: tuple[int, int], least: int, folder: Path) -> 
             before, after = after, before
             sieve(before, least, out=after, mask=before)
         yield lambda rows: after[rows] - np.uint8(1)
+
+
+def _on_disk(path: Path, shape: tuple[int, int]) -> np.ndarray:
+    """Return an array in a new file, whose bytes are reserved: a full disk would end the process later."""
+    with path.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, math.prod(shape))
+    return np.memmap(path, np.uint8, "r+", shape=shape)
