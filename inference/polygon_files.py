@@ -49,11 +49,10 @@ class SmallestArea:
     in_pixels: bool
 
     def pixels(self, areas: PixelAreas) -> int:
-        """Return how many pixels of a map that is, of its smallest."""
-        if self.in_pixels:
-            return math.ceil(self.value)
+        """Return how many pixels of a map that is, of its smallest; at most all."""
         smallest = min(areas.rows(rows).min() for rows in strips(areas.shape))
-        return math.ceil(self.value * HECTARE / smallest)
+        count = self.value if self.in_pixels else self.value * HECTARE / smallest
+        return math.ceil(min(count, math.prod(areas.shape)))
 
 
 @dataclass
@@ -103,8 +102,7 @@ def write_polygons(
         for id, path in maps.items():
             with _opened(id, path, dataset, pixel_size) as (labels, areas, confidence), ExitStack() as stack:
                 read = partial(labels.read, columns=slice(0, labels.shape[1]))
-                if least is not None:
-                    count = least.pixels(areas)
+                if least is not None and (count := least.pixels(areas)) > 1:
                     read = stack.enter_context(sieved(read, areas.shape, count, out.parent))
                 for patch in patches(read, areas, confidence, tolerance):
                     layer.add(id, dataset, patch, areas.from_pixels or AS_A_PICTURE_LIES)

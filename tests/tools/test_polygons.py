@@ -13,6 +13,7 @@ import shapely
 from rasterio.transform import from_origin
 
 from data_prep.masks import class_list
+from inference import polygon_files
 from inference.scene_maps import write_map
 from tests.conftest import refused
 from tests.datasets import LAND, ROAD
@@ -153,6 +154,27 @@ def test_small_patches_go_to_their_neighbours(tmp_path, polygons, area):
     columns, _, _ = read(out)
     assert sorted(columns["class"]) == [0, 1]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["7_mask.tif", "maps.gpkg"]
+
+
+@pytest.mark.parametrize("area", ["0px", "1px", "0.01ha", "999999999999ha"])
+def test_nothing_is_taken_where_nothing_is_smaller_or_everything_is(tmp_path, polygons, area):
+    write_raster(tmp_path / "7_mask.tif")
+    options = ("--dataset", "deepglobe_land", "--min-area", area)
+    done, out = polygons(tmp_path / "7_mask.tif", options=options)
+    assert done.returncode == 0, done.stderr
+    assert sorted(read(out)[0]["class"]) == [0, 1, 5]
+
+
+def test_a_geopackage_that_is_written_in_parts_is_the_same(tmp_path, monkeypatch):
+    write_raster(tmp_path / "7_mask.tif", np.random.default_rng(1).integers(0, 6, (20, 20)).astype(np.uint8))
+    maps, found = {"7": tmp_path / "7_mask.tif"}, []
+    for batch in (10_000, 90, 25):
+        monkeypatch.setattr(polygon_files, "BATCH", batch)
+        polygon_files.write_polygons(maps, tmp_path / "maps.gpkg", LAND, overwrite=True)
+        columns, drawn, _ = read(tmp_path / "maps.gpkg")
+        found.append((columns["class"], columns["hectares"], [polygon.wkt for polygon in drawn]))
+    assert len(found[0][0]) > 100
+    assert found[0] == found[1] == found[2]
 
 
 def test_scenes_of_a_folder_share_a_layer(tmp_path, polygons):
