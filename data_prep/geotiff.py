@@ -52,6 +52,11 @@ class Georeference:
             return self.gcps[1], from_gcps(self.gcps[0])
         return None if self.transform.is_identity else (self.crs, self.transform)
 
+    @property
+    def has_place(self) -> bool:
+        """Whether it says where on Earth the raster lies, and so how large its pixels are."""
+        return self.grid is not None and self.grid[0] is not None
+
     def pixels_apart(self, other: "Georeference", shape: tuple[int, int]) -> float:
         """Return how far, in pixels, the corners of a raster of `shape` (H, W) lie from those of `other`.
 

@@ -18,7 +18,15 @@ from common.errors import DataError
 from common.files import read_bytes
 from common.numbers import plural
 from data_prep.decoding import JPEG_START, decode, decode_numbers, is_grey_png, is_palette_png
-from data_prep.geotiff import SETTINGS, open_geotiff, open_without_overviews, read_window, valid_window
+from data_prep.geotiff import (
+    SETTINGS,
+    Georeference,
+    georeference_of,
+    open_geotiff,
+    open_without_overviews,
+    read_window,
+    valid_window,
+)
 from data_prep.masks import class_list, labels_from_colours, labels_from_exact_colours, labels_from_numbers
 
 RASTER_SUFFIXES = (".tif", ".tiff")
@@ -36,6 +44,11 @@ class PictureLabels:
     def shape(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.labels.shape
+
+    @property
+    def georeference(self) -> None:
+        """A picture does not say where it lies."""
+        return None
 
     def read(self, rows: slice, columns: slice, image_valid: np.ndarray | None = None) -> np.ndarray:
         """Return a window of the labels, (h, w) uint8: IGNORE without a class or data in the image."""
@@ -60,6 +73,11 @@ class RasterLabels:
     def shape(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.raster.shape
+
+    @property
+    def georeference(self) -> Georeference:
+        """Where the raster lies."""
+        return georeference_of(self.raster)
 
     def read(self, rows: slice, columns: slice, image_valid: np.ndarray | None = None) -> np.ndarray:
         """Return a window of the labels; DataError for a number that has no class."""

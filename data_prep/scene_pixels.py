@@ -11,7 +11,7 @@ import numpy as np
 from common.datasets import IGNORE, Dataset
 from common.errors import DataError
 from common.files import file_checksum, readable
-from data_prep.geotiff import Georeference, georeference_of
+from data_prep.geotiff import Georeference
 from data_prep.label_files import Labels, RasterLabels, open_truth
 from data_prep.read_options import ReadOptions
 from data_prep.scene_image import SceneImage, open_image
@@ -105,7 +105,7 @@ def check_georeference(
     georeference: Georeference, shape: tuple[int, int], mask: RasterLabels, reference: str = "its image"
 ) -> None:
     """Raise DataError if a mask lies elsewhere than `reference`, of `shape` and at `georeference`."""
-    mask_georeference = georeference_of(mask.raster)
+    mask_georeference = mask.georeference
     distance = georeference.pixels_apart(mask_georeference, shape)
     if distance > GEOREFERENCE_TOLERANCE:
         crs = mask_georeference.crs or mask_georeference.gcps[1]
@@ -120,7 +120,7 @@ def check_georeference(
 def check_same_georeference(truth: Labels, predicted: Labels) -> None:
     """Raise DataError where both are rasters that say where they lie, and it is not one place."""
     if isinstance(truth, RasterLabels) and isinstance(predicted, RasterLabels):
-        check_georeference(georeference_of(truth.raster), truth.shape, predicted, "the truth")
+        check_georeference(truth.georeference, truth.shape, predicted, "the truth")
 
 
 def refuse_one_class(scenes: Sequence[Scene], dataset: Dataset) -> None:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from common.datasets import Dataset, read_dataset
+from common.datasets import Dataset
 from common.errors import DataError
 from data_prep.label_files import open_truth
 from data_prep.scene_pixels import check_same_georeference, windows
 from data_prep.subsets import Subset
 from evaluation.intervals import Bootstrap
 from evaluation.metrics import MAIN, Scores, confusion, constant_scores, scores
-from inference.prediction_manifest import has_trained, map_dataset, open_map_of
+from inference.prediction_manifest import dataset_by_manifests, has_trained, open_map_of
 from inference.scene_files import SAME_PART, MaskPair, find_maps, pair_masks
 
 WINDOW = 2048  # pixels of a side compared at once
@@ -94,13 +94,7 @@ def dataset_of_maps(folders: Sequence[Path], named: str | None) -> Dataset:
 
     Raises DataError where no manifest says it.
     """
-    if named is not None:
-        return read_dataset(named)
-    for folder in folders:
-        id, path = next(iter(find_maps(folder).items()))
-        if dataset := map_dataset(path, id):
-            return dataset
-    raise DataError(folders[0], "has no manifest of these maps", "name it by --dataset")
+    return dataset_by_manifests((next(iter(find_maps(folder).items())) for folder in folders), named)
 
 
 def pair_folders(

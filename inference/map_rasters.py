@@ -6,7 +6,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
-from xml.sax.saxutils import escape
 
 import numpy as np
 import rasterio
@@ -21,7 +20,6 @@ from data_prep.geotiff import Georeference, one_line
 BLOCK = 512  # pixels a side; a multiple of 16
 PROFILE = {
     "driver": "GTiff",
-    "dtype": "uint8",
     "tiled": True,
     "blockxsize": BLOCK,
     "blockysize": BLOCK,
@@ -30,9 +28,11 @@ PROFILE = {
 }
 NODATA = 255
 FULL = 254  # of a probability of 1: value / 254, since 255 says that there is none
-CATEGORY_NAMES_SUFFIX = ".aux.xml"  # where GDAL, and so QGIS, looks for the names of classes
+ATTRIBUTES_SUFFIX = ".aux.xml"  # where GDAL, and so QGIS, looks for the names of classes
 CATEGORIES = "PAMRasterBand/CategoryNames/Category"
-SIDECARS = (CATEGORY_NAMES_SUFFIX, ".ovr", ".msk")  # what GDAL, and so QGIS, writes of a raster beside it
+# Columns of the raster attribute table: name, GDALRATFieldType and GDALRATFieldUsage, as numbers of GDAL.
+ATTRIBUTES = (("Value", 0, 5), ("Class", 2, 2), ("Red", 0, 6), ("Green", 0, 7), ("Blue", 0, 8))
+SIDECARS = (ATTRIBUTES_SUFFIX, ".ovr", ".msk")  # what GDAL, and so QGIS, writes of a raster beside it
 
 
 def to_bytes(probabilities: np.ndarray) -> np.ndarray:
@@ -42,16 +42,18 @@ def to_bytes(probabilities: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class RasterContent:
-    """What a raster of uint8 holds, beside its values: one name for each band.
+    """What a raster holds, beside its values: one name for each band.
 
     `palette` are RGB colours by value; `scale` makes values into quantities; `tags` are kept as
-    metadata of the file. Overviews take the commonest value where there is a palette, else the mean.
+    metadata of the file; the largest value of `dtype`, which is unsigned, is nodata. Overviews take the
+    commonest value where there is a palette, else the mean.
     """
 
     bands: Sequence[str]
     palette: Sequence[tuple[int, int, int]] = ()
     scale: float = 1.0
     tags: Mapping[str, str] | None = None
+    dtype: str = "uint8"
 
 
 class MapRaster:
@@ -66,14 +68,16 @@ class MapRaster:
     ) -> None:
         """Create the file; `shape` is (H, W) in pixels."""
         self.path, self._layout, self._row = path, layout, 0
-        self._rows = np.empty((len(layout.bands), min(BLOCK, shape[0]), shape[1]), np.uint8)
+        self.nodata = np.iinfo(layout.dtype).max
+        self._rows = np.empty((len(layout.bands), min(BLOCK, shape[0]), shape[1]), layout.dtype)
         self._held = 0
-        profile = PROFILE | {"height": shape[0], "width": shape[1], "count": len(layout.bands)}
+        size = {"height": shape[0], "width": shape[1], "count": len(layout.bands)}
+        profile = PROFILE | size | {"dtype": layout.dtype, "nodata": self.nodata}
         located = (
             {} if georeference is None else {"crs": georeference.crs, "transform": georeference.transform}
         )
         with _named(path):
-            self._file = rasterio.open(path, "w", nodata=NODATA, **profile, **located)
+            self._file = rasterio.open(path, "w", **profile, **located)
             if georeference is not None and georeference.gcps[0]:
                 self._file.gcps = georeference.gcps
             if georeference is not None and georeference.rpcs is not None:
@@ -85,7 +89,7 @@ class MapRaster:
             self._file.update_tags(**(layout.tags or {}))
 
     def write(self, values: np.ndarray) -> None:
-        """Take the next rows, (bands, h, W) uint8."""
+        """Take the next rows, (bands, h, W)."""
         taken = 0
         while taken < values.shape[1]:
             part = values[:, taken : taken + self._rows.shape[1] - self._held]
@@ -145,18 +149,32 @@ def _named(path: Path) -> Iterator[None]:
         ) from error
 
 
-def category_names_path(path: Path) -> Path:
-    """Return where the names of a class raster's classes stand for GDAL and QGIS."""
-    return path.with_name(path.name + CATEGORY_NAMES_SUFFIX)
+def attributes_path(path: Path) -> Path:
+    """Return where the names and colours of a class raster's classes stand for GDAL and QGIS."""
+    return path.with_name(path.name + ATTRIBUTES_SUFFIX)
 
 
-def category_names_xml(names: Sequence[str]) -> str:
-    """Return GDAL's XML with the names of classes 0, 1, ..."""
-    categories = "".join(f"      <Category>{escape(name)}</Category>\n" for name in names)
-    return (
-        '<PAMDataset>\n  <PAMRasterBand band="1">\n    <CategoryNames>\n'
-        f"{categories}    </CategoryNames>\n  </PAMRasterBand>\n</PAMDataset>\n"
-    )
+def attributes_xml(names: Sequence[str], palette: Sequence[tuple[int, int, int]]) -> str:
+    """Return GDAL's XML with the names of the classes 0, 1, ... and a raster attribute table of them.
+
+    The names are GDAL's categories too, which QGIS shows in every version; it reads the table since 3.30.
+    """
+    root = ElementTree.Element("PAMDataset")
+    band = ElementTree.SubElement(root, "PAMRasterBand", band="1")
+    categories = ElementTree.SubElement(band, "CategoryNames")
+    table = ElementTree.SubElement(band, "GDALRasterAttributeTable", tableType="thematic")
+    for name in names:
+        ElementTree.SubElement(categories, "Category").text = name
+    for index, field in enumerate(ATTRIBUTES):
+        definition = ElementTree.SubElement(table, "FieldDefn", index=str(index))
+        for tag, value in zip(("Name", "Type", "Usage"), field, strict=True):
+            ElementTree.SubElement(definition, tag).text = str(value)
+    for value, name in enumerate(names):
+        row = ElementTree.SubElement(table, "Row", index=str(value))
+        for cell in (value, name, *palette[value]):
+            ElementTree.SubElement(row, "F").text = str(cell)
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
 def names_in(path: Path) -> list[str] | None:

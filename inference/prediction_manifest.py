@@ -2,18 +2,18 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from common.datasets import Dataset
+from common.datasets import Dataset, read_dataset
 from common.errors import DataError, OutputError
 from common.files import file_checksum, short_checksum
 from common.settings import explain_error
 from data_prep.label_files import Labels, open_map
-from inference.map_rasters import CATEGORY_NAMES_SUFFIX, SIDECARS, names_in
+from inference.map_rasters import ATTRIBUTES_SUFFIX, SIDECARS, names_in
 
 MANIFESTS = "records"  # folder in the folder of maps; version 1.0 called it so
 CLASSES = "classes"  # key of the settings: names and colours of a map's classes
@@ -66,7 +66,7 @@ def _is_whole(path: Path, manifest: dict | None) -> bool:
     if file_checksum(path) == checksum:
         return True
     names = [entry["name"] for entry in manifest.get("dataset", {}).get("classes", [])]
-    return path.name.endswith(CATEGORY_NAMES_SUFFIX) and names_in(path) == names
+    return path.name.endswith(ATTRIBUTES_SUFFIX) and names_in(path) == names
 
 
 def has_trained(path: Path, id: str) -> bool:
@@ -91,13 +91,28 @@ def map_dataset(path: Path, id: str) -> Dataset | None:
         raise DataError(manifest_path(path.parent, id), fact, "predict the scene again") from error
 
 
+def dataset_by_manifests(maps: Iterable[tuple[str, Path]], named: str | None) -> Dataset:
+    """Return the data set that a user names, else that of the first map whose manifest says it.
+
+    `maps` are (id, path). Raises DataError where no manifest does.
+    """
+    if named is not None:
+        return read_dataset(named)
+    folders = []
+    for id, path in maps:
+        if dataset := map_dataset(path, id):
+            return dataset
+        folders.append(path.parent)
+    raise DataError(folders[0], "has no manifest of these maps", "name it by --dataset")
+
+
 @contextmanager
 def open_map_of(path: Path, id: str, dataset: Dataset) -> Iterator[Labels]:
     """Open the map `path` of scene `id`; DataError where it is of other classes than those of `dataset`."""
     made_for = map_dataset(path, id) or dataset
     if difference := dataset.difference(made_for):
         remedy = f"give maps of {dataset.name}, or name the maps' data set by --dataset"
-        raise DataError(path, f"is a map of {difference} as the truth has", remedy)
+        raise DataError(path, f"is a map of {difference} as {dataset.name} has", remedy)
     with open_map(path, made_for) as labels:
         yield labels
 

@@ -129,6 +129,27 @@ def find_maps(folder: Path) -> dict[str, Path]:
     return _by_id(Path(folder), names.listing(Path(folder))[1], names.masks)
 
 
+def given_map(path: Path) -> tuple[str, Path]:
+    """Return the id of a map's file, which is a name of its own without its ending, and its path."""
+    if not path.is_file():
+        raise DataError(path, "is not a file", "give a map of predict.py")
+    return FilePatterns(MAPS, ()).image_id(path) or path.stem, path
+
+
+def given_maps(inputs: Iterable[Path]) -> dict[str, Path]:
+    """Return the maps that `inputs` mean, files and those in folders, by id.
+
+    Raises DataError for a missing path, a folder without maps, and two maps of one id.
+    """
+    maps: dict[str, Path] = {}
+    for given in map(Path, inputs):
+        for id, path in find_maps(given).items() if given.is_dir() else [given_map(given)]:
+            if id in maps and maps[id].resolve() != path.resolve():
+                raise DataError(path, f"has the id {id} of {maps[id]}", "leave one of the two out")
+            maps.setdefault(id, path)
+    return maps
+
+
 def _by_id(folder: Path, masks: dict[str, list[Path]], patterns: Sequence[str]) -> dict[str, Path]:
     for id, paths in masks.items():
         if len(paths) > 1:

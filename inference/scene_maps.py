@@ -18,8 +18,8 @@ from inference.map_rasters import (
     NODATA,
     MapRaster,
     RasterContent,
-    category_names_path,
-    category_names_xml,
+    attributes_path,
+    attributes_xml,
     to_bytes,
 )
 from inference.scene_files import MAP_SUFFIX, RASTER_SUFFIX
@@ -45,7 +45,7 @@ class OutputOptions:
         names = [f"{id}{MAP_SUFFIX}"]
         if tiff or self.raster:
             raster = f"{id}{RASTER_SUFFIX}"
-            names = [category_names_path(Path(raster)).name, raster]
+            names = [attributes_path(Path(raster)).name, raster]
         if self.probabilities:
             names.append(f"{id}{PROBABILITIES_SUFFIX}")
         if self.confidence:
@@ -127,8 +127,8 @@ class SceneMaps:
         if self._labels is not None:
             write_map(self._folder / f"{self._id}{MAP_SUFFIX}", self._labels, self._dataset)
         else:
-            names = category_names_path(self._folder / f"{self._id}{RASTER_SUFFIX}")
-            write_text(names, category_names_xml(self._dataset.class_names))
+            attributes = attributes_path(self._folder / f"{self._id}{RASTER_SUFFIX}")
+            write_text(attributes, attributes_xml(self._dataset.class_names, self._dataset.palette))
 
     def discard(self) -> None:
         """Close what is open, as it is."""

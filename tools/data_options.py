@@ -62,6 +62,13 @@ def add_bands(parser: ArgumentParser) -> None:
     )
 
 
+def add_pixel_size(parser: ArgumentParser) -> None:
+    """Add `--pixel-size`: of maps without a CRS, as those of JPEG and PNG scenes."""
+    parser.add_argument(
+        "--pixel-size", type=float, metavar="METRES", help="side of a pixel, for maps without a CRS"
+    )
+
+
 def add_workers(parser: ArgumentParser) -> None:
     """Add `--workers`: all cores that this process may use."""
     cores = len(os.sched_getaffinity(0))

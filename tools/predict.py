@@ -62,7 +62,13 @@ def parse_arguments() -> argparse.Namespace:
     )
     maps = parser.add_argument_group("maps")
     maps.add_argument("--raster", action="store_true", help="class rasters (TIFF) for JPEG and PNG too")
-    maps.add_argument("--cloud", action="store_true", help="cloud-optimised GeoTIFFs")
+    maps.add_argument(
+        "--cog",
+        "--cloud",  # its former name
+        dest="cloud",
+        action="store_true",
+        help="Cloud Optimized GeoTIFFs",
+    )
     maps.add_argument(
         "--probabilities", action="store_true", help="<id>_probabilities.tif: a band a class, value / 254"
     )

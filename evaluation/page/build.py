@@ -15,7 +15,7 @@ from evaluation.metrics import OVERALL
 from evaluation.page.charts import charts
 from evaluation.page.deviations import COLUMNS, pieces, read_deviations
 from evaluation.page.run_facts import facts, read_run
-from evaluation.page.scenes import ScenePictures, pictures
+from evaluation.page.scenes import MappedClass, ScenePictures, mapped_classes, pictures
 from evaluation.page.scores import (
     ScoreFile,
     check_maps,
@@ -99,6 +99,7 @@ def page(
             charts=drawn,
             task=dataset.title,
             legend=_legend(dataset),
+            mapped=_mapped(scenes, dataset, measured) if scenes else [],
             pictures=[(picture, _caption(measured, picture.id)) for picture in shown],
             columns=COLUMNS,
             deviations=[list(map(pieces, row)) for row in read_deviations()],
@@ -118,6 +119,17 @@ def _pictures(
         pairs = (MaskPair(scene.id, true[scene.id], mapped[scene.id]) for scene in shown)
         check_maps(measured, path, pairs, dataset)
     return shown
+
+
+def _mapped(
+    scenes: SceneFolders, dataset: Dataset, measured: ScoreFile | None
+) -> list[tuple[str, MappedClass]]:
+    """Return (colour, how much is mapped) of each class: in the maps that were scored, or in all."""
+    maps = {
+        id: path for id, path in find_maps(scenes.predicted).items() if not measured or id in measured.scenes
+    }
+    colours = dict(_legend(dataset))
+    return [(colours[each.name], each) for each in mapped_classes(maps, dataset)]
 
 
 def _score_parts(scores: ScoreFile, dataset: Dataset) -> dict:

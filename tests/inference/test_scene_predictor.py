@@ -4,6 +4,7 @@ import errno
 import json
 import os
 from pathlib import Path
+from xml.etree import ElementTree
 
 import cv2
 import numpy as np
@@ -112,6 +113,19 @@ def test_gdal_finds_the_names_of_the_classes(tmp_path, mapped):
     text = (tmp_path / "a.vrt").read_text()
     names = [line.strip()[10:-11] for line in text.splitlines() if "<Category>" in line]
     assert names == list(LAND.class_names)
+
+
+@pytest.mark.parametrize("cloud", [False, True])
+def test_gdal_reads_the_raster_attribute_table_and_copies_it(tmp_path, mapped, cloud):
+    write_tiff(tmp_path / "a.tif", np.stack([picture(9, 9)[1]] * 3))
+    out = mapped(tmp_path / "a.tif", OutputOptions(cloud=cloud))
+    rasterio.shutil.copy(out / "a_mask.tif", tmp_path / "copy.tif", driver="GTiff")
+    table = ElementTree.parse(tmp_path / "copy.tif.aux.xml").find("PAMRasterBand/GDALRasterAttributeTable")
+    rows = [[cell.text for cell in row.iterfind("F")] for row in table.iterfind("Row")]
+    assert rows[:2] == [["0", "urban", "0", "255", "255"], ["1", "agriculture", "255", "255", "0"]]
+    assert [row[1] for row in rows] == list(LAND.class_names)
+    usages = [int(field.findtext("Usage")) for field in table.iterfind("FieldDefn")]
+    assert usages == [5, 2, 6, 7, 8]  # GFU_MinMax, Name, Red, Green, Blue
 
 
 @pytest.mark.parametrize("kind", ["nodata", "alpha", "alpha of a picture"])

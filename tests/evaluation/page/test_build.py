@@ -12,13 +12,14 @@ from common.errors import DataError, ExperimentError
 from evaluation.evaluation import evaluate
 from evaluation.page.build import SceneFolders, page
 from evaluation.page.run_facts import facts, read_run
-from evaluation.page.scenes import pictures
+from evaluation.page.scenes import mapped_classes, pictures
 from evaluation.page.scores import WHITE_FROM
 from evaluation.score_files import as_numbers
 from inference.scene_files import pair_masks
 from inference.scene_maps import write_map
 from tests.datasets import LAND, ROAD, read_map
 from tests.evaluation.page.finished_run import make_finished_run
+from tests.tools.test_polygons import write_raster
 
 
 @pytest.fixture
@@ -173,3 +174,28 @@ def test_roads_are_reported_too(run, tmp_path):
     assert "DeepGlobe roads, 1 scene, 4 scored pixels" in text
     assert "No intervals" in text
     assert re.search(r'<th scope="row"><i class="swatch" style="background: #ffffff"></i>road</th>', text)
+
+
+def test_the_page_says_how_much_of_the_maps_each_class_covers(run):
+    scenes = SceneFolders(run.scenes, run.scenes, run.maps)
+    table = page(run.folder, run.scores, scenes, 1).partition('id="mapped"')[2].partition("</table>")[0]
+    maps = np.concatenate([read_map(path, LAND).ravel() for path in run.maps.glob("*_mask.png")])
+    shares = 100 * np.bincount(maps, minlength=6) / maps.size
+    assert re.findall(r"</i>(\w+)</th><td>([\d.]+)</td></tr>", table) == [
+        (name, f"{share:.2f}") for name, share in zip(LAND.class_names, shares, strict=True)
+    ]
+    assert "hectares" not in table
+
+
+def test_maps_that_say_how_large_a_pixel_is_are_measured_in_hectares(tmp_path):
+    labels = np.repeat(np.array([[0, 1, 1, 255]], np.uint8), 100, axis=0)
+    maps = {"a": write_raster(tmp_path / "a.tif", labels), "b": write_raster(tmp_path / "b.tif", labels)}
+    found = {each.name: each for each in mapped_classes(maps, LAND)}
+    assert (found["urban"].share, found["agriculture"].share, found["water"].share) == (
+        "33.33",
+        "66.67",
+        "0.00",
+    )
+    assert found["agriculture"].hectares == "4.00"  # 400 pixels of 10 x 10 m, UTM's scale 0.9996
+    write_map(tmp_path / "c_mask.png", labels, LAND)
+    assert {each.hectares for each in mapped_classes(maps | {"c": tmp_path / "c_mask.png"}, LAND)} == {""}
