@@ -19,7 +19,7 @@ target=${1:-}
     die "${target:-nothing}: is not a target; usage: verify.sh {cpu,cuda} [SUITE [FOLDER]]" 2
 suite=${2:-$(sed -n 's/^ARG BASE=.*:\([a-z]*\)-.*/\1/p' "$root/docker/Dockerfile")}
 begin "$target" "${3:-}"
-limit=1200    # MB of the image cpu
+limit=1400    # MB of the image cpu
 "$root/native/packages.sh" "$root/native/packages/verify.txt" "$root/docker/packages.txt"
 driver=${STORAGE_DRIVER:-overlay}
 export BUILDAH_ISOLATION=chroot
