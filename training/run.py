@@ -62,10 +62,6 @@ class Run:
         card = read_card(self.weights) if self.weights.exists() else None
         return card is not None and card.iteration == self.experiment.solver.max_iter
 
-    def last_data_layer(self) -> str:
-        """Name of the layer up to which a train net only reads data."""
-        return f"{self.experiment.task_names()[-1]}_slice"
-
     def summary(self) -> str:
         """Return in a line what will be trained."""
         exp = self.experiment
