@@ -107,7 +107,7 @@ def test_a_test_net_leaves_out_records_of_all_ranks(caffe, new_net):
 
 def test_the_images_of_a_long_training_are_left_out_within_seconds(caffe, tmp_path):
     """Those of 4 million, whose 12 million random numbers Boost does not make one by one."""
-    write_records(tmp_path / "land", 7, side=3)
+    write_records(tmp_path / "land", 1000, side=3)
     layer = LAYER.format(
         name="land", transform="crop_size: 1 mirror: true", source=tmp_path / "land", batch=1000
     )
@@ -117,7 +117,7 @@ def test_the_images_of_a_long_training_are_left_out_within_seconds(caffe, tmp_pa
         caffe.set_random_seed(11)
         nets.append(caffe.Net(str(tmp_path / "net.prototxt"), caffe.TRAIN))
     read(nets[0], 4000)
-    start = time.monotonic()
+    start = time.process_time()  # other processes do not count
     nets[1].advance_data(4000)
-    assert time.monotonic() - start < 10
+    assert time.process_time() - start < 10
     assert read(nets[1], 2) == read(nets[0], 2)
