@@ -3,7 +3,10 @@
 Parameters, their order and the function stay; what changes are the names of some blobs.
 """
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
 
 from common.errors import NetError
 from prototxt_gen.blocks import BN_RELU_CONV, DENSE_BLOCK, FUSED, INTEGRATION
@@ -13,46 +16,83 @@ KINDS = (*FUSED, INTEGRATION)
 SUM = message("eltwise_param", operation="SUM")[1]
 DEFAULT = message("param", lr_mult=1, decay_mult=1)
 
+Members = dict[Group | None, list[Layer]]
+
 
 def fuse(net: Net, keep_bottlenecks: bool = False) -> Net:
     """Return a plain net in fused layers, each in the place of the last layer of its group.
 
-    With `keep_bottlenecks` DenseBlocks keep them for the backward pass. A sum is computed in place of its
-    larger addend, which no layer but the sum may read; addends of one size stay with Eltwise. Raises NetError
-    for an integration that is not a sum.
+    With `keep_bottlenecks` DenseBlocks keep them for the backward pass. Sums are computed in the places of
+    their addends, which no other layer may read. Raises NetError for an integration that is not a sum.
     """
-    members: dict[Group | None, list[Layer]] = {}
+    members: Members = {}
     for layer in net.layers:
         members.setdefault(layer.group(*KINDS), []).append(layer)
-    fused, names = Net(net.name, net.phase), {}  # the blobs that have another name here
+    fused = Net(net.name, net.phase)
     fused.plain = net
+    additions, names = _sums(net, members)  # names: of the blobs that have another one here
+
+    def add(layer: Layer) -> tuple[Blob, ...]:
+        bottoms, tops = ([names.get(x.name, x) for x in blobs] for blobs in (layer.bottoms, layer.tops))
+        return fused.add(layer.type, layer.name, bottoms, tops, *layer.fields, params=layer.params)
+
     for section in net.sections:
         fused.section(section.title, section.part)
         for layer in section.layers:
             group = layer.group(*KINDS)
-            if group and layer is not members[group][-1]:
+            if group and (group.kind == INTEGRATION or layer is not members[group][-1]):
                 continue
-            new = _fused(group, members[group], keep_bottlenecks) if group else layer
-            bottoms, tops = ([names.get(x.name, x) for x in blobs] for blobs in (new.bottoms, new.tops))
-            fused.add(new.type, new.name, bottoms, tops, *new.fields, params=new.params)
+            tops = add(_fused(group, members[group], keep_bottlenecks) if group else layer)
             if group:
                 (names[layer.tops[0].name],) = tops
+            for addition in additions.get(layer.tops[0].name, ()):
+                add(addition)
     return fused
+
+
+def _sums(net: Net, members: Members) -> tuple[dict[str, list[Layer]], dict[str, Blob]]:
+    """Return addend -> the layers that add it, behind the one that makes it; and sum -> the blob it is in.
+
+    Addends of one size are added first, their sum is enlarged once, to the next size, and so on. That is the
+    same in any order: bilinear interpolation between aligned corners is linear, and enlarging by 4 is
+    enlarging by 2 twice. Interp adds in the place of the larger addend, or of the later of two equal ones.
+    """
+    addends: dict[str, list[Blob]] = {}  # of sums that are not addends themselves
+    for group, layers in members.items():
+        if group and group.kind == INTEGRATION:
+            if dict(layers[-1].fields)["eltwise_param"] != SUM:
+                raise NetError(
+                    group.name, "is not a sum", "keep what has no fused layer out of this kind of group"
+                )
+            addends[group.name] = [x for y in _inputs(layers) for x in addends.pop(y.name, [y])]
+    order = {top.name: number for number, layer in enumerate(net.layers) for top in layer.tops}
+    additions: dict[str, list[Layer]] = {}
+    results: dict[str, Blob] = {}
+    for name, blobs in addends.items():
+        left, sums = Counter(x.size for x in blobs), {}  # by size
+        for x in sorted(blobs, key=lambda x: order[x.name]):
+            pairs = [(sums[x.size], x)] if x.size in sums else []
+            left[x.size] -= 1
+            sums[x.size] = x
+            for small, large in pairwise(sorted(left)):
+                if left[small]:
+                    break
+                if small in sums and large in sums:
+                    pairs.append((sums.pop(small), sums[large]))
+            additions[x.name] = [_addition(*pair) for pair in pairs]
+        additions[x.name][-1] = replace(additions[x.name][-1], name=name)
+        (results[name],) = sums.values()
+    return additions, results
+
+
+def _addition(small: Blob, large: Blob) -> Layer:
+    zoom = message("interp_param", zoom_factor=(large.size - 1) // (small.size - 1))
+    return Layer(f"{large.name}+{small.name}", "Interp", (small, large), (large,), (zoom,), ())
 
 
 def _fused(group: Group, layers: Sequence[Layer], keep_bottlenecks: bool) -> Layer:
     """Return the layer that stands for a group, its bottoms named as in the plain net."""
     bottoms, last = _inputs(layers), layers[-1]
-    if group.kind == INTEGRATION:
-        if dict(last.fields)["eltwise_param"] != SUM:
-            raise NetError(
-                group.name, "is not a sum", "keep what has no fused layer out of this kind of group"
-            )
-        small, large = sorted(bottoms, key=lambda x: x.size)
-        if small.size == large.size:
-            return last
-        zoom = next(layer for layer in layers if layer.type == "Interp")
-        return Layer(group.name, zoom.type, (small, large), (large,), zoom.fields, ())
     norm = next(layer for layer in layers if layer.type == "BatchNorm").fields[-1]
     fields = [norm, last.fields[-1]] if group.kind == BN_RELU_CONV else [norm]
     if group.kind == DENSE_BLOCK:

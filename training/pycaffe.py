@@ -31,7 +31,7 @@ def import_caffe(verbose: bool = False) -> ModuleType:
     _number_of_threads()
     import caffe
 
-    if not hasattr(caffe, "set_prediction_bf16"):
+    if not hasattr(caffe.Net, "advance_data"):
         raise DFCNetError("caffe", "is an older build than this checkout", "run `make caffe`")
     caffe.proto.caffe_pb2 = messages  # found loaded, Python does not bind it to its package
     return caffe

@@ -161,10 +161,8 @@ def _begin(run: Run, options: RankOptions, solver, ranks: int, report: Callable)
         return
     load_weights(solver.net, options.resume.weights)
     solver.restore(str(options.resume.state))
-    # The data's cursor and its random draws are not part of Caffe's state: run the data layers alone.
-    last = run.last_data_layer()
-    for _ in range(solver.iter * run.experiment.iter_size(ranks)):
-        solver.net.forward(end=last)
+    # The data's cursor and its random draws are not part of Caffe's state.
+    solver.net.advance_data(solver.iter * run.experiment.iter_size(ranks))
     report("resumed", options.resume, solver.iter, ranks)
 
 

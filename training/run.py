@@ -70,10 +70,6 @@ class Run:
             return False
         return True
 
-    def last_data_layer(self) -> str:
-        """Name of the layer up to which a train net only reads data."""
-        return f"{self.experiment.task_names()[-1]}_slice"
-
     def summary(self) -> str:
         """Return in a line what will be trained."""
         exp = self.experiment

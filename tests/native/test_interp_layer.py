@@ -86,6 +86,33 @@ def test_values_sizes_and_gradients_are_those_of_brute_force(tmp_path, shape, pa
     np.testing.assert_allclose(net.blobs["x"].diff, gradient, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(("height", "width"), [(33, 33), (5, 9), (2, 17), (1, 2), (1, 1)])
+def test_enlarging_by_4_is_enlarging_by_2_twice(tmp_path, height, width):
+    """On which the order of dense fusion's sums in fused layers rests; also for the gradients."""
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(2, 3, height, width))
+
+    def enlarged(values: np.ndarray, zoom: int):
+        net = make_net(tmp_path, values.shape, f"zoom_factor: {zoom}")
+        net.blobs["x"].data[...] = values
+        net.forward()
+        return net
+
+    def gradient(net, change: np.ndarray) -> np.ndarray:
+        net.blobs["y"].diff[...] = change
+        net.backward()
+        return net.blobs["x"].diff
+
+    at_once, first = enlarged(x, 4), enlarged(x, 2)
+    second = enlarged(first.blobs["y"].data, 2)
+    assert at_once.blobs["y"].data.shape == second.blobs["y"].data.shape
+    np.testing.assert_allclose(second.blobs["y"].data, at_once.blobs["y"].data, atol=1e-6)
+    change = rng.normal(size=at_once.blobs["y"].data.shape)
+    np.testing.assert_allclose(
+        gradient(first, gradient(second, change)), gradient(at_once, change), atol=1e-5
+    )
+
+
 @pytest.mark.parametrize("in_place", [True, False])
 @pytest.mark.parametrize("zoom", [1, 2, 3, 4, 16])
 def test_a_second_input_is_added_and_gets_the_whole_gradient(tmp_path, zoom, in_place):

@@ -6,6 +6,8 @@ import pytest
 from prototxt_gen import blocks
 from prototxt_gen.emit import net_text
 from prototxt_gen.experiment import DenseNet
+from prototxt_gen.fuse import fuse
+from prototxt_gen.fused_weights import plain_view
 from prototxt_gen.layers import Blob, Net
 
 ARCH = DenseNet(
@@ -106,7 +108,7 @@ def test_a_transition_up_doubles_the_resolution_and_joins_the_skip(net):
 SIZES = {2: 17, 3: 9, 4: 5, 5: 3, 6: 5, 7: 9, 8: 17, 9: 33}  # r_2 ... r_5 and back to r_1 of crop 65
 
 
-def fuse(net: Net) -> Blob:
+def deepest_feature(net: Net) -> Blob:
     fusion = blocks.DenseFusion(net, 6, ARCH)
     for block, size in SIZES.items():
         fusion.add(block, net.input(f"block{block}", (1, 2 + block, size, size)))
@@ -114,7 +116,7 @@ def fuse(net: Net) -> Blob:
 
 
 def test_dense_fusion_adds_neighbours_without_overlap_then_pairs_of_pairs(net):
-    assert fuse(net) == Blob("fusion2_9", (1, 6, 33, 33))
+    assert deepest_feature(net) == Blob("fusion2_9", (1, 6, 33, 33))
     assert [line for line in lines(net) if line.startswith(("Eltwise", "Interp"))] == [
         "Interp fusion2_3/up: fusion3 > fusion2_3/up",
         "Eltwise fusion2_3: fusion2 fusion2_3/up > fusion2_3",
@@ -134,7 +136,7 @@ def test_dense_fusion_adds_neighbours_without_overlap_then_pairs_of_pairs(net):
 
 
 def test_dense_fusion_projects_every_block_to_the_same_channels(net):
-    fuse(net)
+    deepest_feature(net)
     assert [f"Convolution fusion{b}: fusion{b}/bn > fusion{b}" in lines(net) for b in SIZES] == [True] * 8
     for block in SIZES:
         assert net.parameter_shapes()[f"fusion{block}"] == [(6, 2 + block, 1, 1)]
@@ -142,7 +144,7 @@ def test_dense_fusion_projects_every_block_to_the_same_channels(net):
 
 def test_dense_fusion_sums_neighbours_as_soon_as_both_are_there(net):
     """Few maps wait for a later block: those of (2,3), then of (2-5), of (6,7) and of 8."""
-    fuse(net)
+    deepest_feature(net)
     order = lines(net)
     for total, block in (("fusion2_3", 4), ("fusion2_5", 6), ("fusion6_7", 8)):
         made = next(i for i, line in enumerate(order) if line.startswith(f"Eltwise {total}:"))
@@ -187,24 +189,28 @@ STEPS = {2: [33], 3: [17, 33], 4: [17, 33], 5: [5, 17, 33], 6: [9, 33], 7: [33],
 
 
 @pytest.mark.caffe
+@pytest.mark.parametrize("form", ["plain layers", "fused layers"])
 @pytest.mark.parametrize("block", SIZES)
-def test_in_caffe_a_blocks_share_of_the_fused_map_is_its_projection_enlarged(net, tmp_path, block):
+def test_in_caffe_a_blocks_share_of_the_fused_map_is_its_projection_enlarged(net, tmp_path, block, form):
     from training.pycaffe import import_caffe
 
-    fuse(net)
+    deepest_feature(net)
+    if form == "fused layers":
+        net = fuse(net)
     (tmp_path / "net.prototxt").write_text(net_text(net, ["fusion alone"]))
     caffe = import_caffe()
     caffe.set_mode_cpu()
     caffe_net = caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST)
     rng = np.random.default_rng(block)
+    learnt = plain_view({name: list(blobs) for name, blobs in caffe_net.params.items()})
     for number, size in SIZES.items():
         caffe_net.blobs[f"block{number}"].data[...] = rng.normal(size=(1, 2 + number, size, size))
-        caffe_net.params[f"fusion{number}/bn"][1].data[...] = 1
-        caffe_net.params[f"fusion{number}/bn"][2].data[...] = 1
+        learnt[f"fusion{number}/bn"][1].data[...] = 1
+        learnt[f"fusion{number}/bn"][2].data[...] = 1
         if number != block:
-            caffe_net.params[f"fusion{number}"][0].data[...] = 0
-    fused = caffe_net.forward()["fusion2_9"][0]
-    kernel = caffe_net.params[f"fusion{block}"][0].data[:, :, 0, 0]
+            learnt[f"fusion{number}"][0].data[...] = 0
+    (fused,) = (values[0] for values in caffe_net.forward().values())
+    kernel = learnt[f"fusion{block}"][0].data[:, :, 0, 0]
     given = np.maximum(caffe_net.blobs[f"block{block}"].data[0], 0) / np.sqrt(1 + 1e-5)
     expected = np.einsum("oc,chw->ohw", kernel, given)
     for size in STEPS[block]:

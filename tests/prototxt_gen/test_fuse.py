@@ -16,7 +16,7 @@ from prototxt_gen.fuse import fuse
 from prototxt_gen.fused_weights import fuse_weights, plain_view
 from prototxt_gen.layers import Blob, Net, message
 from prototxt_gen.models import DEPLOY, TRAIN, build
-from tests.prototxt_gen.test_blocks import ARCH, lines
+from tests.prototxt_gen.test_blocks import ARCH, deepest_feature, lines
 
 SOLVERS = Path(__file__).parents[2] / "solvers"
 PAPER = ["baseline", "classmate", "dfcnet"]
@@ -145,9 +145,35 @@ def test_dense_fusion_adds_into_the_larger_map(net):
     ]
 
 
-def test_addends_of_one_size_stay_with_eltwise(net):
+def test_addends_of_one_size_are_added_in_the_place_of_the_later(net):
     blocks.integrate(net, "fusion2_3", net.input("x", (1, 2, 5, 5)), net.input("y", (1, 2, 5, 5)))
-    assert lines(fuse(net))[2:] == ["Eltwise fusion2_3: x y > fusion2_3"]
+    assert lines(fuse(net))[2:] == ["Interp fusion2_3: x y > y"]
+    assert dict(fuse(net).layers[-1].fields)["interp_param"] == [("zoom_factor", "1")]
+
+
+def test_dense_fusion_enlarges_the_sum_of_each_resolution_once_and_as_soon_as_it_is_there(net):
+    deepest_feature(net)
+    fused = fuse(net)
+    kinds = ("Interp", "BNReLUConvolution")
+    assert [line for line in lines(fused) if line.startswith(kinds)] == [
+        "BNReLUConvolution fusion2: block2 > fusion2",
+        "BNReLUConvolution fusion3: block3 > fusion3",
+        "BNReLUConvolution fusion4: block4 > fusion4",
+        "BNReLUConvolution fusion5: block5 > fusion5",
+        "Interp fusion4+fusion5: fusion5 fusion4 > fusion4",
+        "BNReLUConvolution fusion6: block6 > fusion6",
+        "Interp fusion6+fusion4: fusion4 fusion6 > fusion6",
+        "Interp fusion3+fusion6: fusion6 fusion3 > fusion3",
+        "BNReLUConvolution fusion7: block7 > fusion7",
+        "Interp fusion7+fusion3: fusion3 fusion7 > fusion7",
+        "Interp fusion2+fusion7: fusion7 fusion2 > fusion2",
+        "BNReLUConvolution fusion8: block8 > fusion8",
+        "Interp fusion8+fusion2: fusion2 fusion8 > fusion8",
+        "BNReLUConvolution fusion9: block9 > fusion9",
+        "Interp fusion2_9: fusion8 fusion9 > fusion9",
+    ]
+    zooms = [dict(dict(x.fields)["interp_param"])["zoom_factor"] for x in fused.layers if x.type == "Interp"]
+    assert zooms == ["2", "1", "2", "1", "2", "1", "2"]
 
 
 @pytest.mark.parametrize("phase", [TRAIN, DEPLOY])
