@@ -10,8 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.errors import DataError
-
 Z = 1.96  # of a 95 % interval, as the paper has it
 LEAST_POINTS = 2  # of a stratum: one says nothing about its spread
 
@@ -58,22 +56,17 @@ def estimate(counts: np.ndarray, weights: np.ndarray, complete: np.ndarray | Non
 
     `counts` (..., C, C) are points, a row for each class of the map and a column for each true one; `weights`
     (C,) is each map class's share W_i of the total area, or any multiple of it. Strata that are `complete`
-    (C,), of which every pixel is in the sample, add nothing to a standard error. Raises DataError for a
-    stratum that has an area and fewer than LEAST_POINTS points, unless it is complete.
+    (C,), of which every pixel is in the sample, add nothing to a standard error. Others need LEAST_POINTS
+    points where they have an area: with fewer, what depends on them is NaN.
     """
     counts, weights = np.asarray(counts, float), np.asarray(weights, float)
     complete = np.zeros(len(weights), bool) if complete is None else np.asarray(complete)
     points = counts.sum(axis=-1)
-    short = (weights > 0) & (points < np.where(complete, 1, LEAST_POINTS))
-    if short.any():
-        stratum = int(np.argwhere(short)[0][-1])
-        fact = f"has {points[..., stratum].min():g} points, and class {stratum} is in the map"
-        raise DataError(f"stratum {stratum}", fact, f"interpret {LEAST_POINTS} or more")
     share = weights / weights.sum()
+    # Of 0/1 variables: their means p in each stratum, and the variances p (1 - p) / (n - 1) of these.
     within = np.divide(counts, points[..., None], out=np.zeros_like(counts), where=points[..., None] > 0)
-    # Of the mean of a 0/1 variable in each stratum: p (1 - p) / (n - 1).
-    freedom = np.where(complete, np.inf, np.maximum(points - 1, 1))[..., None]
-    variance = within * (1 - within) / freedom
+    freedom = np.where(points < LEAST_POINTS, np.where(weights > 0, np.nan, 1), points - 1)
+    variance = within * (1 - within) / np.where(complete, np.inf, freedom)[..., None]
     matrix = share[:, None] * within  # equation 4
     right, right_variance = _diagonal(within), _diagonal(variance)
     truth = matrix.sum(axis=-2)  # equation 9

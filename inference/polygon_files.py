@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -94,7 +94,7 @@ def write_polygons(
     or of another CRS than the others; OutputError where `out` cannot be written.
     """
     check_output(out, overwrite)
-    crs = _common_crs(maps)
+    crs = common_crs(maps)
     summary = PolygonSummary()
     with staged_file(out, overwrite) as staged:
         staged.unlink()  # an empty file is not a GeoPackage
@@ -113,7 +113,7 @@ def write_polygons(
     return summary
 
 
-def _common_crs(maps: Mapping[str, Path]) -> str | None:
+def common_crs(maps: Mapping[str, Path]) -> str | None:
     """Return the CRS of all maps as WKT; DataError where they have several."""
     first, found = None, None
     for number, path in enumerate(maps.values()):
@@ -210,13 +210,20 @@ class _Layer:
         )
         self._rows, self._polygons, self._begun = [], [], True
 
-    def _write(self, geometry: np.ndarray | None, columns: list, names: list[str], **options) -> None:
-        try:
-            with warnings.catch_warnings(action="ignore"):  # pictures have no CRS
-                pyogrio.raw.write(self._staged, geometry, columns, names, driver=self._driver, **options)
-        except (DataSourceError, DataLayerError, FieldError, FeatureError) as error:
-            fact = f"cannot be written ({one_line(error).replace(str(self._staged), str(self._out))})"
-            raise OutputError(self._out, fact, "check the disk's free space") from error
+    def _write(self, *values: object, **options) -> None:
+        write_layer(self._staged, self._out, *values, driver=self._driver, **options)
+
+
+def write_layer(
+    staged: Path, out: Path, geometry: np.ndarray | None, columns: list, names: Sequence[str], **options
+) -> None:
+    """Write a layer of WKB and columns into `staged`, as pyogrio.raw does; OutputError that names `out`."""
+    try:
+        with warnings.catch_warnings(action="ignore"):  # pictures have no CRS
+            pyogrio.raw.write(staged, geometry, columns, names, **options)
+    except (DataSourceError, DataLayerError, FieldError, FeatureError) as error:
+        fact = f"cannot be written ({one_line(error).replace(str(staged), str(out))})"
+        raise OutputError(out, fact, "check the disk's free space") from error
 
 
 def _style(dataset: Dataset) -> dict[str, object]:

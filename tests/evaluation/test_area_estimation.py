@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from common.errors import DataError
 from evaluation.area_estimation import allocate, estimate, sample_size
 
 # Table 8: deforestation, forest gain, stable forest, stable non-forest; areas in pixels of 30 m.
@@ -81,9 +80,11 @@ def test_a_class_that_the_map_lacks_has_an_area_and_no_users_accuracy():
     assert (found.producers.value[2], found.area.standard_error[2] > 0) == (0, True)
 
 
-def test_a_stratum_with_a_single_point_is_refused():
-    with pytest.raises(DataError, match=r"stratum 1: has 1 points.*interpret 2 or more"):
-        estimate([[8, 2], [0, 1]], [1, 1])
+def test_a_single_point_of_a_stratum_gives_no_standard_error():
+    found = estimate([[8, 2], [0, 1]], [1, 1])
+    assert np.isnan(found.overall.standard_error)
+    assert np.isnan(found.area.standard_error).all()
+    assert found.area.value.tolist() == pytest.approx([0.4, 0.6])
 
 
 def test_the_papers_sample_size_and_allocation():
