@@ -10,7 +10,7 @@ from inference.backends import CAFFE, open_nets
 from inference.deploy import Deploy
 from inference.predictor import NormalizedNet, Predictor
 from prototxt_gen.input_comment import BGR
-from prototxt_gen.model_card import ModelCard, card_path, read_card
+from prototxt_gen.model_card import Calibration, ModelCard, card_path, read_card
 
 DENSENET_MEAN = (103.94, 116.78, 123.68)  # blue, green, red of the public DenseNet-121 for Caffe
 DENSENET_SCALE = 0.017
@@ -20,7 +20,8 @@ DENSENET_SCALE = 0.017
 class TrainedTask:
     """What weights have learnt, a task and its data set, and how their net is fed: (bands - mean) * scale.
 
-    `seen` are the images that trained them, see ModelCard.has_seen.
+    `seen` are the images that trained them, see ModelCard.has_seen; `calibration` is None where none was
+    fitted.
     """
 
     task: str
@@ -29,6 +30,7 @@ class TrainedTask:
     mean: tuple[float, ...]
     scale: float
     seen: frozenset[str] = frozenset()
+    calibration: Calibration | None = None
 
 
 def trained_task(
@@ -60,7 +62,9 @@ def trained_task(
         fact = f"learnt with a stretch {learnt}, that of {dataset.name} is {now}"
         raise WeightsError(card_path(weights), fact, "leave --dataset out, or give the file as it was")
     _check_net(weights, card, deploy)
-    return TrainedTask(name, card.tasks[name], card.bands, card.mean, card.scale, card.has_seen(name))
+    calibration = (card.calibrations or {}).get(name)
+    fed = (card.bands, card.mean, card.scale)
+    return TrainedTask(name, card.tasks[name], *fed, card.has_seen(name), calibration)
 
 
 def _assumed(

@@ -17,6 +17,7 @@ from inference.map_rasters import ATTRIBUTES_SUFFIX, SIDECARS, names_in
 
 MANIFESTS = "records"  # folder in the folder of maps; version 1.0 called it so
 CLASSES = "classes"  # key of the settings: names and colours of a map's classes
+TEMPERATURE = "temperature"  # key of the settings: what its probabilities were scaled by, if by anything
 
 
 def manifest_path(out: Path, id: str) -> Path:

@@ -125,6 +125,16 @@ class Predictor:
         return total / (len(self.nets) * (1 + self.flip))
 
 
+def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Return the softmax of logits / temperature from the softmax of logits, (C, ...) float32.
+
+    So p ** (1 / T), made to sum to 1 (Guo et al., 2017, "On Calibration of Modern Neural Networks", 4.2): the
+    order of the classes stays, but two that are as good as equal may become equal.
+    """
+    powers = (probabilities / probabilities.max(axis=0)) ** np.float32(1 / temperature)
+    return powers / powers.sum(axis=0)
+
+
 def resized(pixels: np.ndarray, side: int) -> np.ndarray:
     """Return (side, side, C) of a square (S, S, C): area averages where it shrinks, else bilinear.
 

@@ -19,7 +19,8 @@ from inference.backends import CAFFE, CAFFE_BF16
 from inference.deploy import Deploy, read_deploy
 from inference.loading import TrainedTask, load_predictor, trained_task
 from inference.prediction import PredictionPlan, PredictionSummary, plan_predictions, predict
-from inference.prediction_manifest import CLASSES
+from inference.prediction_manifest import CLASSES, TEMPERATURE
+from inference.predictor import Predictor
 from inference.process_group import ProcessGroup, assign_scenes
 from inference.scene_files import SAME_PART, ScenePath, find_images, passed_over
 from inference.scene_maps import OutputOptions
@@ -65,8 +66,32 @@ class Request:
         if not assign_scenes(plan.pixels, group.size)[group.rank]:
             errors = list(plan.errors) if group.rank == 0 else []
             return PredictionSummary(finished=plan.finished, errors=errors, task=settings["task"])
-        silent = group.rank > 0
-        predictor, trained = load_predictor(
+        predictor, trained = self._load((lambda line: None) if group.rank else log)
+        with staging_directory(self.out) as work, _progress(plan, group) as advance:
+            predict_scene = ScenePredictor(
+                predictor,
+                trained,
+                self.out,
+                work,
+                self.outputs,
+                self._read_options(trained),
+                settings,
+                log,
+                settings.get(TEMPERATURE),
+            )
+            return predict(group, plan, predict_scene, log, advance)
+
+    def open(self, log: Callable[[str], None]) -> tuple[Predictor, TrainedTask, ReadOptions, list[ScenePath]]:
+        """Return what predicts, what it has learnt, how images are read, and the scenes.
+
+        So another command can use the probabilities. Raises DFCNetError for a scene that cannot be used.
+        """
+        trained = self._trained_task()
+        scenes = self._scenes(trained, log, _refuse)
+        return self._load(log)[0], trained, self._read_options(trained), scenes
+
+    def _load(self, log: Callable[[str], None]) -> tuple[Predictor, TrainedTask]:
+        return load_predictor(
             self._deploy,
             self.weights,
             self.task,
@@ -78,13 +103,8 @@ class Request:
             flip=self.flip,
             backend=self.backend,
             gpu=self.gpu,
-            warn=(lambda line: None) if silent else (lambda line: log(f"warning: {line}")),
+            warn=lambda line: log(f"warning: {line}"),
         )
-        with staging_directory(self.out) as work, _progress(plan, group) as advance:
-            predict_scene = ScenePredictor(
-                predictor, trained, self.out, work, self.outputs, self._read_options(trained), settings, log
-            )
-            return predict(group, plan, predict_scene, log, advance)
 
     @cached_property
     def _deploy(self) -> Deploy:
@@ -120,21 +140,37 @@ class Request:
         if self.stretch and trained.dataset.stretch is None:
             fact = f"{trained.dataset.name} states no stretch"
             log(f"warning: --stretch: {fact}; the maps are right only if the weights have learnt with it")
-        refused: list[str] = []
+        refused: list[DataError] = []
         settings = self._settings(trained, read_options)
+        if temperature := self._temperature(trained, log):
+            settings[TEMPERATURE] = temperature
         scenes = self._scenes(trained, log, refused.append)
         plan = plan_predictions(scenes, self.out, self.outputs, read_options, settings, self.overwrite)
-        plan = replace(plan, errors=[*refused, *plan.errors])
+        plan = replace(plan, errors=[*map(str, refused), *plan.errors])
         for error in plan.errors:
             log(error)
         return plan, settings
 
+    def _temperature(self, trained: TrainedTask, log: Callable[[str], None]) -> float | None:
+        """Return the temperature of what is written: None where no probability is, or it was not fitted."""
+        if not (self.outputs.probabilities or self.outputs.confidence):
+            return None
+        calibration = trained.calibration
+        if calibration is None:
+            return None
+        if (calibration.scales, calibration.flip, 1) == (tuple(self.scales), self.flip, len(self.weights)):
+            return calibration.temperature
+        scales = " ".join(f"{scale:g}" for scale in calibration.scales)
+        fitted = f"one net at --scales {scales}{' with --flip' * calibration.flip}"
+        log(f"warning: {self.weights[0]}: calibrated for {fitted}: other probabilities stay as they are")
+        return None
+
     def _scenes(
-        self, trained: TrainedTask, log: Callable[[str], None], refuse: Callable[[str], None]
+        self, trained: TrainedTask, log: Callable[[str], None], refuse: Callable[[DataError], None]
     ) -> list[ScenePath]:
         dataset = trained.dataset
         subset = Subset(dataset, "test", self.hold_out, self.split, self.leave_out)
-        images = find_images(self.inputs, dataset, subset.left_out, lambda error: refuse(str(error)))
+        images = find_images(self.inputs, dataset, subset.left_out, refuse)
         ids = [image.id for image in images]
         for warning in (passed_over(self.inputs, dataset), subset.unknown(ids), subset.missing(images)):
             if warning:
@@ -143,7 +179,7 @@ class Request:
         return self._unseen(scenes, trained.task, subset.option, refuse) if subset.option else scenes
 
     def _unseen(
-        self, scenes: Sequence[ScenePath], task: str, option: str, refuse: Callable[[str], None]
+        self, scenes: Sequence[ScenePath], task: str, option: str, refuse: Callable[[DataError], None]
     ) -> list[ScenePath]:
         """Return the scenes, but those that cannot be read, which go to `refuse`.
 
@@ -155,7 +191,7 @@ class Request:
             try:
                 trained = seen and file_checksum(scene.path)[:IMAGE_DIGITS] in seen
             except DataError as error:
-                refuse(str(error))
+                refuse(error)
                 continue
             if trained:
                 fact = f"has trained these weights, and {option} takes it for testing"
@@ -183,6 +219,10 @@ class Request:
             ],
             **vars(self.outputs),
         }
+
+
+def _refuse(error: DataError) -> None:
+    raise error
 
 
 @contextmanager

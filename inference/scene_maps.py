@@ -22,6 +22,7 @@ from inference.map_rasters import (
     attributes_xml,
     to_bytes,
 )
+from inference.predictor import tempered
 from inference.scene_files import MAP_SUFFIX, RASTER_SUFFIX
 
 CHUNK = 64  # rows of probabilities that are worked on at once
@@ -66,8 +67,13 @@ class SceneMaps:
         dataset: Dataset,
         outputs: OutputOptions,
         tags: Mapping[str, str],
+        temperature: float | None = None,
     ) -> None:
-        """Create the rasters; `shape` is the scene's (H, W), `georeference` None for a picture."""
+        """Create the rasters; `shape` is the scene's (H, W), `georeference` None for a picture.
+
+        Probabilities are scaled by a `temperature` if there is one; the classes are those of the net.
+        """
+        self._temperature = temperature
         self._folder, self._id, self._dataset, self._outputs = folder, id, dataset, outputs
         self.pixels = np.zeros(256, np.int64)  # by label
         tags = {"task": task, "dataset": dataset.name, CLASSES_TAG: class_list(dataset.class_names), **tags}
@@ -109,6 +115,8 @@ class SceneMaps:
             labels[~valid] = IGNORE
         self.pixels += np.bincount(labels.ravel(), minlength=256)
         values = {"classes": labels[None]}
+        if self._temperature is not None:
+            part = tempered(part, self._temperature)
         if self._outputs.probabilities:
             values["probabilities"] = to_bytes(part)
         if self._outputs.confidence:

@@ -26,6 +26,7 @@ class ScenePredictor:
 
     `out` is the folder of maps, `work` one for unfinished files on the same disk. `settings` go into each
     scene's manifest. `log` gets a line where something is worth knowing, as how 16 bits became 8.
+    `temperature` is that of the probabilities that are written, see `tempered`.
     """
 
     predictor: Predictor
@@ -36,6 +37,7 @@ class ScenePredictor:
     read_options: ReadOptions
     settings: Mapping[str, object]
     log: Callable[[str], None] = print
+    temperature: float | None = None
 
     def __call__(self, scene: ScenePath, advance: Callable[[int], object] = lambda pixels: None) -> None:
         """Predict one scene and write its files; `advance` gets the pixels that are done, strip by strip.
@@ -85,6 +87,7 @@ class ScenePredictor:
             trained.dataset,
             self.outputs,
             tags,
+            self.temperature,
         )
         try:
             for top, strip in self.predictor.strips(image):

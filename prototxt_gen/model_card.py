@@ -31,6 +31,23 @@ class WeightsSource(BaseModel):
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
+class Calibration(BaseModel):
+    """A temperature that a task's probabilities are scaled by, and how they were predicted to fit it.
+
+    `scales` and `flip` are those of the prediction; `ece_before` and `ece_after` its expected calibration
+    errors (0 to 1) on the `scenes` that it was fitted on, each with a temperature of the others.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    temperature: Annotated[float, Field(gt=0)]
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False
+    scenes: Annotated[int, Field(ge=1)]
+    ece_before: float
+    ece_after: float
+
+
 class ModelCard(BaseModel):
     """What weights need to be used as they were trained, and what their training was started with.
 
@@ -38,7 +55,8 @@ class ModelCard(BaseModel):
     levels (0-255). `crop` is the side of the training crop in pixels. `tasks` maps a task to its data set;
     the first is the main one. `started_from` is empty for a training from scratch, None where it is not
     known. `trained_on` maps a task to the images of its training: the first digits of their SHA-256, with
-    spaces between; None where they are not known.
+    spaces between; None where they are not known. `calibrations` maps a task to its Calibration, once
+    calibrate.py has fitted one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -53,6 +71,7 @@ class ModelCard(BaseModel):
     tasks: dict[str, Dataset]
     started_from: tuple[WeightsSource, ...] | None = None
     trained_on: dict[str, str] | None = None
+    calibrations: dict[str, Calibration] | None = None
 
     def has_seen(self, task: str) -> frozenset[str]:
         """Return the images that `task` was trained on, by the first IMAGE_DIGITS digits of their SHA-256."""

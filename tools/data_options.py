@@ -1,8 +1,10 @@
 """Arguments that the commands on data sets share."""
 
 import os
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
+
+from inference.backends import BACKENDS, CAFFE
 
 # Options of version 1.0, and what stands in their place.
 MAPPING = {
@@ -75,3 +77,36 @@ def add_workers(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int, default=cores, metavar="N", help="processes; the result does not depend on it"
     )
+
+
+def add_tiles(parser: ArgumentParser) -> None:
+    """Add the options of prediction: tiles, what is averaged, and what computes."""
+    tiles = parser.add_argument_group("tiles")
+    tiles.add_argument("--tile", type=int, help="side of a tile, 32k+1 pixels (default: the prototxt's)")
+    tiles.add_argument("--overlap", type=int, help="pixels that neighbours share (default: tile / 4)")
+    tiles.add_argument(
+        "--scales",
+        type=float,
+        nargs="+",
+        default=[1.0],
+        help="average the answers at these sizes",
+    )
+    tiles.add_argument("--flip", action="store_true", help="average with the answers to the mirrored image")
+    tiles.add_argument("--batch", type=int, default=1, help="tiles that the net gets at once (default: 1)")
+    tiles.add_argument("--threads", type=int, help="threads of BLAS (default: an equal share of the cores)")
+    tiles.add_argument(
+        "--backend",
+        "--engine",  # its former name
+        choices=BACKENDS,
+        default=CAFFE,
+        help="what computes: Caffe (fused nets also in bfloat16: not quite the same maps), or one that "
+        "needs the extra `onnx` or `openvino` (default: caffe)",
+    )
+    tiles.add_argument("--gpu", type=gpu_number, metavar="N", help="compute on GPU N (default: on the CPU)")
+
+
+def gpu_number(text: str) -> int:
+    """Return the number of a GPU."""
+    if not text.isdecimal():
+        raise ArgumentTypeError(f"{text!r} is not a GPU's number; nvidia-smi lists them from 0")
+    return int(text)

@@ -2,6 +2,7 @@
 
 `features`: feature maps of several models for the same images (Figure 3).
 `compare`: image, truth and predictions side by side (Figure 4).
+`reliability`: how often a net is right, by how sure it is, before and after calibration.
 """
 
 import argparse
@@ -43,6 +44,10 @@ def parse_arguments() -> argparse.Namespace:
         scenes.add_argument("--scenes", nargs="+", metavar="ID", help="the scenes to show")
         scenes.add_argument("--rows", type=int, default=rows, help=f"or how many to choose (default: {rows})")
         cli.add_overwrite(command)
+    reliability = commands.add_parser("reliability", help="accuracy by confidence")
+    reliability.add_argument("calibration", type=Path, metavar="JSON", help="what calibrate.py --json wrote")
+    reliability.add_argument("--out", type=Path, required=True, help="picture to write (.png, .pdf, .svg)")
+    cli.add_overwrite(reliability)
     return parser.parse_args()
 
 
@@ -92,14 +97,24 @@ def draw_feature_maps(args: argparse.Namespace) -> list[str]:
     return list(scenes)
 
 
+def draw_reliability(args: argparse.Namespace) -> list[str]:
+    """Draw the reliability diagram; return the scenes that it is of."""
+    from evaluation import reliability_figure
+    from evaluation.calibration_files import read_calibration
+
+    calibration = read_calibration(args.calibration)
+    reliability_figure.draw_reliability(calibration, args.out, args.overwrite)
+    return list(calibration.scenes)
+
+
 def main() -> None:
     """Draw the figure asked for."""
     args = parse_arguments()
     from common.drawing import check_picture
 
     check_picture(args.out, args.overwrite)
-    draw = {"compare": draw_comparison, "features": draw_feature_maps}[args.command]
-    print(f"{args.out}: scenes {' '.join(draw(args))}")
+    drawers = {"compare": draw_comparison, "features": draw_feature_maps, "reliability": draw_reliability}
+    print(f"{args.out}: scenes {' '.join(drawers[args.command](args))}")
 
 
 if __name__ == "__main__":

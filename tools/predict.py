@@ -5,9 +5,7 @@ import sys
 from pathlib import Path
 
 import cli
-from data_options import add_bands, add_dataset_option, add_part
-
-from inference.backends import BACKENDS, CAFFE
+from data_options import add_bands, add_dataset_option, add_part, add_tiles
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -28,28 +26,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder for the maps")
     parser.add_argument("--task", help="one of those that the net has learnt (default: the first)")
     add_dataset_option(parser, "the weights' card")
-    tiles = parser.add_argument_group("tiles")
-    tiles.add_argument("--tile", type=int, help="side of a tile, 32k+1 pixels (default: the prototxt's)")
-    tiles.add_argument("--overlap", type=int, help="pixels that neighbours share (default: tile / 4)")
-    tiles.add_argument(
-        "--scales",
-        type=float,
-        nargs="+",
-        default=[1.0],
-        help="average the answers at these sizes",
-    )
-    tiles.add_argument("--flip", action="store_true", help="average with the answers to the mirrored image")
-    tiles.add_argument("--batch", type=int, default=1, help="tiles that the net gets at once (default: 1)")
-    tiles.add_argument("--threads", type=int, help="threads of BLAS (default: an equal share of the cores)")
-    tiles.add_argument(
-        "--backend",
-        "--engine",  # its former name
-        choices=BACKENDS,
-        default=CAFFE,
-        help="what computes: Caffe (fused nets also in bfloat16: not quite the same maps), or one that "
-        "needs the extra `onnx` or `openvino` (default: caffe)",
-    )
-    tiles.add_argument("--gpu", type=gpu_number, metavar="N", help="compute on GPU N (default: on the CPU)")
+    add_tiles(parser)
     images = parser.add_argument_group("images")
     add_bands(images)
     images.add_argument(
@@ -87,13 +64,6 @@ def parse_arguments() -> argparse.Namespace:
     if not args.run and not (args.deploy and args.weights):
         parser.error("give --run, or --deploy and --weights")
     return args
-
-
-def gpu_number(text: str) -> int:
-    """Return the number of a GPU."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a GPU's number; nvidia-smi lists them from 0")
-    return int(text)
 
 
 def main() -> None:

@@ -345,3 +345,28 @@ def test_a_disk_that_fills_up_with_the_names_of_classes_is_named(tmp_path, mappe
     with pytest.raises(OutputError, match=r"a_mask\.tif\.aux\.xml: cannot be written \(No space left"):
         mapped(tmp_path / "a_sat.tif")
     assert [path.name for path in (tmp_path / "maps").rglob("*")] == [".work"]
+
+
+class AlmostEvenNet:
+    """Says class 4 with the least probability that is more than those of the others."""
+
+    side = 33
+
+    def __call__(self, tiles):
+        answer = np.full((len(tiles), 6, 33, 33), np.float32(1 / 6))
+        answer[:, 4] = np.nextafter(np.float32(1 / 6), np.float32(1))
+        return answer
+
+
+def test_a_temperature_changes_no_class_even_where_two_become_equal(tmp_path):
+    """At 50 the scaled probabilities are all equal in 32 bits, and the first would be the likeliest."""
+    work = tmp_path / "maps" / ".work"
+    work.mkdir(parents=True)
+    write_tiff(tmp_path / "a.tif", np.zeros((3, 20, 30), np.uint8))
+    net, outputs = Predictor([NormalizedNet(AlmostEvenNet(), (0, 0, 0), 1.0)]), OutputOptions(confidence=True)
+    predict_scene = ScenePredictor(
+        net, LEARNT, tmp_path / "maps", work, outputs, AS_IT_IS, {}, pytest.fail, temperature=50.0
+    )
+    predict_scene(ScenePath("a", tmp_path / "a.tif"))
+    assert (labels_in(tmp_path / "maps" / "a_mask.tif") == 4).all()
+    assert (labels_in(tmp_path / "maps" / "a_confidence.tif") == round(254 / 6)).all()
