@@ -1,6 +1,7 @@
 """Write a run's report: one HTML page with what was trained, scores, scenes, and the deviations.
 
-The page needs no network and no other file. Scores come from evaluate.py --json, scenes from three folders.
+The page needs no network and no other file. Scores, areas and reliability come from the JSON files of
+evaluate.py, area.py and calibrate.py, scenes from three folders.
 """
 
 import argparse
@@ -15,6 +16,8 @@ def parse_arguments() -> argparse.Namespace:
     parser = cli.make_parser(__doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="folder that train.py wrote")
     parser.add_argument("--scores", type=Path, metavar="JSON", help="what evaluate.py --json wrote")
+    parser.add_argument("--areas", type=Path, metavar="JSON", help="what area.py --json wrote")
+    parser.add_argument("--calibration", type=Path, metavar="JSON", help="what calibrate.py --json wrote")
     parser.add_argument("--images", type=Path, help="folder of images, by the data set's names")
     parser.add_argument("--truth", type=Path, help="folder of true masks")
     add_dataset_option(parser, "the run's main task")
@@ -41,7 +44,17 @@ def main() -> None:
     refuse_existing(out, args.overwrite)
     scenes = SceneFolders(*folders) if all(folders) else None
     dataset = args.dataset and read_dataset(args.dataset)
-    write_report(args.run, out, args.scores, scenes, args.scenes, args.overwrite, dataset)
+    write_report(
+        args.run,
+        out,
+        args.scores,
+        scenes,
+        args.scenes,
+        args.overwrite,
+        dataset,
+        args.areas,
+        args.calibration,
+    )
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
 
 

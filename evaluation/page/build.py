@@ -8,11 +8,13 @@ import jinja2
 
 from common.datasets import Dataset
 from common.errors import DataError
-from common.files import write_text
+from common.files import short_checksum, write_text
 from common.numbers import plural
+from evaluation.calibration_files import read_calibration
 from evaluation.figures import legend
 from evaluation.metrics import OVERALL
-from evaluation.page.charts import charts
+from evaluation.page.areas import area_parts, read_areas
+from evaluation.page.charts import charts, reliability_chart
 from evaluation.page.deviations import COLUMNS, pieces, read_deviations
 from evaluation.page.run_facts import facts, read_run
 from evaluation.page.scenes import MappedClass, ScenePictures, mapped_classes, pictures
@@ -28,6 +30,7 @@ from evaluation.page.scores import (
 from evaluation.score_text import percent
 from inference.scene_files import MaskPair, find_maps, find_true_masks
 from training.curves import read_log
+from training.run import Run
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates" / "report"
 STYLES, SCRIPT = ("report.css", "report_parts.css"), "report.js"
@@ -62,18 +65,27 @@ def write_report(
     count: int = 6,
     overwrite: bool = False,
     dataset: Dataset | None = None,
+    areas: Path | None = None,
+    calibration: Path | None = None,
 ) -> None:
     """Write the page of the run in `folder` into the file `out`.
 
-    `scores` is a JSON of evaluate.py; `scenes` are where `count` scenes are taken from; `dataset` is that of
-    their true masks (None: that of the run's main task). What is not
-    given is left out, and the page says how to make it. Raises DataError for what cannot be read.
+    `scores` is a JSON of evaluate.py, `areas` one of area.py, `calibration` one of calibrate.py; `scenes` are
+    where `count` scenes are taken from; `dataset` is that of their true masks (None: that of the run's main
+    task). What is not given is left out, and of scores and scenes the page says how to make them. Raises
+    DataError for what cannot be read.
     """
-    write_text(out, page(folder, scores, scenes, count, dataset), overwrite)
+    write_text(out, page(folder, scores, scenes, count, dataset, areas, calibration), overwrite)
 
 
 def page(
-    folder: Path, scores: Path | None, scenes: SceneFolders | None, count: int, dataset: Dataset | None = None
+    folder: Path,
+    scores: Path | None,
+    scenes: SceneFolders | None,
+    count: int,
+    dataset: Dataset | None = None,
+    areas: Path | None = None,
+    calibration: Path | None = None,
 ) -> str:
     """Return the page as HTML, see `write_report`."""
     run = read_run(folder)
@@ -104,6 +116,8 @@ def page(
             columns=COLUMNS,
             deviations=[list(map(pieces, row)) for row in read_deviations()],
             scores=measured and _score_parts(measured, dataset),
+            areas=areas and area_parts(read_areas(areas, dataset), dict(_legend(dataset))),
+            reliability=calibration and _reliability(calibration, run),
         )
     )
 
@@ -148,6 +162,19 @@ def _score_parts(scores: ScoreFile, dataset: Dataset) -> dict:
         "class_heads": class_heads(),
         "columns": columns,
         "rows": rows,
+    }
+
+
+def _reliability(path: Path, run: Run) -> dict:
+    found = read_calibration(path)
+    if found.weights != short_checksum(run.weights):
+        fact = f"is of other weights ({found.weights}) than {run.weights.name} of {run.folder}"
+        raise DataError(path, fact, "calibrate the run's weights")
+    scenes = f"{found.task}, {plural(len(found.scenes), 'scene')}"
+    return {
+        "scenes": scenes,
+        "temperature": f"{found.temperature:.3f}",
+        "chart": reliability_chart(found),
     }
 
 

@@ -1,10 +1,12 @@
 """Curves as the geometry of small charts: points, ticks and names, for an SVG in the page's colours."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from matplotlib.ticker import MaxNLocator
 
+from evaluation.calibration_files import CalibrationFile
+from evaluation.score_text import percent
 from training.curves import Curve
 
 WIDTH, HEIGHT = 380, 160
@@ -32,9 +34,10 @@ class Tick:
 
 @dataclass
 class Chart:
-    """One chart, WIDTH x HEIGHT SVG units."""
+    """One chart, WIDTH x HEIGHT SVG units; `values` says what stands beside the lines' names."""
 
     title: str
+    values: str = "over iterations; last values"
     lines: list[Line] = field(default_factory=list)
     across: list[Tick] = field(default_factory=list)
     up: list[Tick] = field(default_factory=list)
@@ -55,7 +58,18 @@ def charts(curves: Mapping[str, Curve]) -> list[Chart]:
     return drawn
 
 
-def _chart(title: str, curves: Mapping[str, Curve]) -> Chart:
+def reliability_chart(calibration: CalibrationFile) -> Chart:
+    """Return the accuracy over the confidence, before and after calibration, each with its ECE."""
+    parts = {"before": calibration.before, "after": calibration.after}
+    curves = {name: bins.curve() for name, bins in parts.items()}
+    chart = _chart("Accuracy by confidence", {**curves, "ideal": {0.0: 0.0, 1.0: 1.0}})
+    chart.values = "in 15 bins; expected calibration error"
+    eces = [f"{percent(bins.ece)} %" for bins in parts.values()]
+    chart.lines = [replace(line, last=ece) for line, ece in zip(chart.lines, [*eces, ""], strict=True)]
+    return chart
+
+
+def _chart(title: str, curves: Mapping[str, Curve | dict[float, float]]) -> Chart:
     last = max(max(curve) for curve in curves.values())
     across, up = _ticks(last), _ticks(max(max(curve.values()) for curve in curves.values()))
     chart = Chart(title)
