@@ -19,7 +19,7 @@ from evaluation.calibration import (
     sample_scenes,
     unseen_scenes,
 )
-from inference.predictor import Predictor, tempered
+from inference.predictor import NormalizedNet, Predictor, tempered
 from inference.scene_files import find_images
 from inference.scene_maps import write_map
 from tests.datasets import LAND
@@ -143,7 +143,7 @@ def folder(tmp_path):
 
 def samples(folder) -> list[SceneSample]:
     scenes = unseen_scenes(find_images([folder], LAND), folder, LAND, ())
-    return sample_scenes(Predictor(BlueNet(), (0, 0, 0), 1.0), scenes, LAND, ReadOptions())
+    return sample_scenes(Predictor([NormalizedNet(BlueNet(), (0, 0, 0), 1.0)]), scenes, LAND, ReadOptions())
 
 
 def test_what_predict_gives_is_sampled_where_the_truth_is_known(folder):

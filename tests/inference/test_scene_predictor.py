@@ -363,7 +363,7 @@ def test_a_temperature_changes_no_class_even_where_two_become_equal(tmp_path):
     work = tmp_path / "maps" / ".work"
     work.mkdir(parents=True)
     write_tiff(tmp_path / "a.tif", np.zeros((3, 20, 30), np.uint8))
-    net, outputs = Predictor(AlmostEvenNet(), (0, 0, 0), 1.0), OutputOptions(confidence=True)
+    net, outputs = Predictor([NormalizedNet(AlmostEvenNet(), (0, 0, 0), 1.0)]), OutputOptions(confidence=True)
     predict_scene = ScenePredictor(
         net, LEARNT, tmp_path / "maps", work, outputs, AS_IT_IS, {}, pytest.fail, temperature=50.0
     )
