@@ -11,7 +11,7 @@ from common.datasets import Dataset
 from common.errors import DataError
 from common.files import file_checksum
 from common.numbers import json_number, plural
-from evaluation.area_estimation import LEAST_POINTS, AreaEstimates, Estimate, estimate
+from evaluation.area_estimation import MIN_POINTS, AreaEstimates, Estimate, estimate
 from evaluation.sampling import Point, SampleDesign
 
 
@@ -78,9 +78,9 @@ def assess(
             raise DataError(path, fact, f"give one of {', '.join(design.dataset.class_names)}")
         counts[point.number, readings[point.reference]] += 1
     for stratum, interpreted in zip(design.strata, counts.sum(axis=1), strict=True):
-        if interpreted < min(stratum.pixels, LEAST_POINTS):
+        if interpreted < min(stratum.pixels, MIN_POINTS):
             fact = f"has {plural(int(interpreted), 'interpreted point')} of the map's class {stratum.name}"
-            raise DataError(path, fact, f"interpret {LEAST_POINTS} or more of each class")
+            raise DataError(path, fact, f"interpret {MIN_POINTS} or more of each class")
     return AreaAssessment(design, counts, len(missing))
 
 

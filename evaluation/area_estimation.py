@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 Z = 1.96  # of a 95 % interval, as the paper has it
-LEAST_POINTS = 2  # of a stratum: one says nothing about its spread
+MIN_POINTS = 2  # of a stratum: one says nothing about its spread
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def estimate(counts: np.ndarray, weights: np.ndarray, complete: np.ndarray | Non
 
     `counts` (..., C, C) are points, a row for each class of the map and a column for each true one; `weights`
     (C,) is each map class's share W_i of the total area, or any multiple of it. Strata that are `complete`
-    (C,), of which every pixel is in the sample, add nothing to a standard error. Others need LEAST_POINTS
+    (C,), of which every pixel is in the sample, add nothing to a standard error. Others need MIN_POINTS
     points where they have an area: with fewer, what depends on them is NaN.
     """
     counts, weights = np.asarray(counts, float), np.asarray(weights, float)
@@ -65,7 +65,7 @@ def estimate(counts: np.ndarray, weights: np.ndarray, complete: np.ndarray | Non
     share = weights / weights.sum()
     # Of 0/1 variables: their means p in each stratum, and the variances p (1 - p) / (n - 1) of these.
     within = np.divide(counts, points[..., None], out=np.zeros_like(counts), where=points[..., None] > 0)
-    freedom = np.where(points < LEAST_POINTS, np.where(weights > 0, np.nan, 1), points - 1)
+    freedom = np.where(points < MIN_POINTS, np.where(weights > 0, np.nan, 1), points - 1)
     variance = within * (1 - within) / np.where(complete, np.inf, freedom)[..., None]
     matrix = share[:, None] * within  # equation 4
     right, right_variance = _diagonal(within), _diagonal(variance)

@@ -25,11 +25,11 @@ from inference.scene_files import ScenePath, find_true_masks
 from prototxt_gen.model_card import IMAGE_DIGITS
 
 BINS = 15  # of confidence, equally wide, as the paper has them
-MOST_VALUES = 1 << 23  # probabilities that are kept: of six classes, 1.4 million pixels
+MAX_VALUES = 1 << 23  # probabilities that are kept: of six classes, 1.4 million pixels
 # 1 / T from 1/20 to 20: beyond, a net says nothing, or only ever one thing.
 INVERSES = np.geomspace(0.05, 20, 121)
 LEAST = np.float32(1e-30)  # of a probability, for its logarithm
-LEAST_SCENES = 2  # each is judged by a temperature of the others
+MIN_SCENES = 2  # each is judged by a temperature of the others
 
 
 @dataclass(frozen=True)
@@ -104,10 +104,10 @@ def sample_scenes(
 ) -> list[SceneSample]:
     """Predict the images of `scenes`, and keep pixels with a true class, evenly at random.
 
-    All are kept where MOST_VALUES probabilities hold them. The same scenes give the same pixels. Raises
+    All are kept where MAX_VALUES probabilities hold them. The same scenes give the same pixels. Raises
     DataError for an image or a truth that cannot be used, and for those of different sizes.
     """
-    most = MOST_VALUES // len(dataset.classes) // len(scenes)
+    most = MAX_VALUES // len(dataset.classes) // len(scenes)
     return [
         _sample(predictor, scene, dataset, read_options, np.random.default_rng(number), most)
         for number, scene in enumerate(progress(scenes))
@@ -146,11 +146,11 @@ def _sample(
 def calibrate(samples: Sequence[SceneSample]) -> FittedTemperature:
     """Fit one temperature to all scenes, and judge it: each scene by a temperature of the others.
 
-    Raises DataError for fewer than LEAST_SCENES scenes with a true class.
+    Raises DataError for fewer than MIN_SCENES scenes with a true class.
     """
     samples = [sample for sample in samples if sample.labels.size]
-    if len(samples) < LEAST_SCENES:
-        remedy = f"give {LEAST_SCENES} or more: each is judged by the others"
+    if len(samples) < MIN_SCENES:
+        remedy = f"give {MIN_SCENES} or more: each is judged by the others"
         raise DataError("calibration scenes", f"are {len(samples)} with a true class", remedy)
     slopes = np.array([likelihood_slopes(sample) for sample in samples])
     others = [best_temperature(slopes.sum(axis=0) - its) for its in slopes]

@@ -22,13 +22,13 @@ from common.numbers import check_number
 from common.settings import StrictModel
 from data_prep.geotiff import Georeference
 from data_prep.label_files import open_truth
-from evaluation.area_estimation import LEAST_POINTS, allocate, sample_size
+from evaluation.area_estimation import MIN_POINTS, allocate, sample_size
 from inference.pixel_area import HECTARE, PixelAreas, square_metres_by_label
 from inference.polygon_files import common_crs
 from inference.prediction_manifest import open_map_of
 from inference.scene_files import ScenePath, find_true_masks
 
-TALLEST, MOST_PIXELS = 512, 1 << 22  # of a strip of rows: a map's tiles are 512 high
+TALLEST, MAX_PIXELS = 512, 1 << 22  # of a strip of rows: a map's tiles are 512 high
 SMALLEST_ERROR = 1e-6
 EQUAL = 0.01  # pixels whose areas differ by more are not units of one size
 
@@ -156,7 +156,7 @@ def survey(
 
 def _rows(shape: tuple[int, int]) -> Iterator[slice]:
     """Yield rows that cover a map once, few enough at a time to be held with their areas."""
-    step = max(min(TALLEST, MOST_PIXELS // shape[1]), 1)
+    step = max(min(TALLEST, MAX_PIXELS // shape[1]), 1)
     return (slice(top, min(top + step, shape[0])) for top in range(0, shape[0], step))
 
 
@@ -182,10 +182,10 @@ class SampleSize:
     def check(self, dataset: Dataset) -> None:
         """Raise DataError for numbers that make no sense, before maps are read."""
         if self.per_class is not None:
-            check_number("--per-class", self.per_class, LEAST_POINTS)
+            check_number("--per-class", self.per_class, MIN_POINTS)
             return
         check_number("--standard-error", self.standard_error, SMALLEST_ERROR, 0.5)
-        check_number("--at-least", self.least, LEAST_POINTS)
+        check_number("--at-least", self.least, MIN_POINTS)
         self._users(dataset)
 
     def points(self, surveyed: Survey) -> list[int]:

@@ -156,7 +156,7 @@ def test_what_predict_gives_is_sampled_where_the_truth_is_known(folder):
 
 
 def test_of_large_scenes_a_random_part_is_kept_the_same_again(folder, monkeypatch):
-    monkeypatch.setattr(calibration, "MOST_VALUES", 6 * 2 * 500)
+    monkeypatch.setattr(calibration, "MAX_VALUES", 6 * 2 * 500)
     first, second = samples(folder)
     assert 200 < first.labels.size < 300
     assert 440 < second.labels.size < 560

@@ -61,7 +61,7 @@ def test_the_seed_alone_decides_whatever_the_strips(maps, monkeypatch):
     first = draw(survey(scenes, LAND), PER_CLASS, 7)
     assert draw(survey(dict(reversed(scenes.items())), LAND), PER_CLASS, 7) == first
     assert pixels(draw(survey(scenes, LAND), PER_CLASS, 8)) != pixels(first)
-    monkeypatch.setattr(sampling, "MOST_PIXELS", 100)  # two rows, four rows
+    monkeypatch.setattr(sampling, "MAX_PIXELS", 100)  # two rows, four rows
     surveyed = survey(scenes, LAND)
     assert len(surveyed.strips) == 15 + 5
     assert draw(surveyed, PER_CLASS, 7) == first
