@@ -29,8 +29,10 @@ def compare(
     session = import_optional("onnxruntime", "onnx").InferenceSession(
         str(path), providers=["CPUExecutionProvider"]
     )
+    outputs = {output.name for output in session.get_outputs()}
+    tasks = [task for task in net.tasks if net.output_for(task) in outputs]
     mean, scale = (card.mean, card.scale) if card else ((128.0,) * net.channels, 1 / 64)
-    for length, task in product(dict.fromkeys((side or min(net.side, LARGEST), MIN_INPUT_SIZE)), net.tasks):
+    for length, task in product(dict.fromkeys((side or min(net.side, LARGEST), MIN_INPUT_SIZE)), tasks):
         caffe = CaffeNet(net, weights, task, length)
         for name, tiles in _tiles(length, net.channels).items():
             scaled = ((tiles - np.float32(mean)) * np.float32(scale)).transpose(0, 3, 1, 2)

@@ -1,6 +1,7 @@
 """What tests share: skips for what is not there, and a tiny experiment that trains in a second."""
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +77,12 @@ def run_tool():
         )
 
     return run
+
+
+def children_seconds() -> float:
+    """Return the processor time of all child processes that have ended, which other programs do not lengthen."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 # Before a command that is to get a SIGINT: a shell's background jobs ignore it, and so do their children.

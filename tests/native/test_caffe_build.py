@@ -5,12 +5,12 @@ import re
 import subprocess
 import sys
 import tarfile
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.conftest import children_seconds
 from tests.installed_caffe import caffe_prefix
 from tests.stand_ins import run, stand_in
 
@@ -35,12 +35,12 @@ def compilers(tmp_path) -> Path:
 
 
 @pytest.mark.caffe
-def test_a_second_call_returns_within_a_second_and_says_nothing():
+def test_a_second_call_takes_less_than_a_second_and_says_nothing():
     times = []
     for _ in range(3):
-        start = time.monotonic()
+        start = children_seconds()
         done = build()
-        times.append(time.monotonic() - start)
+        times.append(children_seconds() - start)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert min(times) < 1
 

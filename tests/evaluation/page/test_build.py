@@ -63,7 +63,7 @@ def test_records_are_counted_where_the_database_stands(run, tmp_path, monkeypatc
                 "dataset": LAND.model_dump(mode="json"),
                 "side": 37,
                 "records": 1200,
-                "inputs": [1, 2, 3],
+                "inputs": [{"id": id, "image_sha256": "0"} for id in "abc"],
             }
         )
     )
