@@ -80,7 +80,7 @@ def run_tool():
 
 
 def children_seconds() -> float:
-    """Return the processor time of all child processes that have ended, which other programs do not lengthen."""
+    """Return the processor time of all child processes that have ended; a busy machine does not lengthen it."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 

@@ -3,12 +3,14 @@
 import argparse
 import errno
 import os
+import re
 import select
 import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 # What a machine may lack: the system's errors that are a user's to fix, wherever they come.
@@ -58,11 +60,20 @@ class _Version(argparse.Action):
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that refuses an empty path, as of a shell's variable that is not set: it would mean `.`."""
+    """A parser that says in one line what is wrong with the arguments, without the usage.
+
+    It refuses an empty path, as of a shell's variable that is not set: it would mean `.`.
+    """
 
     def __init__(self, *arguments, **options) -> None:
         super().__init__(*arguments, **options)
         self.register("type", Path, _path)
+
+    def error(self, message: str) -> NoReturn:
+        """End with exit code 2; where a list of numbers has taken a path, say how to part them."""
+        if re.search(r"invalid (int|float) value", message):
+            message += "; files stand before an option that takes several values, or after --"
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def _path(text: str) -> Path:

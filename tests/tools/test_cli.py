@@ -211,3 +211,21 @@ def test_an_empty_path_does_not_mean_this_folder(run_tool, tmp_path, command):
 def test_two_outputs_are_not_one_file(run_tool, tmp_path, command):
     refused(run_tool(*command.split(), cwd=tmp_path), "is given for two outputs; give each a file of its own")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "tool, arguments, words",
+    [
+        ("train.py", ["x.toml"], "one of the arguments --cpu --gpus is required"),
+        ("build_lmdb.py", ["dfcnet", "land"], "required: --images"),
+        ("figure.py", ["compare", "--out", "x.png"], "figure.py compare: "),
+        (
+            "predict.py",
+            ["--run", "r", "--out", "m", "--bands", "1", "2", "scene.tif"],
+            "files stand before an option that takes several values",
+        ),
+    ],
+)
+def test_wrong_arguments_are_named_in_one_line(run_tool, tool, arguments, words):
+    done = run_tool(tool, *arguments)
+    refused(done, words, "--help")
