@@ -49,6 +49,8 @@ class Stretch:
 
 
 WHOLE = slice(None)
+ROWS = 16  # of each of five strips by which an image's units are judged
+OUTSIDE = 0.99  # share of pixels outside the stretch in every band that is too large
 SAMPLED = 1024  # pixels a side that a stretch is estimated from
 
 
@@ -126,8 +128,37 @@ class ReadOptions:
             return None
         if self.stretch is None:
             return self._measured(pixels)
+        self._check_units(pixels)
         low, high = self.stretch
         return Stretch((low,) * len(self.bands), (high,) * len(self.bands))
+
+    def note_of(self, pixels: "PixelSource") -> str | None:
+        """Return a line on an image that the given stretch does not concern; None for others."""
+        if self.stretch is None or pixels.dtype != np.uint8:
+            return None
+        low, high = self.stretch
+        return f"8 bits, taken as they are: the stretch {low:g} to {high:g} is for deeper images"
+
+    def _check_units(self, pixels: "PixelSource") -> None:
+        """Raise DataError where the given stretch leaves nothing of an image: its values have other units.
+
+        Judged by some rows. One band alone may lie outside, as near infrared over water does.
+        """
+        low, high = self.stretch
+        height = pixels.shape[0]
+        tops = {round(part * max(height - ROWS, 0)) for part in (0, 0.25, 0.5, 0.75, 1)}
+        strips = [slice(top, min(top + ROWS, height)) for top in sorted(tops)]
+        found = [(pixels.pixels(rows), pixels.valid(rows)) for rows in strips]
+        values = np.concatenate(
+            [part[... if valid is None else valid].reshape(-1, part.shape[-1]) for part, valid in found]
+        )
+        values = values[np.isfinite(values).all(axis=-1)]
+        if not len(values) or ((values >= low) & (values <= high)).mean(axis=0).max() > 1 - OUTSIDE:
+            return
+        least, most = np.percentile(values, PERCENTILES)
+        fact = f"has values of {least:g} to {most:g}, nearly all outside the stretch {low:g} to {high:g}"
+        remedy = "give images in the units of the data set, or the data set a stretch for these"
+        raise DataError(pixels.name, fact, remedy)
 
     def _measured(self, pixels: "PixelSource") -> Stretch:
         """Return the stretch of a sample; DataError where that has nearly one value, and the image others."""

@@ -29,6 +29,7 @@ class SceneImage:
     fill: Sequence[float] = (0,)
     georeference: Georeference | None = None  # None: a picture, not a raster
     stretch: Stretch | None = None
+    note: str | None = None  # of the stretch that it does not need
     _fill: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -42,7 +43,8 @@ class SceneImage:
         cls, source: PixelSource, read_options: ReadOptions, georeference: Georeference | None = None
     ) -> "SceneImage":
         """Return the image of `source` as `read_options` says."""
-        return cls(source, read_options.fill, georeference, read_options.stretch_of(source))
+        stretch, note = read_options.stretch_of(source), read_options.note_of(source)
+        return cls(source, read_options.fill, georeference, stretch, note)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -52,7 +54,7 @@ class SceneImage:
     @property
     def notes(self) -> list[str]:
         """What is worth knowing of how the file was read, a line each."""
-        notes = [] if self.source.note is None else [self.source.note]
+        notes = [note for note in (self.source.note, self.note) if note is not None]
         if self.stretch is not None:
             notes.append(f"{self.source.dtype} stretched to 0-255: {self.stretch.text()}")
         return notes

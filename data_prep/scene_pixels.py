@@ -51,7 +51,11 @@ class ScenePixels:
         Of a raster, the number of each band; of it, or of more than 8 bits, the values that became 0 and
         255 in each band (None: 0 and 255); and what of the file is not applied.
         """
-        bands, stretch, note = self.read_options.bands, self.image.stretch, self.image.source.note
+        bands, stretch, note = (
+            self.read_options.bands,
+            self.image.stretch,
+            self.image.note or self.image.source.note,
+        )
         read = {}
         if self.image.georeference is not None:
             read["bands"] = dict(zip(bands, self.image.source.bands, strict=True))

@@ -185,7 +185,7 @@ def _check(
             for window in windows(pixels.shape, WINDOW):
                 content.update(np.ascontiguousarray(pixels.read_image(*window)))
                 counts += check_labels(pixels.read_labels(*window), dataset, scene.mask)
-            note = pixels.image.source.note
+            note = pixels.image.note or pixels.image.source.note
         yield SoundScene(scene, height, width, counts, content.hexdigest(), note), b""
     except DataError as error:
         yield _problem(scene.id, error), b""

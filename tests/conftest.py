@@ -80,7 +80,7 @@ def run_tool():
 
 
 def children_seconds() -> float:
-    """Return the processor time of all child processes that have ended; a busy machine does not lengthen it."""
+    """Return the processor time of the child processes that have ended, busy machine or not."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 

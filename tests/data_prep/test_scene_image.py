@@ -498,3 +498,31 @@ def test_descriptions_of_bands_that_contradict_their_order_are_refused_unless_ba
     refused(path, "describes band 1 as nir, by the data set nir is band 4", ReadOptions(four, four))
     pixels, _ = read(path, ReadOptions(four, four, (4, 3, 2, 1), stretch=(0, 255)))
     assert np.abs(pixels - deep_bands[::-1].transpose(1, 2, 0)).max() < 1e-3
+
+
+def test_an_image_in_other_units_than_the_stretch_is_refused(tmp_path):
+    """Reflectance of 0 to 1 where the data set's stretch is of digital numbers would all become 0."""
+    options = ReadOptions(("red", "green", "blue"), stretch=(100, 3500))
+    reflectance = RNG.uniform(0.01, 0.9, (3, 300, 37)).astype(np.float32)
+    tiff(tmp_path / "units.tif", reflectance)
+    with pytest.raises(DataError, match="nearly all outside the stretch 100 to 3500"):
+        read(tmp_path / "units.tif", options)
+    tiff(tmp_path / "numbers.tif", (reflectance * 3000).astype(np.uint16))
+    assert read(tmp_path / "numbers.tif", options)[0].std() > 30
+
+
+def test_one_band_outside_the_stretch_is_a_measurement(tmp_path):
+    """Near infrared over water is darker than all else of a data set."""
+    water = np.stack([np.full((H, W), value, np.uint16) for value in (700, 600, 20)])
+    tiff(tmp_path / "water.tif", water)
+    pixels, _ = read(tmp_path / "water.tif", ReadOptions(("red", "green", "blue"), stretch=(100, 3500)))
+    assert (pixels[..., 2] == 0).all()
+    assert np.allclose(pixels[0, 0, 0], 255 * 600 / 3400)
+
+
+def test_eight_bits_beside_a_stretch_are_said_to_be_taken_as_they_are(tmp_path):
+    tiff(tmp_path / "eight.tif", BANDS, photometric="RGB")
+    options = ReadOptions(("red", "green", "blue"), stretch=(100, 3500))
+    with open_image(tmp_path / "eight.tif", options) as image:
+        assert image.notes == ["8 bits, taken as they are: the stretch 100 to 3500 is for deeper images"]
+        assert (image[0:H] == RGB).all()
