@@ -134,6 +134,9 @@ def _numbers(dataset: rasterio.DatasetReader, read_options: ReadOptions) -> dict
         return dict.fromkeys(names, data[0])
     actual = f"has {plural(dataset.count, 'band')} ({', '.join(kind.name for kind in kinds)})"
     if len(data) != len(names):
+        if dataset.count < len(names):
+            fact = f"{actual}, the data set {len(names)}: {', '.join(names)}"
+            raise DataError(dataset.name, fact, "give a file with all of them")
         example = " ".join(map(str, range(1, len(names) + 1)))
         remedy = f"say by --bands which are {', '.join(names)}, as --bands {example}"
         raise DataError(dataset.name, actual, remedy)

@@ -129,6 +129,10 @@ class ReadOptions:
         if self.stretch is None:
             return self._measured(pixels)
         self._check_units(pixels)
+        return self._fixed
+
+    @property
+    def _fixed(self) -> Stretch:
         low, high = self.stretch
         return Stretch((low,) * len(self.bands), (high,) * len(self.bands))
 
@@ -153,7 +157,9 @@ class ReadOptions:
             [part[... if valid is None else valid].reshape(-1, part.shape[-1]) for part, valid in found]
         )
         values = values[np.isfinite(values).all(axis=-1)]
-        if not len(values) or ((values >= low) & (values <= high)).mean(axis=0).max() > 1 - OUTSIDE:
+        levels = np.rint(self._fixed(values))
+        inside = ((levels > 0) & (levels < 255)) | (values == low) | (values == high)
+        if not len(values) or inside.mean(axis=0).max() > 1 - OUTSIDE:
             return
         least, most = np.percentile(values, PERCENTILES)
         fact = f"has values of {least:g} to {most:g}, nearly all outside the stretch {low:g} to {high:g}"

@@ -502,6 +502,9 @@ def test_descriptions_of_bands_that_contradict_their_order_are_refused_unless_ba
 
 def test_an_image_in_other_units_than_the_stretch_is_refused(tmp_path):
     """Reflectance of 0 to 1 where the data set's stretch is of digital numbers would all become 0."""
+    with pytest.raises(DataError, match="nearly all outside the stretch 0 to 3000"):
+        tiff(tmp_path / "zero.tif", RNG.uniform(0.01, 0.9, (3, 40, 37)).astype(np.float32))
+        read(tmp_path / "zero.tif", ReadOptions(("red", "green", "blue"), stretch=(0, 3000)))
     options = ReadOptions(("red", "green", "blue"), stretch=(100, 3500))
     reflectance = RNG.uniform(0.01, 0.9, (3, 300, 37)).astype(np.float32)
     tiff(tmp_path / "units.tif", reflectance)
@@ -526,3 +529,11 @@ def test_eight_bits_beside_a_stretch_are_said_to_be_taken_as_they_are(tmp_path):
     with open_image(tmp_path / "eight.tif", options) as image:
         assert image.notes == ["8 bits, taken as they are: the stretch 100 to 3500 is for deeper images"]
         assert (image[0:H] == RGB).all()
+
+
+def test_a_file_that_lacks_a_band_is_said_to(tmp_path):
+    names = ("blue", "green", "red", "nir")
+    tiff(tmp_path / "a.tif", BANDS.astype(np.uint16))
+    words = r"a\.tif: has 3 bands .*, the data set 4: blue, green, red, nir; give a file with all of them"
+    with pytest.raises(DataError, match=words), open_image(tmp_path / "a.tif", ReadOptions(names, names)):
+        pass
