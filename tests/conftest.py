@@ -80,7 +80,7 @@ def run_tool():
 
 
 def children_seconds() -> float:
-    """Return the processor time of the child processes that have ended, busy machine or not."""
+    """Return the processor time of the child processes that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 

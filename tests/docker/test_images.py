@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
 DOCKERFILE = (DOCKER / "Dockerfile").read_text()
 IGNORED = (ROOT / ".dockerignore").read_text().splitlines()
-NOT_IN_AN_IMAGE = {".ci", ".github", "SECURITY.md", "runs"}  # of what is tracked; docker/finish.sh makes an empty runs/
+# Of what is tracked; docker/finish.sh makes an empty runs/.
+NOT_IN_AN_IMAGE = {".ci", ".github", "SECURITY.md", "runs"}
 
 
 def test_both_kinds_end_as_a_user_that_is_not_root_after_a_smoke_test():
