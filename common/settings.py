@@ -12,7 +12,13 @@ from common.numbers import FLOAT_MAX, FLOAT_MIN, INT_MAX
 
 ROOT = Path(__file__).resolve().parent.parent
 # With a key of each; a search is a study with trials, and comes before it.
-KINDS = {"a data set": "classes", "a search": "trials", "a study": "seeds", "an experiment": "solver"}
+KINDS = {
+    "a data set": "classes",
+    "a search": "trials",
+    "a study": "seeds",
+    "an experiment": "solver",
+    "a description of weights": "licence",
+}
 MAX_SHOWN = 60  # characters of a wrong value
 # What to do for pydantic's findings, with what their contexts hold.
 REMEDIES = {

@@ -15,6 +15,9 @@ def parse_arguments() -> argparse.Namespace:
         "inputs", metavar="INPUT", type=Path, nargs="*", help="JPEG, PNG, TIFF; folders or patterns of them"
     )
     parser.add_argument("--run", type=Path, help="folder of train.py: stands for its deploy net and weights")
+    parser.add_argument(
+        "--model", metavar="NAME", help="a trained net of models/, which says what it is for: demo"
+    )
     parser.add_argument("--deploy", type=Path, help="deploy prototxt")
     parser.add_argument(
         "--weights",
@@ -61,8 +64,12 @@ def parse_arguments() -> argparse.Namespace:
     args.inputs += [path for path in more if path.suffix.lower() != ".caffemodel"]
     if not args.inputs:
         parser.error("no INPUT: give images, folders or patterns")
-    if not args.run and not (args.deploy and args.weights):
-        parser.error("give --run, or --deploy and --weights")
+    if args.model and (args.run or args.deploy or args.weights):
+        parser.error(
+            "--model stands for deploy net and weights; give it without --run, --deploy and --weights"
+        )
+    if not (args.model or args.run or (args.deploy and args.weights)):
+        parser.error("give --model, --run, or --deploy and --weights")
     return args
 
 
@@ -76,10 +83,11 @@ def main() -> None:
     from inference.prediction import on_all_ranks
     from inference.request import Request
     from inference.scene_maps import OutputOptions
-    from training.run import DEPLOY_FILE, WEIGHTS_FILE
+    from training.run import DEPLOY_FILE, WEIGHTS_FILE, shipped_model
 
     options = vars(args)
-    if run := options.pop("run"):
+    model, run = options.pop("model"), options.pop("run")
+    if run := shipped_model(model) if model else run:
         if not run.is_dir():
             raise WeightsError(run, "is not a folder", "give --run the folder of a training, as runs/dfcnet")
         options["deploy"] = options["deploy"] or run / DEPLOY_FILE

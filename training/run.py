@@ -12,7 +12,7 @@ from common.errors import DataError, DFCNetError, ExperimentError, OutputError, 
 from common.files import readable, staged_folder
 from common.locks import WITHOUT
 from common.numbers import plural
-from common.settings import difference_text, explain_error, first_difference
+from common.settings import ROOT, difference_text, explain_error, first_difference
 from data_prep.datums import from_datum, open_datums
 from data_prep.manifest import read_manifest
 from prototxt_gen.emit import Command, class_weights, header, net_texts, solver_text, write_files
@@ -23,6 +23,7 @@ from training.provenance import PROVENANCE_FILE, Provenance, check_provenance, r
 from training.snapshots import STAGED
 from training.weights import Coverage, match_weights
 
+MODELS = ROOT / "models"  # trained nets that come with the project: deploy net, weights, card, README
 DEPLOY_FILE, WEIGHTS_FILE = "deploy.prototxt", "weights.caffemodel"
 EXPERIMENT = "experiment.json"  # the settings that a run was started with
 
@@ -287,6 +288,15 @@ def other_version(path: Path, error: ValidationError) -> ExperimentError:
     fact = f"is of another version of this project ({explain_error(error, Experiment)[0]})"
     remedy = f"begin another --run with --weights {path.with_name(WEIGHTS_FILE)}, or that of a snapshot"
     return ExperimentError(path, fact, remedy)
+
+
+def shipped_model(name: str) -> Path:
+    """Return the folder of a net of models/; WeightsError where none has the name."""
+    names = sorted(path.parent.name for path in MODELS.glob(f"*/{WEIGHTS_FILE}"))
+    if name not in names:
+        remedy = f"give {' or '.join(names)}; --run takes a folder elsewhere"
+        raise WeightsError(f"--model {name}", "is not a model of models/", remedy)
+    return MODELS / name
 
 
 def gpu_numbers(text: str) -> list[int]:
