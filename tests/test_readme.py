@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
     *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "models").rglob("*.md")),
 ]
 VARIABLES = {"DFCNET_DATA", "CAFFE_PREFIX", "CAFFE_SOURCE"}  # in capitals, and no number to be filled in
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.M | re.S)
