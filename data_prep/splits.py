@@ -1,18 +1,22 @@
-"""Which scenes train and which test: by a seeded hash of the id, or every K-th id. Scenes, never crops."""
+"""Which scenes train and which test: by a seeded hash of the id, by lists, or every K-th id. Never crops."""
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from common.datasets import DATASETS
 from common.errors import DataError
 from common.files import read_bytes, write_text
 from common.numbers import check_number, plural
 from data_prep.scenes import composed
 
 PARTS = ("train", "test")
+ALL_PARTS = ("train", "validation", "test")  # of a split by lists
+NAMED = DATASETS / "splits"  # splits that others have published, by lists
 
 
 class HasSceneId(Protocol):
@@ -26,29 +30,40 @@ T = TypeVar("T", bound=HasSceneId)
 
 @dataclass(frozen=True)
 class Split:
-    """The parts of a data set's scenes: an id trains if its hash is below `threshold`, of 2^64.
+    """The parts of a data set's scenes, by hash or by lists.
 
-    So an id's part depends on nothing but itself, the seed and the threshold.
+    By hash, an id trains if its hash is below `threshold`, of 2^64: so its part depends on nothing but
+    itself, the seed and the threshold. A split by lists has a `source` in place of these two, and may have
+    scenes for validation.
     """
 
     dataset: str
-    seed: int
-    threshold: int
+    seed: int | None
+    threshold: int | None
     train: tuple[str, ...]
     test: tuple[str, ...]
+    validation: tuple[str, ...] = ()
+    source: str | None = None
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """All ids, of whatever part."""
+        return frozenset((*self.train, *self.validation, *self.test))
 
     def extended(self, ids: Iterable[str]) -> "Split":
-        """Return this split with further ids; the old ones keep their part."""
+        """Return this split with further ids; the old ones keep their part. DataError for one by lists."""
+        if self.threshold is None:
+            fact = "names a split by lists, which say nothing of other scenes"
+            raise DataError("--extend", fact, "leave those scenes out by --leave-out")
         everything = {*self.train, *self.test, *ids}
         return _split(self.dataset, self.seed, self.threshold, everything)
 
     def select(self, scenes: Sequence[T], part: str, where: object) -> list[T]:
         """Return the scenes of one part; raise DataError for a scene in no part, and if none is left."""
-        known = {*self.train, *self.test}
         for scene in scenes:
-            if scene.id not in known:
-                fact = f"lacks scene {scene.id}"
-                raise DataError(where, fact, "add it with split_data.py --extend, or leave it out")
+            if scene.id not in self.ids:
+                add = "" if self.threshold is None else "add it with split_data.py --extend, or "
+                raise DataError(where, f"lacks scene {scene.id}", f"{add}leave it out by --leave-out")
         ids = set(getattr(self, part))
         chosen = [scene for scene in scenes if scene.id in ids]
         if not chosen:
@@ -83,7 +98,9 @@ def _split(dataset: str, seed: int, threshold: int, ids: set[str]) -> Split:
 
 def write_split(path: Path, split: Split, overwrite: bool = False) -> None:
     """Write a split file (JSON)."""
-    write_text(path, json.dumps({"format": 2, **asdict(split)}, indent=1) + "\n", overwrite)
+    empty = {"seed": None, "threshold": None, "source": None, "validation": ()}
+    table = {key: value for key, value in asdict(split).items() if key not in empty or value != empty[key]}
+    write_text(path, json.dumps({"format": 2, **table}, indent=1) + "\n", overwrite)
 
 
 def read_split(path: Path, dataset: str) -> Split:
@@ -94,28 +111,40 @@ def read_split(path: Path, dataset: str) -> Split:
         if "task" in table:
             spelling = f'write "dataset": "{dataset}" in place of "task": "{table["task"]}"'
             raise DataError(path, "is a split file of version 1.0", spelling)
+        by_lists = "source" in table
         split = Split(
             str(table["dataset"]),
-            int(table["seed"]),
-            int(table["threshold"]),
+            None if by_lists else int(table["seed"]),
+            None if by_lists else int(table["threshold"]),
             *(tuple(map(str, table[part])) for part in PARTS),
+            validation=tuple(map(str, table.get("validation", ()))),
+            source=str(table["source"]) if by_lists else None,
         )
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise DataError(path, f"is not a split file ({error!r})", remedy) from error
     if split.dataset != dataset:
         raise DataError(path, f"splits scenes of {split.dataset}", f"give a split of {dataset}")
-    shared = sorted({*split.train} & {*split.test})
-    if shared:
-        raise DataError(path, f"has scene {shared[0]} in both parts", remedy)
-    if decomposed := [id for id in (*split.train, *split.test) if id != composed(id)]:
+    listed = [*split.train, *split.validation, *split.test]
+    if twice := sorted(id for id, count in Counter(listed).items() if count > 1):
+        raise DataError(path, f"has scene {twice[0]} twice", remedy)
+    if decomposed := [id for id in listed if id != composed(id)]:
         fact = f"has scene {decomposed[0]} with accents apart from their letters (Unicode's form NFD)"
         raise DataError(path, fact, remedy)
-    wrong = [
-        id for part in PARTS for id in getattr(split, part) if id not in getattr(split.extended([]), part)
-    ]
-    if wrong:
-        raise DataError(path, f"has scene {wrong[0]} in the part where its hash does not put it", remedy)
+    if split.threshold is not None:
+        by_hash = split.extended([])
+        entries = [(id, part) for part in ALL_PARTS for id in getattr(split, part)]
+        if wrong := [id for id, part in entries if id not in getattr(by_hash, part)]:
+            raise DataError(path, f"has scene {wrong[0]} in the part where its hash does not put it", remedy)
     return split
+
+
+def named_split(name: str, dataset: str) -> Split:
+    """Return a published split of a data set by its name in datasets/splits; DataError for another name."""
+    path = NAMED / f"{name}.json"
+    if path not in NAMED.glob("*.json"):
+        known = ", ".join(sorted(path.stem for path in NAMED.glob("*.json")))
+        raise DataError("--named", f"{name} is not a published split", f"give one of {known}")
+    return read_split(path, dataset)
 
 
 def hold_out(scenes: Sequence[T], every: int, part: str, listed: Iterable[str] | None = None) -> list[T]:

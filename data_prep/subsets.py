@@ -99,7 +99,7 @@ class Subset:
         """
         excluded = set()
         if self.table is not None:
-            excluded = {*self.table.train, *self.table.test}.difference(getattr(self.table, self.name))
+            excluded = set(self.table.ids.difference(getattr(self.table, self.name)))
         elif self.hold_out is not None:
             test = held_out(listed, self.hold_out)
             excluded = set(listed) - test if self.name == "test" else test
@@ -116,7 +116,7 @@ class Subset:
 
     def unknown(self, listed: Iterable[str]) -> str | None:
         """Return a line on ids to leave out that are neither `listed` nor in the split, or None."""
-        split = () if self.table is None else (*self.table.train, *self.table.test)
+        split = () if self.table is None else self.table.ids
         return unknown_line(self.leave_out, self.left_out, {*listed, *split})
 
     def warnings(self, folders: Sequence[Path]) -> list[str]:
@@ -144,8 +144,9 @@ def select_scenes(folders: Sequence[Path], subset: Subset) -> list[Scene]:
     Raises DataError as the readers do, and for a scene of the part that neither the folders nor the list
     of those left out have.
     """
-    if subset.name == "test" and subset.split is None and subset.hold_out is None:
-        raise DataError("--part", "is test, and nothing says which scenes test", "give --split or --hold-out")
+    if subset.name != "train" and subset.split is None and subset.hold_out is None:
+        fact = f"is {subset.name}, and nothing says which scenes that is"
+        raise DataError("--part", fact, "give --split or --hold-out")
     scenes = find_scenes(folders, subset.dataset, subset.left_out)
     if error := subset.missing(scenes):
         raise error

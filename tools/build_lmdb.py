@@ -64,9 +64,9 @@ def parse_arguments() -> argparse.Namespace:
     add_part(parser, "take one part of")
     parser.add_argument(
         "--part",
-        choices=["train", "test"],
+        choices=["train", "validation", "test"],
         default="train",
-        help="with --split or --hold-out: which part (default train)",
+        help="with --split or --hold-out: which part (default train); published splits have a validation",
     )
     add_workers(parser)
     cli.add_overwrite(parser)
@@ -127,7 +127,8 @@ def _place(task, args: argparse.Namespace) -> Path:
         return Path(task.source)
     if task.validation is None:
         fact = f"has no validation for task {args.task}"
-        raise ExperimentError(args.experiment, fact, "give --out, the place of the test part's database")
+        remedy = f"give --out, the place of the {args.part} part's database"
+        raise ExperimentError(args.experiment, fact, remedy)
     return Path(task.validation)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from common.errors import DataError
 from data_prep.scenes import Scene
-from data_prep.splits import hash_id, hold_out, make_split, read_split, write_split
+from data_prep.splits import NAMED, Split, hash_id, hold_out, make_split, named_split, read_split, write_split
 
 
 def scenes_of(ids: list[str]) -> list[Scene]:
@@ -109,7 +109,9 @@ def harmed(table: dict, **changes) -> str:
         (lambda table: "[" * 100000, "is not a split file"),
         (lambda table: harmed(table, dataset="road"), "splits scenes of road"),
         (lambda table: harmed(table, task="land"), "is a split file of version 1.0"),
-        (lambda table: harmed(table, test=table["test"] + table["train"][:1]), "in both parts"),
+        (lambda table: harmed(table, test=table["test"] + table["train"][:1]), "twice"),
+        (lambda table: harmed(table, validation=["new"]), "its hash does not put it"),
+        (lambda table: harmed(table, seed=None), "is not a split file"),
         (lambda table: harmed(table, train=table["test"], test=table["train"]), "its hash does not put it"),
     ],
 )
@@ -135,3 +137,42 @@ def test_a_byte_order_mark_is_passed_over(tmp_path):
     text = (tmp_path / "split.json").read_text()
     (tmp_path / "split.json").write_text(text, encoding="utf-8-sig")
     assert read_split(tmp_path / "split.json", "deepglobe_land") == split
+
+
+def test_glnets_split_has_all_803_scenes_in_its_three_parts():
+    """As Chen et al. (2019) give them; two scenes of each list are looked up."""
+    split = named_split("glnet", "deepglobe_land")
+    assert (len(split.train), len(split.validation), len(split.test)) == (454, 207, 142)
+    assert len(split.ids) == 803
+    assert {"621206", "204494"} < {*split.train}
+    assert {"455374", "233615"} < {*split.validation}
+    assert {"857201", "321711"} < {*split.test}
+
+
+def test_a_split_by_lists_is_written_and_read_as_it_is(tmp_path):
+    split = Split("d", None, None, ("a", "b"), ("c",), ("e",), "the lists of a paper")
+    write_split(tmp_path / "s.json", split)
+    assert read_split(tmp_path / "s.json", "d") == split
+    assert json.loads((tmp_path / "s.json").read_text()) == {
+        "format": 2,
+        "dataset": "d",
+        "source": "the lists of a paper",
+        "train": ["a", "b"],
+        "test": ["c"],
+        "validation": ["e"],
+    }
+    scenes = scenes_of(["a", "c", "e"])
+    assert [scene.id for scene in split.select(scenes, "validation", "s.json")] == ["e"]
+    with pytest.raises(DataError, match=r"s\.json: lacks scene f; leave it out by --leave-out"):
+        split.select(scenes_of(["f"]), "train", "s.json")
+    with pytest.raises(DataError, match="lists, which say nothing of other scenes"):
+        split.extended(["f"])
+
+
+def test_only_published_splits_have_a_name():
+    assert [path.name for path in NAMED.iterdir()] == ["glnet.json"]
+    for name in ("magnet", "../deepglobe_land", "*"):
+        with pytest.raises(DataError, match="is not a published split; give one of glnet"):
+            named_split(name, "deepglobe_land")
+    with pytest.raises(DataError, match="splits scenes of deepglobe_land"):
+        named_split("glnet", "deepglobe_road")

@@ -73,7 +73,7 @@ def test_missing_scenes_of_a_split_are_named_unless_left_out(folder):
 
 
 def test_a_test_part_of_nothing_is_refused(folder):
-    with pytest.raises(DataError, match="--part: is test, and nothing says which scenes test"):
+    with pytest.raises(DataError, match="--part: is test, and nothing says which scenes that is"):
         select_scenes([folder], Subset(LAND, "test"))
 
 

@@ -12,7 +12,7 @@ from tests.conftest import refused
 def add(folder, ids) -> None:
     folder.mkdir(exist_ok=True)
     for id in ids:
-        cv2.imwrite(str(folder / f"{id}_sat.jpg"), np.full((40, 40, 3), id, np.uint8))
+        cv2.imwrite(str(folder / f"{id}_sat.jpg"), np.full((40, 40, 3), id % 256, np.uint8))
         cv2.imwrite(str(folder / f"{id}_mask.png"), np.full((40, 40, 3), (0, 255, 255), np.uint8))
 
 
@@ -76,7 +76,10 @@ def test_databases_of_the_two_parts_share_no_scene(run_tool, images, tmp_path):
         (("--train", 12), ("--train", "12 of 12")),
         (("--train", 3, "--seed", -1), ("--seed", "is -1")),
         (("--extend", "none.json"), ("none.json", "cannot be read")),
-        (("--extend", "none.json", "--seed", 1), ("--extend", "comes with --train or --seed")),
+        (("--extend", "none.json", "--seed", 1), ("--extend", "comes with --seed", "leave that out")),
+        (("--named", "glnet", "--train", 3), ("--named", "comes with --train")),
+        (("--named", "glnet"), ("--named glnet", "lacks scene 0")),
+        (("--named", "none"), ("--named", "none is not a published split", "glnet")),
     ],
 )
 def test_mistakes_end_in_one_line(run_tool, images, tmp_path, options, words):
@@ -84,3 +87,17 @@ def test_mistakes_end_in_one_line(run_tool, images, tmp_path, options, words):
         run_tool("split_data.py", "deepglobe_land", images, "--out", "s.json", *options, cwd=tmp_path), *words
     )
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
+
+
+def test_a_published_split_is_taken_as_it_is_and_missing_scenes_are_counted(run_tool, tmp_path):
+    """119 trains, 455374 validates, 606 tests; see the lists that datasets/splits/glnet.json names."""
+    add(tmp_path / "land", [119, 455374, 606])
+    split = tmp_path / "glnet.json"
+    done = run_tool("split_data.py", "deepglobe_land", tmp_path / "land", "--named", "glnet", "--out", split)
+    assert done.returncode == 0, done.stderr
+    assert "454 train, 207 validation and 142 test scenes, as in train.txt" in done.stdout
+    assert "800 scenes of 803 are not in the folders, as 100694" in done.stderr
+    table = json.loads(split.read_text())
+    assert "119" in table["train"]
+    assert "455374" in table["validation"]
+    assert "606" in table["test"]
