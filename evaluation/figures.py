@@ -16,6 +16,7 @@ from evaluation.comparison import ComparedScene
 
 CELL = 1.9  # inches a picture is wide
 MIN_ENTRY = 0.4  # inches of an entry of the legend
+GAP = 0.08  # inches between the pictures and the legend
 DOTS = 200  # per inch
 STYLE = {"font.family": "DejaVu Sans", "font.size": 8.5}
 
@@ -57,7 +58,8 @@ def compare(
     with drawn_with(STYLE):
         figure = Figure(figsize=(CELL * len(titles), 1))
         patches = _patches(rows, dataset)
-        columns, legend = _fitting_legend(figure, patches)
+        columns, height = _fitting_legend(figure, patches)
+        legend = height + GAP
         size = (CELL * len(titles), CELL * sum(tallest) + legend + 0.22)
         figure.set_size_inches(size)
         grid = figure.subplots(len(rows), len(titles), squeeze=False, gridspec_kw={"height_ratios": tallest})

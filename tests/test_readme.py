@@ -110,7 +110,18 @@ def commands(page: Path) -> list[list[str]]:
                     words.pop(0)
                 if words:
                     found.append(words)
-    return found + [shlex.split(line) for line in re.findall(r"`(dfcnet [a-z][^`]+)`", prose(page))]
+    return found + [words for words in inline(page) if not in_passing(words)]
+
+
+def inline(page: Path) -> list[list[str]]:
+    """Words of each `dfcnet ...` in a page's text."""
+    return [shlex.split(line) for line in re.findall(r"`(dfcnet [a-z][^`]+)`", prose(page))]
+
+
+def in_passing(words: list[str]) -> bool:
+    """Whether `dfcnet COMMAND ...` names a command or options of it, without arguments, or with capitals."""
+    rest = [word for word in words[2:] if word not in ("compare", "features", "reliability")]
+    return not rest or rest[0].startswith("-") or rest[0].isupper()
 
 
 def as_tool(words: list[str]) -> list[str] | None:
@@ -237,14 +248,21 @@ def test_targets_that_the_pages_name_are_in_the_makefile():
 def test_options_named_in_passing_are_known_to_their_tools(run_tool):
     known: dict[str, str] = {}
     for page in PAGES:
-        for tool, rest in re.findall(r"`(\w+\.py)( [^`]*)`", prose(page)):
-            if not (ROOT / "tools" / tool).exists():
-                continue
-            if tool not in known:
+        for tool, *rest in map(as_tool, filter(in_passing, inline(page))):
+            assert (ROOT / "tools" / tool).exists(), (relative(page), tool)
+            options = {word for word in rest if word.startswith("--")}
+            if options and tool not in known:
                 words = ["", "compare", "features"] if tool == "figure.py" else [""]
                 known[tool] = "".join(run_tool(tool, *filter(None, [w]), "--help").stdout for w in words)
-            for option in re.findall(r"(--[a-z-]+)", rest):
+            for option in options:
                 assert option in known[tool], (relative(page), tool, option)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_commands_are_called_as_they_are_typed(page):
+    """`dfcnet predict`, or `python tools/predict.py`: no `predict.py` in between."""
+    tools = "|".join(path.stem for path in (ROOT / "tools").glob("*.py"))
+    assert not re.findall(rf"`(?:{tools})\.py\b", prose(page))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=relative)

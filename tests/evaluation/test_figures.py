@@ -7,7 +7,7 @@ import pytest
 from common.datasets import IGNORE
 from common.errors import DataError
 from evaluation.comparison import ComparedScene
-from evaluation.figures import column_names, compare
+from evaluation.figures import DOTS, GAP, column_names, compare
 from tests.datasets import LAND, changed
 
 
@@ -53,7 +53,7 @@ def test_a_legend_of_many_classes_has_several_lines_below_the_pictures(tmp_path)
     for colour in many.palette:
         ys, xs = np.nonzero((pixels == colour).all(axis=2))
         assert len(xs) > 100
-        assert ys.min() > lowest
+        assert ys.min() - lowest > GAP * DOTS
         assert 0 < xs.min() < xs.max() < pixels.shape[1] - 1
 
 
