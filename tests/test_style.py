@@ -86,6 +86,7 @@ PHRASES = {
     r"\b(for )?want of\b": "lack of",
     r"\bshall be\b": "is to be",
     r"\bgive its call\b": "name",
+    r"\b[a-z]{3,}\.s\b": "'s",
 }
 # The paper's own words, and numbers that are not there.
 QUOTED = ("there are no overlap", "and no gradient")
