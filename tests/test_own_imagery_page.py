@@ -66,3 +66,14 @@ def test_the_pages_files_and_commands_lead_to_maps_scores_and_a_report(tmp_path,
     for name in ("own.png", "maps.png", "scores.json", "own.onnx", "runs/own/report.html"):
         assert (tmp_path / name).stat().st_size > 0
     assert re.search(r"</i>lake<", (tmp_path / "runs" / "own" / "report.html").read_text())
+
+
+def test_the_readmes_data_set_is_one_and_its_commands_build_what_the_pages_experiment_names(tmp_path):
+    (dataset,), (_, experiment) = fences(ROOT / "README.md", "toml"), fences(PAGE, "toml")
+    (tmp_path / "valley.toml").write_text(dataset)
+    (tmp_path / "own.toml").write_text(experiment)
+    task = read_experiment(tmp_path / "own.toml").tasks["cover"]
+    assert task.classes == 3
+    built = [words for words in commands(ROOT / "README.md") if words[:2] == ["dfcnet", "build-lmdb"]]
+    assert (len(built), task.validation) == (2, "data/own_test_lmdb")
+    assert built[1][-2:] == ["--part", "test"]
