@@ -113,6 +113,28 @@ def write_polygons(
     return summary
 
 
+def read_polygons(path: Path, scene: str) -> list[tuple[int, shapely.Geometry]]:
+    """Return the polygons of a scene in a file of `write_polygons`, each with its label."""
+    remedy = "give a file of polygons.py"
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            table = pyogrio.raw.read(path, layer=0, columns=["scene", CLASS])
+    except (DataLayerError, DataSourceError) as error:
+        raise DataError(path, f"cannot be read ({one_line(error)})", remedy) from error
+    names, _, shapes, columns = table[0]["fields"], table[1], table[2], table[3]
+    if not {"scene", CLASS} <= {*names}:
+        raise DataError(path, f"lacks the columns scene and {CLASS}", remedy)
+    found = dict(zip(names, columns, strict=True))
+    polygons = [
+        (int(label), shapely.from_wkb(shape))
+        for id, label, shape in zip(found["scene"], found[CLASS], shapes, strict=True)
+        if id == scene
+    ]
+    if not polygons:
+        raise DataError(path, f"has no polygon of scene {scene}", "choose another --scene")
+    return polygons
+
+
 def common_crs(maps: Mapping[str, Path]) -> str | None:
     """Return the CRS of all maps as WKT; DataError where they have several."""
     first, found = None, None

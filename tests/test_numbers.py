@@ -19,7 +19,7 @@ ROWS = {
     "PyTorch 2.15": "pytorch",
     "onnxruntime 1.31": "onnxruntime",
     "OpenVINO 2026.4": "openvino",
-    "OpenVINO, bfloat16 (not offered by predict.py)": "openvino-bf16",
+    "OpenVINO, bfloat16 (not offered by `dfcnet predict`)": "openvino-bf16",
 }
 
 

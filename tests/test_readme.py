@@ -120,7 +120,7 @@ def inline(page: Path) -> list[list[str]]:
 
 def in_passing(words: list[str]) -> bool:
     """Whether `dfcnet COMMAND ...` names a command or options of it, without arguments, or with capitals."""
-    rest = [word for word in words[2:] if word not in ("compare", "features", "reliability")]
+    rest = [word for word in words[2:] if word not in ("compare", "features", "reliability", "areas")]
     return not rest or rest[0].startswith("-") or rest[0].isupper()
 
 
@@ -300,6 +300,7 @@ def test_every_key_of_an_experiment_is_explained_with_its_default():
     }
     parts["tasks"] = Experiment.model_fields["tasks"].annotation.__args__[1]
     parts["multipliers"] = Experiment.model_fields["multipliers"].annotation.__args__[0]
+    parts["fusion"] = Experiment.model_fields["fusion"].annotation.__args__[0]
     for name, model in parts.items():
         ((_, body),) = ((heads, body) for heads, body in tables.items() if any(name in h for h in heads))
         rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in body.splitlines()]

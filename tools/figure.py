@@ -3,6 +3,7 @@
 `features`: feature maps of several models for the same images (Figure 3).
 `compare`: image, truth and predictions side by side (Figure 4).
 `reliability`: how often a net is right, by how sure it is, before and after calibration.
+`areas`: a map, its polygons, and the areas of the classes with their intervals.
 """
 
 import argparse
@@ -48,6 +49,14 @@ def parse_arguments() -> argparse.Namespace:
     reliability.add_argument("calibration", type=Path, metavar="JSON", help="what calibrate.py --json wrote")
     reliability.add_argument("--out", type=Path, required=True, help="picture to write (.png, .pdf, .svg)")
     cli.add_overwrite(reliability)
+    areas = commands.add_parser("areas", help="a map, its polygons, and areas with intervals")
+    areas.add_argument("areas", type=Path, metavar="JSON", help="what area.py --json wrote")
+    areas.add_argument("--pred", type=Path, required=True, help="folder of the maps")
+    areas.add_argument("--polygons", type=Path, required=True, metavar="FILE", help="what polygons.py wrote")
+    areas.add_argument("--scene", metavar="ID", help="the scene to show (default: the first)")
+    add_dataset_option(areas, "the maps, by their manifests")
+    areas.add_argument("--out", type=Path, required=True, help="picture to write (.png, .pdf, .svg)")
+    cli.add_overwrite(areas)
     return parser.parse_args()
 
 
@@ -107,13 +116,41 @@ def draw_reliability(args: argparse.Namespace) -> list[str]:
     return list(calibration.scenes)
 
 
+def draw_areas(args: argparse.Namespace) -> list[str]:
+    """Draw a map, its polygons and the areas; return the scene shown."""
+    from common.errors import DataError
+    from evaluation import areas_figure
+    from evaluation.comparison import LONGEST
+    from evaluation.evaluation import dataset_of_maps
+    from evaluation.page.areas import read_areas
+    from inference.polygon_files import read_polygons
+    from inference.prediction_manifest import open_map_of
+    from inference.scene_files import find_maps
+
+    dataset = dataset_of_maps([args.pred], args.dataset)
+    areas, maps = read_areas(args.areas, dataset), find_maps(args.pred)
+    scene = args.scene or min(maps)
+    if scene not in maps:
+        raise DataError(args.pred, f"has no map of scene {scene}", "choose another --scene")
+    polygons = read_polygons(args.polygons, scene)
+    with open_map_of(maps[scene], scene, dataset) as opened:
+        labels = opened.shrunk(LONGEST)
+    areas_figure.draw_areas(labels, polygons, areas, dataset, args.out, args.overwrite)
+    return [scene]
+
+
 def main() -> None:
     """Draw the figure asked for."""
     args = parse_arguments()
     from common.drawing import check_picture
 
     check_picture(args.out, args.overwrite)
-    drawers = {"compare": draw_comparison, "features": draw_feature_maps, "reliability": draw_reliability}
+    drawers = {
+        "compare": draw_comparison,
+        "features": draw_feature_maps,
+        "reliability": draw_reliability,
+        "areas": draw_areas,
+    }
     print(f"{args.out}: scenes {' '.join(drawers[args.command](args))}")
 
 

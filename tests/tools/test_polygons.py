@@ -12,6 +12,7 @@ import rasterio
 import shapely
 from rasterio.transform import from_origin
 
+from common.errors import DataError
 from data_prep.masks import class_list
 from inference import polygon_files
 from inference.scene_maps import write_map
@@ -332,3 +333,13 @@ def test_a_mistake_is_one_line_and_leaves_nothing(tmp_path, polygons, mistake):
     done, _ = polygons(*inputs, options=(*named, *options))
     refused(done, words)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_polygons_of_a_scene_are_read_back(polygons, tmp_path):
+    _, path = polygons(write_raster(tmp_path / "7_mask.tif"), write_raster(tmp_path / "8_mask.tif"))
+    found = polygon_files.read_polygons(path, "8")
+    assert sorted((label, shape.area) for label, shape in found) == [(0, 1500), (1, 1200), (5, 100)]
+    with pytest.raises(DataError, match=r"maps\.gpkg: has no polygon of scene 9; choose another --scene"):
+        polygon_files.read_polygons(path, "9")
+    with pytest.raises(DataError, match="cannot be read"):
+        polygon_files.read_polygons(tmp_path / "none.gpkg", "8")

@@ -19,17 +19,36 @@ IMPORT = [PYTHON, "-c", "import qgis.core"]
 has_qgis = shutil.which(PYTHON) and subprocess.run(IMPORT, capture_output=True, check=False).returncode == 0
 pytestmark = pytest.mark.skipif(not has_qgis, reason="python3-qgis is not installed: QGIS shows nothing here")
 
-# Opens a raster and a layer of polygons as a project does; prints what the legend shows of them.
+# Opens a raster and a layer of polygons as a project does; prints what the legend shows of them, and the
+# colours in the middle of the raster's pixels where both are drawn, 10 dots to a pixel.
 SHOW = """
 import json, sys
-from qgis.core import QgsApplication, QgsProject, QgsRasterLayer, QgsVectorLayer
+from qgis.core import (
+    QgsApplication, QgsMapRendererParallelJob, QgsMapSettings, QgsProject, QgsRasterLayer, QgsVectorLayer
+)
+from qgis.PyQt.QtCore import QSize
 application = QgsApplication([], False)
 application.initQgis()
 raster = QgsRasterLayer(sys.argv[1], "map")
 assert raster.isValid(), raster.error().message()
 polygons = QgsVectorLayer(sys.argv[2] + "|layername=polygons", "polygons")
 assert polygons.isValid()
+def drawn(layer):
+    settings = QgsMapSettings()
+    settings.setLayers([layer])
+    settings.setExtent(raster.extent())
+    settings.setDestinationCrs(raster.crs())
+    settings.setOutputSize(QSize(10 * raster.width(), 10 * raster.height()))
+    job = QgsMapRendererParallelJob(settings)
+    job.start()
+    job.waitForFinished()
+    image = job.renderedImage()
+    return [
+        [image.pixelColor(10 * x + 5, 10 * y + 5).name() for x in range(raster.width())]
+        for y in range(raster.height())
+    ]
 shown = {
+    "drawn": [drawn(raster), drawn(polygons)],
     "raster": [raster.renderer().type()]
     + [[int(each.value), each.label, each.color.name()] for each in raster.renderer().classes()],
     "polygons": [polygons.renderer().type(), polygons.renderer().classAttribute()]
@@ -43,7 +62,7 @@ print(json.dumps(shown))
 """
 
 
-def test_the_legend_has_the_classes_names_and_colours(tmp_path, run_tool):
+def test_legend_and_drawing_have_the_classes_names_and_colours(tmp_path, run_tool):
     labels = np.array([[0, 0, 1], [3, 255, 1]], np.uint8)
     raster, polygons = tmp_path / "7_mask.tif", tmp_path / "maps.gpkg"
     place = Georeference(CRS.from_user_input(UTM["crs"]), UTM["transform"], ([], None), None)
@@ -73,3 +92,5 @@ def test_the_legend_has_the_classes_names_and_colours(tmp_path, run_tool):
     assert found["raster"][1:][: len(classes)] == classes
     assert found["polygons"] == ["categorizedSymbol", "class", *classes]
     assert sorted(np.round(found["areas"], 4)) == [0.01, 0.02, 0.02]
+    colours = [[classes[label][2] if label < 255 else "#ffffff" for label in row] for row in labels]
+    assert found["drawn"] == [colours, colours]
