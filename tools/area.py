@@ -4,7 +4,10 @@ The sample is one that sample.py drew from these maps, with its column `referenc
 """
 
 import argparse
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 
 import cli
 

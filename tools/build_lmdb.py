@@ -4,7 +4,10 @@ Crop, bands, mean, classes and the place of the database stand in the experiment
 """
 
 import argparse
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 
 import cli
 from data_options import CROP, MAPPING, STRETCH, add_bands, add_part, add_workers

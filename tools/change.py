@@ -4,7 +4,10 @@ The folder gets transitions.tif, with names and colours for a GIS, transitions.c
 """
 
 import argparse
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 
 import cli
 from data_options import add_dataset_option, add_pixel_size

@@ -1,7 +1,10 @@
 """Rewrite weights for a net of fused or of plain layers: the same numbers under the other names."""
 
 import argparse
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 
 import cli
 

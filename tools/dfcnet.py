@@ -6,6 +6,8 @@ import sys
 from argparse import RawDescriptionHelpFormatter
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
+
 import cli
 
 TOOLS = Path(__file__).resolve().parent

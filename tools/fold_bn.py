@@ -1,7 +1,10 @@
 """Fold BatchNorm into convolutions and Scales: the same output from a smaller and faster net."""
 
 import argparse
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 
 import cli
 

@@ -1,7 +1,10 @@
 """Check a database against its manifest: file, keys, shapes, labels, counts; draw a sheet of its crops."""
 
 import argparse
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 
 import cli
 

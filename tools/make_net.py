@@ -1,7 +1,10 @@
 """Emit train, deploy and solver prototxts of an experiment; or print or draw what its net is."""
 
 import argparse
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 
 import cli
 

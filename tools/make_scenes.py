@@ -1,7 +1,10 @@
 """Make synthetic scenes in DeepGlobe's format: DIR/land and DIR/road with <id>_sat.jpg and <id>_mask.png."""
 
 import argparse
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 
 import cli
 

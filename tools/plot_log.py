@@ -1,7 +1,10 @@
 """Draw loss, learning rate and validation mIoU of one or several runs."""
 
 import argparse
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 
 import cli
 

@@ -6,7 +6,10 @@ colours for QGIS), GeoJSON (.geojson) or FlatGeobuf (.fgb), by the ending of --o
 
 import argparse
 import re
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 
 import cli
 from data_options import add_dataset_option, add_pixel_size

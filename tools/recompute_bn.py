@@ -1,7 +1,10 @@
 """Compute BatchNorm's statistics anew from the training crops of one task: weights for maps of that task."""
 
 import argparse
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 
 import cli
 

@@ -5,7 +5,10 @@ evaluate.py, area.py and calibrate.py, scenes from three folders.
 """
 
 import argparse
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 
 import cli
 from data_options import MAPPING, add_dataset_option

@@ -4,7 +4,10 @@ Beside the sample stands its design; area.py reads both and gives accuracy and a
 """
 
 import argparse
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 
 import cli
 from data_options import add_dataset_option, add_pixel_size

@@ -1,7 +1,10 @@
 """Split a data set by a seeded hash of the scene ids, or as others did; other commands read the file."""
 
 import argparse
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 
 import cli
 from data_options import add_dataset, add_leave_out

@@ -1,5 +1,6 @@
 """`dfcnet COMMAND` is `python tools/COMMAND.py`."""
 
+import os
 import re
 import subprocess
 import sys
@@ -45,6 +46,14 @@ def test_options_go_to_the_command_and_files_are_those_of_its_script(tmp_path, r
     for path in (tmp_path / "nets").glob("*.prototxt"):
         other = (tmp_path / "by_script" / path.name).read_text()
         assert path.read_text() == other.replace(f"{tmp_path}/by_script", "nets")
+
+
+@pytest.mark.parametrize("name", ["dfcnet", *COMMANDS])
+def test_a_command_runs_where_python_leaves_its_folder_out(name, tmp_path):
+    command = [sys.executable, ROOT / "tools" / f"{name}.py", "--version"]
+    safe = {**os.environ, "PYTHONSAFEPATH": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=safe, check=False)
+    assert (done.returncode, done.stdout) == (0, f"dfcnet-caffe {VERSION}\n"), done.stderr
 
 
 @pytest.mark.parametrize("name", ["sing", "cli", "data-options", "dfcnet", "../docker/smoke"])
