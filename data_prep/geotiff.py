@@ -13,7 +13,7 @@ import rasterio
 from rasterio._err import CPLE_BaseError  # of attributes read late: rasterio has no public name for it
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NodataShadowWarning, NotGeoreferencedWarning, RasterioError, RasterioIOError
-from rasterio.transform import from_gcps
+from rasterio.transform import RPCTransformer, from_gcps
 from rasterio.warp import transform
 from rasterio.windows import Window
 
@@ -34,6 +34,10 @@ SETTINGS = {
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # of TIFF and BigTIFF
 # What GDAL reports becomes an error here, or does not matter: no lines on stderr.
 logging.getLogger("rasterio").addHandler(logging.NullHandler())
+
+
+Point = tuple[float, float]
+NOWHERE = (math.inf, math.inf)
 
 
 @dataclass(frozen=True)
@@ -60,23 +64,42 @@ class Georeference:
     def pixels_apart(self, other: "Georeference", shape: tuple[int, int]) -> float:
         """Return how far, in pixels, the corners of a raster of `shape` (H, W) lie from those of `other`.
 
-        0 where one of the two does not say where it lies. CRSs are compared by what PROJ makes of the
-        corners, so the horizontal part of a compound one is the same place; where one raster has none, it
-        is taken for the other's. Infinite where there is no way from one CRS to the other.
+        0 where they do not say it in the same way: by a grid, or by rational polynomials (RPCs). CRSs are
+        compared by what PROJ makes of the corners, so the horizontal part of a compound one is the same
+        place; where one raster has none, it is taken for the other's. Infinite where there is no way from
+        one CRS, or from one raster's RPCs, to the other's.
         """
-        if self.grid is None or other.grid is None:
-            return 0.0
-        (crs, from_pixels), (other_crs, other_from_pixels) = self.grid, other.grid
         corners = [(x, y) for x in (0, shape[1]) for y in (0, shape[0])]
+        moved = [*self._moved_by_grid(other, corners), *self._moved_by_rpcs(other, corners)]
+        distances = [math.dist(point, corner) for point, corner in zip(moved, 2 * corners, strict=False)]
+        return max(distances, default=0.0) if all(map(math.isfinite, distances)) else math.inf
+
+    def _moved_by_grid(self, other: "Georeference", corners: list[Point]) -> list[Point]:
+        """Return the pixels (x, y) of this raster's grid where `corners` of the other lie by its grid."""
+        if self.grid is None or other.grid is None:
+            return []
+        (crs, from_pixels), (other_crs, other_from_pixels) = self.grid, other.grid
         xs, ys = zip(*(other_from_pixels @ corner for corner in corners), strict=True)
         if crs is not None and other_crs is not None and crs != other_crs:
             try:
                 xs, ys, *_ = transform(other_crs, crs, xs, ys)
             except (RasterioError, CPLE_BaseError):
-                return math.inf
-        moved = (~from_pixels @ point for point in zip(xs, ys, strict=True))
-        distances = [math.dist(point, corner) for point, corner in zip(moved, corners, strict=True)]
-        return max(distances) if all(map(math.isfinite, distances)) else math.inf
+                return [NOWHERE] * len(corners)
+        return [~from_pixels @ point for point in zip(xs, ys, strict=True)]
+
+    def _moved_by_rpcs(self, other: "Georeference", corners: list[Point]) -> list[Point]:
+        """Return the same by the RPCs of both, on the ground at the mean height of the other's."""
+        if self.rpcs is None or other.rpcs is None or self.rpcs == other.rpcs:
+            return []
+        columns, rows = zip(*corners, strict=True)
+        height = {"rpc_height": other.rpcs.height_off}
+        try:
+            with RPCTransformer(other.rpcs, **height) as there, RPCTransformer(self.rpcs, **height) as here:
+                ground = there.xy(rows, columns, offset="ul")
+                rows, columns = here.rowcol(*ground, op=float)
+        except (RasterioError, CPLE_BaseError):
+            return [NOWHERE] * len(corners)
+        return list(zip(columns, rows, strict=True))
 
 
 def georeference_of(dataset: rasterio.DatasetReader) -> Georeference:

@@ -115,7 +115,9 @@ def check_georeference(
         crs = mask_georeference.crs or mask_georeference.gcps[1]
         details = [str(crs)] * (crs is not None)
         details.append(
-            f"{distance:.1f} pixels away" if math.isfinite(distance) else f"no way to {georeference.crs}"
+            f"{distance:.1f} pixels away"
+            if math.isfinite(distance)
+            else f"no way to {georeference.crs or 'its RPCs'}"
         )
         fact = f"lies elsewhere than {reference} ({', '.join(details)})"
         raise DataError(mask.path, fact, f"warp it to the grid of {reference}")

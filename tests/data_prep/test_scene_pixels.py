@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import rasterio
 from rasterio.control import GroundControlPoint
+from rasterio.rpc import RPC
 from rasterio.transform import from_origin
 
 from common.errors import DataError
@@ -301,6 +302,37 @@ def test_ground_control_points_say_where_a_raster_lies_too(folder):
     write(folder / "a_mask.tif", NUMBERS, transform=None, gcps=points(7 * PIXEL))
     with (
         pytest.raises(DataError, match=r"a_mask\.tif: lies elsewhere than its image .*7\.0 pixels"),
+        opened(folder),
+    ):
+        pass
+
+
+def plain_rpcs(longitude: float) -> RPC:
+    """Rational polynomials that are a plain grid of 0.001 degrees a pixel, whatever the height."""
+    one = [1.0] + [0.0] * 19
+    return RPC(
+        **{"height_off": 300, "height_scale": 500, "lat_off": 45, "lat_scale": 1, "long_off": longitude},
+        **{"long_scale": 1, "line_off": 0, "line_scale": 1000, "samp_off": 0, "samp_scale": 1000},
+        **{"line_den_coeff": one, "line_num_coeff": [0.0, 0.0, -1.0] + [0.0] * 17},
+        **{"samp_den_coeff": one, "samp_num_coeff": [0.0, 1.0] + [0.0] * 18},
+    )
+
+
+def test_rasters_that_differ_in_their_rational_polynomials_alone_lie_elsewhere(folder):
+    nowhere = {"transform": None, "crs": None}
+    write(folder / "a_sat.tif", IMAGE, **nowhere, rpcs=plain_rpcs(10))
+    for options in (
+        {},
+        nowhere,
+        {**nowhere, "rpcs": plain_rpcs(10)},
+        {**nowhere, "rpcs": plain_rpcs(10.00005)},
+    ):
+        write(folder / "a_mask.tif", NUMBERS, **options)
+        with opened(folder) as pixels:
+            assert pixels.shape == (HEIGHT, WIDTH), options
+    write(folder / "a_mask.tif", NUMBERS, **nowhere, rpcs=plain_rpcs(10.003))
+    with (
+        pytest.raises(DataError, match=r"a_mask\.tif: lies elsewhere than its image \(3\.0 pixels away\)"),
         opened(folder),
     ):
         pass
