@@ -18,6 +18,7 @@ from prototxt_gen.input_comment import BGR
 
 MANIFEST = "manifest.json"  # inside the database's folder: LMDB looks only for data.mdb and lock.mdb
 DATA = "data.mdb"
+FORMAT = 2  # of manifests; 1 had a list of classes in place of the data set
 # Whose versions can change a record's bytes.
 LIBRARIES = ("lmdb", "numpy", "opencv-python-headless", "protobuf", "rasterio")
 
@@ -75,7 +76,7 @@ def write_manifest(
     """Write the manifest of a database whose records are all on the disk; `notes` are further entries."""
     made = {field.name: getattr(config, field.name) for field in fields(config) if field.name != "dataset"}
     manifest = {
-        "format": 2,
+        "format": FORMAT,
         "dataset": config.dataset.model_dump(mode="json"),
         **made,
         "side": config.side,
@@ -100,10 +101,13 @@ def read_manifest(database: Path) -> dict:
     path, remedy = Path(database) / MANIFEST, "build the database again"
     try:
         manifest = json.loads(path.read_text(encoding="utf-8-sig"))
-        key = "dataset" if manifest.get("format", 1) > 1 else "classes"
+        written = manifest.get("format", 1)
+        key = "dataset" if written != 1 else "classes"
         missing = {"side", key} - set(manifest)
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(path, f"cannot be read ({reason(error)})", remedy) from error
+    if written not in (1, FORMAT):
+        raise DataError(path, f"is a manifest of format {written!r}, not {FORMAT}", remedy)
     if missing:
         raise DataError(path, f"lacks {', '.join(sorted(missing))}", remedy)
     try:

@@ -17,6 +17,7 @@ from data_prep.scenes import composed
 PARTS = ("train", "test")
 ALL_PARTS = ("train", "validation", "test")  # of a split by lists
 NAMED = DATASETS / "splits"  # splits that others have published, by lists
+FORMAT = 2  # of split files; 1 had the task of version 1.0 in place of the data set
 
 
 class HasSceneId(Protocol):
@@ -100,7 +101,7 @@ def write_split(path: Path, split: Split, overwrite: bool = False) -> None:
     """Write a split file (JSON)."""
     empty = {"seed": None, "threshold": None, "source": None, "validation": ()}
     table = {key: value for key, value in asdict(split).items() if key not in empty or value != empty[key]}
-    write_text(path, json.dumps({"format": 2, **table}, indent=1) + "\n", overwrite)
+    write_text(path, json.dumps({"format": FORMAT, **table}, indent=1) + "\n", overwrite)
 
 
 def read_split(path: Path, dataset: str) -> Split:
@@ -111,6 +112,8 @@ def read_split(path: Path, dataset: str) -> Split:
         if "task" in table:
             spelling = f'write "dataset": "{dataset}" in place of "task": "{table["task"]}"'
             raise DataError(path, "is a split file of version 1.0", spelling)
+        if table["format"] != FORMAT:
+            raise DataError(path, f"is a split file of format {table['format']!r}, not {FORMAT}", remedy)
         by_lists = "source" in table
         split = Split(
             str(table["dataset"]),

@@ -112,6 +112,9 @@ def harmed(table: dict, **changes) -> str:
         (lambda table: harmed(table, test=table["test"] + table["train"][:1]), "twice"),
         (lambda table: harmed(table, validation=["new"]), "its hash does not put it"),
         (lambda table: harmed(table, seed=None), "is not a split file"),
+        (lambda table: harmed(table, format=3), "is a split file of format 3, not 2"),
+        (lambda table: harmed(table, format="2"), "is a split file of format '2', not 2"),
+        (lambda table: json.dumps({k: v for k, v in table.items() if k != "format"}), "is not a split file"),
         (lambda table: harmed(table, train=table["test"], test=table["train"]), "its hash does not put it"),
     ],
 )
