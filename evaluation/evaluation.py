@@ -32,6 +32,12 @@ class Evaluation:
     trained: tuple[str, ...] = ()  # ids of scenes that trained the weights of the maps
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the confusion matrix's columns: the classes, and last what has none in a map."""
+        names = self.dataset.class_names
+        return (*names, "no data" if "unknown" in names else "unknown")  # no class may be named "no data"
+
+    @property
     def commonest(self) -> str:
         """Name of the truth's commonest class."""
         return self.dataset.class_names[self.measured.commonest]

@@ -24,7 +24,7 @@ DARK = 0.55  # from this share on the text is white
 def draw_matrices(evaluations: Mapping[str, Evaluation], out: Path, overwrite: bool = False) -> None:
     """Draw one panel per set of maps, side by side, into `out` (.png, .pdf, .svg).
 
-    A column `unknown` stands at the right where a map gives no class to a scored pixel.
+    A last column stands at the right where a map gives no class to a scored pixel.
     """
     out = Path(out)
     check_picture(out, overwrite)
@@ -66,7 +66,7 @@ def _draw(axes: Axes, shares: np.ndarray, evaluation: Evaluation) -> None:
     for row in np.flatnonzero(np.isnan(shares[:, 0])):
         middle = (shares.shape[1] - 1) / 2
         axes.text(middle, row, "not in the truth", ha="center", va="center", color="0.35")
-    names = [*evaluation.dataset.class_names, "unknown"]
+    names = evaluation.columns
     axes.set_yticks(range(shares.shape[0]), names[: shares.shape[0]])
     axes.set_xticks(range(shares.shape[1]), names[: shares.shape[1]], rotation=35, ha="left", va="baseline")
     axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0, pad=3)

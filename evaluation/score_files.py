@@ -34,7 +34,7 @@ def as_numbers(evaluation: Evaluation) -> dict:
         },
         "confusion": {
             "rows_truth": list(classes),
-            "columns_predicted": [*classes, "unknown"],
+            "columns_predicted": list(evaluation.columns),
             "pixels": measured.matrix.tolist(),
         },
         "by_scene": {id: scene_numbers(matrix) for id, matrix in evaluation.matrices.items()},

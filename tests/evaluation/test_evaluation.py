@@ -19,7 +19,7 @@ from inference.prediction_manifest import publish
 from inference.scene_files import pair_masks
 from inference.scene_maps import write_map
 from tests.data_prep.test_label_files import write_raster
-from tests.datasets import LAND, ROAD
+from tests.datasets import LAND, ROAD, changed
 
 URBAN, FIELD, RANGE, FOREST, WATER, BARREN = range(6)
 
@@ -96,6 +96,13 @@ def test_the_numbers_are_json_without_nan(folders):
     assert numbers["absent"] == ["urban", "rangeland", "barren"]
     assert numbers["always_commonest"]["class"] == "agriculture"
     assert numbers["confusion"]["columns_predicted"][-1] == "unknown"
+    named = changed(
+        LAND,
+        ignore={"colours": [(0, 0, 0)]},
+        classes=[{**LAND.classes[0].model_dump(), "name": "unknown"}, *LAND.classes[1:]],
+    )
+    columns = as_numbers(evaluate(pair_masks(*folders, named), named))["confusion"]["columns_predicted"]
+    assert (columns[0], columns[-1]) == ("unknown", "no data")
     assert np.sum(numbers["confusion"]["pixels"]) == 10
     assert numbers["confusion"]["pixels"][FOREST][6] == 1
 
