@@ -1,37 +1,45 @@
-"""Checks every scene of a data set: pairs, whole files, sizes, colours, duplicates; the classes' shares."""
+"""Checks every scene of a data set: pairs, whole files, sizes, colours, duplicates; classes and bands."""
 
 import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 from tqdm import tqdm
 
 from common.datasets import Dataset
 from common.errors import DataError
-from common.numbers import plural
+from common.numbers import aligned, plural
 from data_prep.manifest import class_shares
 from data_prep.masks import check_labels
-from data_prep.read_options import ReadOptions
+from data_prep.read_options import ReadOptions, Stretch
 from data_prep.scene_pixels import open_scene, windows
 from data_prep.scenes import Scene, scan_scenes
 from data_prep.workers import check_workers, ordered
 
 WINDOW = 4096  # pixels a side that are read at once
+SATURATED = 0.95  # share of a band's pixels in all scenes that a stretch may not clip to 0 and 255
 
 
 @dataclass(frozen=True)
 class SoundScene:
-    """A sound scene: its size, pixels per label, and the SHA-256 of its image's pixels."""
+    """A sound scene: its size, pixels per label, and the SHA-256 of its image's pixels.
+
+    `levels`, (bands, 256), counts the pixels that have each level of each band as a net reads it, where
+    there are data; `stretch` made them of images of more than 8 bits.
+    """
 
     scene: Scene
     height: int
     width: int
     counts: np.ndarray
     content: str
+    levels: np.ndarray
+    stretch: Stretch | None = None
     note: str | None = None  # what the image says and is not applied
 
     @property
@@ -51,10 +59,34 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class Band:
+    """One band in all sound scenes: its levels, 0-255, and how many are 0 and 255 after a stretch."""
+
+    name: str
+    mean: float
+    standard_deviation: float
+    share_0: float
+    share_255: float
+    saturated: bool  # by a stretch
+
+    @classmethod
+    def of(cls, name: str, levels: np.ndarray, stretched: np.ndarray) -> "Band":
+        """Return a band by the pixels of each level, (256,), in all scenes and in those with a stretch."""
+        values, total = np.arange(256), max(levels.sum(), 1)
+        mean = float(levels @ values / total)
+        deviation = float(levels @ (values - mean) ** 2 / total) ** 0.5
+        clipped = stretched[0] + stretched[255]
+        return cls(
+            name, mean, deviation, *(levels[[0, 255]] / total).tolist(), bool(clipped > SATURATED * total)
+        )
+
+
+@dataclass(frozen=True)
 class Verification:
     """What a check found; `warnings` are lines on files and ids that are not scenes."""
 
     dataset: Dataset
+    band_names: tuple[str, ...]
     checked: list[SoundScene]
     problems: list[Problem]
     warnings: Sequence[str] = ()
@@ -62,7 +94,31 @@ class Verification:
     @property
     def usable(self) -> bool:
         """Whether the data set can be used as it is."""
-        return self.labelled and not self.problems
+        return self.labelled and not self.problems and not self.saturated
+
+    @cached_property
+    def bands(self) -> list[Band]:
+        """The bands by the pixels of all sound scenes; none where no scene is sound."""
+        if not self.checked:
+            return []
+        levels = sum(sound.levels for sound in self.checked)
+        stretched = sum(sound.levels * (sound.stretch is not None) for sound in self.checked)
+        return list(map(Band.of, self.band_names, levels, stretched))
+
+    @property
+    def saturated(self) -> list[Band]:
+        """The bands of which a stretch leaves nearly nothing but 0 and 255."""
+        return [band for band in self.bands if band.saturated]
+
+    @property
+    def stretch(self) -> tuple[float, float] | None:
+        """The values that hold each scene's own stretch, None where no scene has one of its own."""
+        spans = [sound.stretch for sound in self.checked if sound.stretch is not None]
+        if self.dataset.stretch is not None or not spans:
+            return None
+        return min(low for span in spans for low in span.low), max(
+            high for span in spans for high in span.high
+        )
 
     @property
     def labelled(self) -> bool:
@@ -104,6 +160,8 @@ class Verification:
             "sizes": self.sizes,
             "pixels": self.pixels,
             "shares": class_shares(self.pixels),
+            "bands": [vars(band) for band in self.bands],
+            "stretch": self.stretch,
             "problems": [vars(problem) for problem in self.problems],
             "unlabelled": self.unlabelled,
             "warnings": list(self.warnings),
@@ -128,6 +186,7 @@ class Verification:
         lines = [f"{'class':{width}} {'pixels':>15} {'share':>8}"]
         lines += [f"{name:{width}} {pixels[name]:15,} {100 * shares[name]:7.3f}%" for name in pixels]
         lines += [f"{size:>12}  {plural(count, 'scene')}" for size, count in self.sizes.items()]
+        lines += self._band_lines()
         lines += [f"{problem.file}: {problem.fact}; {problem.remedy}" for problem in self.problems]
         lines += self.warnings
         for note in dict.fromkeys(scene.note for scene in self.checked if scene.note):
@@ -137,10 +196,31 @@ class Verification:
             lines.append(f"{plural(len(unlabelled), 'scene')} without a labelled pixel, as {unlabelled[0]}")
         count = len(self.problems)
         facts = [plural(count, "problem")] if count or not self.checked else []
+        facts += [f"band {band.name} is saturated" for band in self.saturated]
         facts += [] if self.labelled or not self.checked else ["no pixel has a class"]
         verdict = "usable" if self.usable else f"not usable as it is: {', '.join(facts)}"
         lines.append(f"{plural(len(self.checked), 'sound scene')} of {self.dataset.title}; {verdict}")
         return "\n".join(lines)
+
+    def _band_lines(self) -> list[str]:
+        """Return the bands as a table, and what can be pasted from it into an experiment or a data set."""
+        if not self.bands:
+            return []
+        rows = [["band", "mean", "std. dev.", "at 0", "at 255"]]
+        for band in self.bands:
+            shares = (f"{100 * share:.2f} %" for share in (band.share_0, band.share_255))
+            rows.append([band.name, f"{band.mean:.2f}", f"{band.standard_deviation:.2f}", *shares])
+        means = ", ".join(f"{band.mean:.2f}" for band in self.bands)
+        lines = [*aligned(rows), f"mean = [{means}]  # {', '.join(self.band_names)}"]
+        if deviation := sum(band.standard_deviation for band in self.bands) / len(self.bands):
+            lines.append(f"scale = {1 / deviation:.2g}  # one over the standard deviation, of all bands")
+        if self.stretch is not None:
+            low, high = self.stretch
+            lines.append(f"stretch = [{low:g}, {high:g}]  # holds the stretch of every scene, by percentiles")
+        for band in self.saturated:
+            fact = f"0 or 255 in {100 * (band.share_0 + band.share_255):.1f} % of its pixels"
+            lines.append(f"band {band.name}: {fact}; give the data set a stretch that holds its values")
+        return lines
 
 
 def verify(
@@ -169,7 +249,11 @@ def verify(
         (checked if isinstance(result, SoundScene) else problems).append(result)
     sound, duplicates = _part_duplicates(checked)
     return Verification(
-        dataset, sound, sorted(problems + duplicates, key=lambda problem: problem.id), warnings
+        dataset,
+        read_options.bands,
+        sound,
+        sorted(problems + duplicates, key=lambda problem: problem.id),
+        warnings,
     )
 
 
@@ -182,13 +266,24 @@ def _check(
             height, width = pixels.shape
             content = hashlib.sha256(f"{height} {width} ".encode())
             counts = np.zeros(len(dataset.label_names), np.int64)
+            levels = np.zeros((len(read_options.bands), 256), np.int64)
             for window in windows(pixels.shape, WINDOW):
-                content.update(np.ascontiguousarray(pixels.read_image(*window)))
+                image = pixels.read_image(*window)
+                content.update(image)
+                levels += _levels(image, pixels.image.valid(*window))
                 counts += check_labels(pixels.read_labels(*window), dataset, scene.mask)
             note = pixels.image.note or pixels.image.source.note
-        yield SoundScene(scene, height, width, counts, content.hexdigest(), note), b""
+            stretch = pixels.image.stretch
+        yield SoundScene(scene, height, width, counts, content.hexdigest(), levels, stretch, note), b""
     except DataError as error:
         yield _problem(scene.id, error), b""
+
+
+def _levels(image: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+    """Return how many valid (h, w) pixels of each band of uint8 (h, w, C) have each level, (C, 256)."""
+    mask = None if valid is None else valid.astype(np.uint8)
+    counts = [cv2.calcHist([image], [band], mask, [256], [0, 256]) for band in range(image.shape[2])]
+    return np.stack(counts)[..., 0].astype(np.int64)  # float32 is exact up to 2^24, a window's pixels
 
 
 def _problem(id: str, error: DataError) -> Problem:

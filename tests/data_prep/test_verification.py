@@ -1,17 +1,21 @@
 """A check of a data set names every bad scene once, finds duplicates, and counts the classes."""
 
+import json
+
 import cv2
 import numpy as np
 import pytest
+import rasterio
 
 from common.errors import DataError
 from data_prep import scene_pixels
 from data_prep.read_options import ReadOptions
 from data_prep.subsets import read_leave_out, write_leave_out
 from data_prep.verification import verify
-from tests.datasets import ROAD
+from tests.datasets import ROAD, changed
 
 SIDE = 50
+DEEP = changed(ROAD, bands=["red", "nir"], images=["*_sat.tif"], stretch=(100, 355))
 
 
 def add(folder, id: str, road_rows: int = 5, seed: int | None = None, ending: str = "_sat.jpg") -> None:
@@ -83,6 +87,77 @@ def test_duplicates_are_found_by_their_pixels_not_their_bytes(folder):
     assert problem.id == "7"
     assert problem.fact == f"shows the same pixels as {folder / '3_sat.jpg'}"
     assert not report.usable
+
+
+def add_deep(folder, id: str, bands: np.ndarray, **options) -> None:
+    """Add a scene of uint16 bands (2, H, W), half of it road."""
+    folder.mkdir(exist_ok=True)
+    shape = {"count": 2, "height": bands.shape[1], "width": bands.shape[2]}
+    with rasterio.open(
+        folder / f"{id}_sat.tif", "w", driver="GTiff", dtype="uint16", **shape, **options
+    ) as file:
+        file.write(bands.astype(np.uint16))
+    mask = np.zeros(bands.shape[1:], np.uint8)
+    mask[: len(mask) // 2] = 255
+    cv2.imwrite(str(folder / f"{id}_mask.png"), mask)
+
+
+def test_bands_are_counted_after_the_stretch_where_there_are_data(tmp_path):
+    """Levels by hand: value - 100, at most 255; a pixel is without data where a band is 0."""
+    red = np.array([[100, 110, 120, 0], [355, 400, 130, 0]])
+    nir = np.array([[150, 150, 150, 7], [150, 150, 156, 0]])
+    add_deep(tmp_path / "set", "a", np.stack([red, nir]), nodata=0)
+    report = verify([tmp_path / "set"], DEEP, ReadOptions.of(DEEP))
+    reds, nirs = [0, 10, 20, 255, 255, 30], [50, 50, 50, 50, 50, 56]
+    expected = [
+        ("red", np.mean(reds), np.std(reds), 1 / 6, 2 / 6),
+        ("nir", 51, np.std(nirs), 0, 0),
+    ]
+    for band, (name, *numbers) in zip(
+        json.loads(json.dumps(report.as_json()))["bands"], expected, strict=True
+    ):
+        assert (band.pop("name"), band.pop("saturated")) == (name, False)
+        assert list(band.values()) == pytest.approx(numbers)
+    assert report.usable
+    assert "mean = [95.00, 51.00]  # red, nir\n" in report.as_text()
+    assert ["red", "95.00", f"{np.std(reds):.2f}", "16.67", "%", "33.33", "%"] in [
+        line.split() for line in report.as_text().splitlines()
+    ]
+
+
+@pytest.mark.parametrize("clipped, usable", [(95, True), (96, False)])
+def test_a_band_that_a_stretch_saturates_is_not_usable(tmp_path, clipped, usable):
+    nir = np.full((10, 10), 200)
+    nir.flat[:clipped:2], nir.flat[1:clipped:2] = 50, 900
+    for id in "ab":
+        red = np.random.default_rng(ord(id)).integers(101, 355, (10, 10))
+        add_deep(tmp_path / "set", id, np.stack([red, nir]))
+    report = verify([tmp_path / "set"], DEEP, ReadOptions.of(DEEP))
+    assert (report.usable, [band.name for band in report.saturated]) == (usable, [] if usable else ["nir"])
+    line = f"band nir: 0 or 255 in {clipped}.0 % of its pixels; give the data set a stretch"
+    assert (line in report.as_text()) is not usable
+    assert report.as_text().endswith("usable" if usable else "not usable as it is: band nir is saturated")
+
+
+def test_pictures_of_black_and_white_are_not_saturated_by_a_stretch(folder):
+    for number in range(6):
+        picture = np.where(np.random.default_rng(number).random((SIDE, SIDE)) < 0.5, 0, 255)
+        cv2.imwrite(str(folder / f"{number}_sat.png"), picture)
+        (folder / f"{number}_sat.jpg").unlink()
+    assert verify([folder], ROAD, ReadOptions()).usable
+
+
+def test_without_a_stretch_one_that_holds_those_of_all_scenes_is_shown(tmp_path):
+    dataset, by_scene = changed(DEEP, stretch=None), []
+    for id, top in (("a", 800), ("b", 2000)):
+        bands = np.random.default_rng(top).integers(top // 4, top, (2, 30, 30))
+        add_deep(tmp_path / "set", id, bands)
+        by_scene.append(np.percentile(bands.reshape(2, -1), (2, 98), axis=1))
+    report = verify([tmp_path / "set"], dataset, ReadOptions.of(dataset))
+    low, high = np.min(by_scene), np.max(by_scene)
+    assert report.stretch == pytest.approx((low, high))
+    assert f"stretch = [{low:g}, {high:g}]  # holds the stretch of every scene" in report.as_text()
+    assert verify([tmp_path / "set"], DEEP, ReadOptions.of(DEEP)).stretch is None
 
 
 def test_one_id_in_two_folders_is_a_problem(folder, tmp_path):
