@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -15,14 +15,16 @@ from common.settings import explain_error
 from data_prep.label_files import Labels, open_map
 from inference.map_rasters import ATTRIBUTES_SUFFIX, SIDECARS, names_in
 
-MANIFESTS = "records"  # folder in the folder of maps; version 1.0 called it so
+MANIFESTS = "manifests"  # folder in the folder of maps
+FORMER = "records"  # its name in version 1.0, read where a scene has not been mapped again
 CLASSES = "classes"  # key of the settings: names and colours of a map's classes
 TEMPERATURE = "temperature"  # key of the settings: what its probabilities were scaled by, if by anything
 
 
 def manifest_path(out: Path, id: str) -> Path:
-    """Return where the manifest of scene `id` stands."""
-    return Path(out) / MANIFESTS / f"{id}.json"
+    """Return where the manifest of scene `id` stands, or would."""
+    path, former = (Path(out) / folder / f"{id}.json" for folder in (MANIFESTS, FORMER))
+    return former if former.exists() and not path.exists() else path
 
 
 def publish(
@@ -36,12 +38,16 @@ def publish(
     """
     sums = {name: file_checksum(work / name) for name in names}
     manifest = {"id": id, "settings": settings, **entries, "sha256": sums}
-    final = manifest_path(out, id)
+    former, final = manifest_path(out, id), out / MANIFESTS / f"{id}.json"
     final.parent.mkdir(exist_ok=True)
-    old = _read(final)
+    old = _read(former)
     staged = work / final.name
     staged.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     os.replace(staged, final)
+    if former != final:
+        former.unlink()
+        with suppress(OSError):  # others are still there
+            former.parent.rmdir()
     for name in names:
         if (out / name).exists():
             _remove_sidecars(out / name, names)

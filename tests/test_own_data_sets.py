@@ -146,7 +146,7 @@ def test_nine_classes_and_four_bands_of_16_bits_from_verify_to_report(fields, ca
         assert [file.colormap(1)[k][:3] for k in range(9)] == list(CROPS.values())
         assert (file.crs.to_epsg(), file.read(1).max() < 9) == (32632, True)
     # The stretch comes with the weights; another one is refused.
-    settings = json.loads((fields / "maps" / "records" / "v2.json").read_text())["settings"]
+    settings = json.loads((fields / "maps" / "manifests" / "v2.json").read_text())["settings"]
     assert settings["stretch"] == [400, 3200]
     done = run_tool("predict.py", "--run", run, "--out", "other", "--stretch", 0, 5000, "scenes")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)

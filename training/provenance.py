@@ -16,7 +16,8 @@ from data_prep.manifest import read_manifest
 from prototxt_gen.experiment import Experiment
 from prototxt_gen.model_card import IMAGE_DIGITS, WeightsSource, read_card
 
-PROVENANCE_FILE = "origins.json"
+PROVENANCE_FILE = "provenance.json"
+FORMER_FILE = "origins.json"  # its name in runs that version 1.0 began
 ANEW = "or choose another --run"
 
 
@@ -35,7 +36,7 @@ class Provenance(BaseModel):
 
     @classmethod
     def of(cls, exp: Experiment, weights: Sequence[Path]) -> "Provenance":
-        """Return the origins of a run that begins now; DataError where a manifest cannot be read."""
+        """Return the provenance of a run that begins now; DataError where a manifest cannot be read."""
         tasks = exp.tasks.values()
         sources = [path for task in tasks for path in (task.source, task.validation) if path]
         manifests = {path: read_manifest(Path(path)) for path in sources}
@@ -56,7 +57,8 @@ class Provenance(BaseModel):
 
 def read_provenance(folder: Path) -> Provenance | None:
     """Return what the run in `folder` was started with, None without a record; RunError if it is broken."""
-    path = Path(folder) / PROVENANCE_FILE
+    path, former = Path(folder) / PROVENANCE_FILE, Path(folder) / FORMER_FILE
+    path = former if former.exists() and not path.exists() else path
     try:
         return Provenance.model_validate_json(path.read_bytes())
     except FileNotFoundError:

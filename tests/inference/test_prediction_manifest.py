@@ -84,7 +84,7 @@ def test_another_image_is_refused(out, image):
 
 @pytest.mark.parametrize("harm", ["changed", "no record", "broken record", "deep", "somebody else's"])
 def test_a_file_that_no_record_tells_of_is_never_replaced(out, image, harm):
-    record = out / "records" / "7.json"
+    record = out / "manifests" / "7.json"
     if harm == "changed":
         (out / "7_mask.png").write_bytes(b"ma")
     elif harm == "no record":
@@ -97,6 +97,23 @@ def test_a_file_that_no_record_tells_of_is_never_replaced(out, image, harm):
         record.write_text('{"settings": {}, "sha256": []}')
     with pytest.raises(OutputError, match="exists already, and no manifest says how it was made"):
         is_finished(out, "7", image, NAMES, SETTINGS, overwrite=False)
+
+
+def test_manifests_in_the_folder_of_version_1_are_read_and_move_as_scenes_are_mapped_again(
+    tmp_path, out, image
+):
+    (out / "manifests").rename(out / "records")
+    (out / "records" / "8.json").write_text("{}")
+    assert is_finished(out, "7", image, NAMES, SETTINGS, overwrite=False)
+    with pytest.raises(OutputError, match="was made with tile 33, now it is 65"):
+        is_finished(out, "7", image, NAMES, SETTINGS | {"tile": 65}, overwrite=False)
+    make(tmp_path, ["7_mask.tif"])
+    assert sorted(path.name for path in out.iterdir() if path.is_file()) == ["7_mask.tif"]
+    assert [path.name for path in (out / "records").iterdir()] == ["8.json"]
+    (out / "records" / "8.json").rename(out / "records" / "7.json")
+    (out / "manifests" / "7.json").unlink()
+    make(tmp_path, ["7_mask.tif"])
+    assert not (out / "records").exists()
 
 
 def test_files_of_an_older_kind_go_but_only_our_own(tmp_path, out):

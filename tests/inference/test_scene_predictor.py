@@ -81,7 +81,7 @@ def test_a_picture_gives_a_mask_in_deepglobes_colours(tmp_path, mapped, size):
     labels, image = picture(*size)
     cv2.imwrite(str(tmp_path / "7_sat.png"), np.repeat(image[..., None], 3, axis=2))
     out = mapped(tmp_path / "7_sat.png")
-    assert sorted(path.name for path in out.iterdir()) == [".work", "7_mask.png", "records"]
+    assert sorted(path.name for path in out.iterdir()) == [".work", "7_mask.png", "manifests"]
     np.testing.assert_array_equal(read_map(out / "7_mask.png", LAND), labels)
 
 
@@ -155,7 +155,7 @@ def test_areas_without_data_stay_so_and_are_filled_for_their_neighbours(tmp_path
         out = mapped(tmp_path / "a.tif", OutputOptions(), read_options, net=Watching())
     np.testing.assert_array_equal(labels_in(out / "a_mask.tif"), expected)
     assert min(seen) >= 20  # no black reached the net
-    record = json.loads((out / "records" / "a.json").read_text())
+    record = json.loads((out / "manifests" / "a.json").read_text())
     assert record["pixels"]["no data"] == 40 * 25
     assert sum(record["pixels"].values()) == labels.size
 

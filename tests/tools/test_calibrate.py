@@ -67,7 +67,7 @@ def test_the_card_gets_the_temperature_and_predict_uses_it(work, run_tool):
     assert done.returncode == 0
     assert "warning" in done.stderr
     assert "calibrated for one net at --scales 1: other probabilities stay as they are" in done.stderr
-    settings = json.loads((folder / "flipped" / "records" / "1.json").read_text())["settings"]
+    settings = json.loads((folder / "flipped" / "manifests" / "1.json").read_text())["settings"]
     assert "temperature" not in settings
 
 

@@ -33,7 +33,7 @@ def work(tmp_path):
 
 def names(folder) -> list[str]:
     """Return the names of the maps; nothing else may be there but the folder of records."""
-    return sorted(path.name for path in (folder / "maps").iterdir() if path.name != "records")
+    return sorted(path.name for path in (folder / "maps").iterdir() if path.name != "manifests")
 
 
 @pytest.mark.parametrize("task", ["land", "road"])
@@ -51,7 +51,7 @@ def test_the_maps_equal_numpys(work, run_tool, task):
         labels = read_map(folder / "maps" / f"{id}_mask.png", DATASETS[task])
         np.testing.assert_array_equal(labels[sure], expected.argmax(axis=-1)[sure])
     assert names(folder) == ["7_mask.png", "8_mask.png"]
-    assert sorted(path.name for path in (folder / "maps" / "records").iterdir()) == ["7.json", "8.json"]
+    assert sorted(path.name for path in (folder / "maps" / "manifests").iterdir()) == ["7.json", "8.json"]
 
 
 def test_a_gpu_that_is_not_there_is_refused(work, run_tool):

@@ -103,7 +103,7 @@ def test_a_run_folder_holds_what_trains(tiny, tmp_path):
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
         "deploy.prototxt",
         "experiment.json",
-        "origins.json",
+        "provenance.json",
         "snapshots",
         "solver.prototxt",
         "train.prototxt",
@@ -307,7 +307,7 @@ def test_a_run_notes_the_weights_and_the_databases_that_it_is_begun_with(tiny, t
     edit_manifest(tmp_path, data_mdb_sha256="ab" * 32)
     path, checksum = first_weights(tmp_path)
     run = open_run(read_experiment(tiny), tmp_path / "run", 1, False, [path])
-    assert json.loads((tmp_path / "run" / "origins.json").read_text()) == {
+    assert json.loads((tmp_path / "run" / "provenance.json").read_text()) == {
         "weights": [{"name": str(path), "sha256": checksum}],
         "databases": {"land_lmdb": "ab" * 32, "road_lmdb": None},
         "trained_on": {"land": "", "road": ""},
@@ -381,20 +381,36 @@ def test_a_manifest_without_a_checksum_refuses_nothing(tiny, tmp_path):
     open_again(tiny, tmp_path)
 
 
-def test_a_run_of_before_origins_were_noted_is_gone_on_with(tiny, tmp_path):
+def test_a_run_of_before_provenance_was_noted_is_gone_on_with(tiny, tmp_path):
     path, _ = first_weights(tmp_path)
     run = open_again(tiny, tmp_path)
-    (tmp_path / "run" / "origins.json").unlink()
+    (tmp_path / "run" / "provenance.json").unlink()
     edit_manifest(tmp_path, data_mdb_sha256="ab" * 32)
     open_again(tiny, tmp_path, path)
-    assert not (tmp_path / "run" / "origins.json").exists()  # nobody knows what it was started with
+    assert not (tmp_path / "run" / "provenance.json").exists()  # nobody knows what it was started with
     assert run.card(6).started_from is None
 
 
-def test_broken_origins_are_named_with_the_remedy(tiny, tmp_path):
+def test_the_provenance_of_a_run_that_version_1_began_is_read_under_its_former_name(tiny, tmp_path):
+    edit_manifest(tmp_path, data_mdb_sha256="ab" * 32)
+    path, checksum = first_weights(tmp_path)
+    run = open_run(read_experiment(tiny), tmp_path / "run", 1, False, [path])
+    (run.folder / "provenance.json").rename(run.folder / "origins.json")
+    assert [each.sha256 for each in open_again(tiny, tmp_path).card(6).started_from] == [checksum]
+    edit_manifest(tmp_path, data_mdb_sha256="cd" * 32)
+    with pytest.raises(ExperimentError, match="was started with land_lmdb of SHA-256 abababab"):
+        open_again(tiny, tmp_path)
+    assert not (run.folder / "provenance.json").exists()
+    open_again(tiny, tmp_path, overwrite=True)
+    assert not (run.folder / "origins.json").exists()
+
+
+def test_broken_provenance_is_named_with_the_remedy(tiny, tmp_path):
     open_again(tiny, tmp_path)
-    (tmp_path / "run" / "origins.json").write_text('{"weights": [], "dat')
-    with pytest.raises(RunError, match=r"run/origins.json: cannot be read \(.*; start over with --overwrite"):
+    (tmp_path / "run" / "provenance.json").write_text('{"weights": [], "dat')
+    with pytest.raises(
+        RunError, match=r"run/provenance.json: cannot be read \(.*; start over with --overwrite"
+    ):
         open_again(tiny, tmp_path)
     open_again(tiny, tmp_path, overwrite=True)
 

@@ -47,7 +47,7 @@ def test_facts_come_from_experiment_log_and_weights(run):
 )
 def test_a_page_says_what_the_training_started_from(run, recorded, shown):
     if recorded is not None:
-        (run.folder / "origins.json").write_text(json.dumps({"weights": recorded, "databases": {}}))
+        (run.folder / "provenance.json").write_text(json.dumps({"weights": recorded, "databases": {}}))
     assert dict(facts(read_run(run.folder)))["Started from"] == shown
     assert f">{shown}</" in page(run.folder, None, None, 1)
 
