@@ -8,7 +8,7 @@ belong together (`Net.group`): the group's name is that of the one layer that `f
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from prototxt_gen.experiment import DenseNet
+from prototxt_gen.experiment import DenseNet, Fusion
 from prototxt_gen.layers import Blob, Net
 
 # Kinds of groups; the first three are called as the type of our layer that stands for such a group.
@@ -97,14 +97,14 @@ class DenseFusion:
     """
 
     net: Net
-    channels: int
+    fusion: Fusion
     arch: DenseNet
     _sums: list[tuple[int, int, Blob]] = field(default_factory=list)  # of blocks first to last
 
     def add(self, block: int, x: Blob) -> None:
         """Take in a block's output."""
         self.net.section(f"Dense fusion (2.3): DenseBlock {block}")
-        first, last, y = block, block, _project(self.net, block, x, self.channels, self.arch)
+        first, last, y = block, block, _project(self.net, block, x, self.fusion.channels, self.arch)
         while self._sums and self._sums[-1][1] - self._sums[-1][0] == last - first:
             first, _, before = self._sums.pop()
             y = integrate(self.net, f"fusion{first}_{last}", before, y)

@@ -17,7 +17,6 @@ from prototxt_gen.layers import Layer, Net
 from prototxt_gen.shapes import count
 
 FLOAT = 4  # bytes
-PREFETCH = 4  # batches that a Data layer holds ready (DataParameter.prefetch)
 
 
 @dataclass(frozen=True)
@@ -60,23 +59,12 @@ def shared_scratch(net: Net) -> int:
 def _scratch(layer: Layer) -> int:
     images, _, *size = layer.tops[0].shape
     growth = layer.params[-1][0]
-    return (2 if _keeps(layer) else 3) * _bottleneck(layer) + images * growth * count(tuple(size))
-
-
-def _keeps(layer: Layer) -> bool:
-    """Return whether a DenseBlock keeps its bottlenecks."""
-    return ("keep_bottlenecks", "true") in dict(layer.fields)["dense_block_param"]
-
-
-def _bottleneck(layer: Layer) -> int:
-    """Return the values of one unit's bottleneck: outputs of its 1x1 convolution."""
-    images, _, *size = layer.tops[0].shape
-    width = next(shape[0] for shape in layer.params if len(shape) == 4)
-    return images * width * count(tuple(size))
+    bottleneck = next(shape[0] for shape in layer.params if len(shape) == 4)  # channels
+    return images * ((2 if any(layer.kept) else 3) * bottleneck + growth) * count(tuple(size))
 
 
 def _cost(layer: Layer, learning: set[str], split_values: int) -> Cost:
-    kept, gradients = _internal_values(layer)
+    kept, gradients = layer.kept
     if not _in_place(layer):
         kept += sum(count(top.shape) for top in layer.tops)
         gradients += sum(count(top.shape) for top in layer.tops if top.name in learning)
@@ -86,26 +74,6 @@ def _cost(layer: Layer, learning: set[str], split_values: int) -> Cost:
         training_bytes=FLOAT * (kept + gradients + split_values),
         deploy_bytes=FLOAT * kept,
     )
-
-
-def _internal_values(layer: Layer) -> tuple[int, int]:
-    """Return how many values a layer keeps beside its tops: (forward, for the backward pass alone)."""
-    size = count(layer.bottoms[0].shape) if layer.bottoms else 0
-    forward = backward = 0
-    match layer.type:
-        case "BatchNorm":  # temp_ and x_norm_; in place, also the gradient of x_norm_
-            forward, backward = 2 * size, size if _in_place(layer) else 0
-        case "Scale" if _in_place(layer):  # temp_: the input, which the output overwrites
-            forward = size
-        case "DenseBlock" if _keeps(layer):
-            forward = sum(shape[2:] == (3, 3) for shape in layer.params) * _bottleneck(layer)
-        case "Pooling" if ("pool", "MAX") in layer.fields[0][1]:  # max_idx_
-            forward = count(layer.tops[0].shape)
-        case "SoftmaxWithLoss" | "InfogainLoss":  # prob_
-            forward = size
-        case "Data":  # batches read ahead
-            forward = PREFETCH * count(layer.tops[0].shape)
-    return forward, backward
 
 
 def _in_place(layer: Layer) -> bool:

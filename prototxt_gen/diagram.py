@@ -6,7 +6,7 @@ one layer or the layers of one block, an edge carries the convolutions, poolings
 
 from dataclasses import dataclass, field
 
-from prototxt_gen.blocks import BLOCKS, DENSE_BLOCK, TASK
+from prototxt_gen.blocks import BLOCKS, DENSE_BLOCK, INTEGRATION, TASK
 from prototxt_gen.layers import Layer, Net
 
 # Kinds of nodes. Names of nodes have a blank or a capital where a task could have the same.
@@ -25,6 +25,7 @@ class Node:
     size: int = 0
     units: int = 0  # layer units of a DenseBlock: its 3x3 convolutions
     blocks: tuple[int, ...] = ()  # the block's number, or those that a sum holds
+    operation: str = ""  # of a sum, or of what else integrates blocks: "Eltwise sum", "Concat"
 
 
 @dataclass(frozen=True)
@@ -117,11 +118,11 @@ def _node(layer: Layer, sources: list[Node], is_read: bool) -> tuple[str, str]:
         node = IMAGE, IMAGE
     elif layer.type == "Slice":  # of a task's records into image and label, or of the joint batch
         node = (f"{task.name} image", IMAGE) if task else (SLICE, SLICE)
-    elif layer.type == "Concat":
-        node = CONCAT, CONCAT
-    elif layer.type == "Eltwise":
+    elif layer.group(INTEGRATION) and layer.type != "Interp":
         blocks = [block for source in sources for block in source.blocks]
         node = f"({min(blocks)},{max(blocks)})", SUM
+    elif layer.type == "Concat":
+        node = CONCAT, CONCAT
     elif layer.type == "Convolution" and sources[0].kind in (IMAGE, CONCAT):
         node = STEM, STEM
     return node
@@ -134,6 +135,10 @@ def _update(node: Node, layer: Layer) -> None:
     if node.kind == BLOCK:
         node.blocks = (BLOCKS[layer.group(DENSE_BLOCK).name],)
         node.units += sum(shape[2:] == (3, 3) for shape in layer.params)
+
+    if node.kind == SUM and not node.operation:
+        param = dict(dict(layer.fields).get("eltwise_param", ()))
+        node.operation = f"{layer.type} {param.get('operation', '').lower()}".strip()
 
 
 def _step(layer: Layer) -> tuple[str, ...]:

@@ -137,7 +137,12 @@ def _sums(page: Canvas, diagram: Diagram) -> None:
         y = FLOOR + LEVEL * (len(node.blocks).bit_length() - 1)
         bar = Box((first + last) / 2, y, last - first + PROJECTION, BAR)
         reduction = diagram.reduction(node)
-        page.box(node.name, bar, f"sum {node.name}, 1/{reduction}, {node.size} px", COLOURS[reduction])
+        page.box(
+            node.name,
+            bar,
+            f"{node.operation.split()[-1]} {node.name}, 1/{reduction}, {node.size} px",
+            COLOURS[reduction],
+        )
         for box, steps in inputs:
             page.link(box, bar, "".join(step for step in steps if step.startswith("x")))
 
@@ -202,8 +207,9 @@ def _legend(page: Canvas, diagram: Diagram) -> None:
         ("xn", "Interp: bilinear, n times as large"),
         ("C", "Concat with the channels of the skip connection (dashed)"),
     ]
-    if diagram.of_kind(SUM):
-        lines.append(("sum (a,b)", "dense fusion: Eltwise sum of DenseBlocks a to b"))
+    if sums := diagram.of_kind(SUM):
+        operation = sums[0].operation
+        lines.append((f"{operation.split()[-1]} (a,b)", f"dense fusion: {operation} of DenseBlocks a to b"))
     if diagram.of_kind(SLICE):
         lines.append(("batch", "classmates: Concat and Slice of the tasks on the batch axis"))
     left = _legend_left(diagram)

@@ -8,42 +8,49 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from common.errors import NetError
 from prototxt_gen.blocks import BN_RELU_CONV, DENSE_BLOCK, FUSED, INTEGRATION
 from prototxt_gen.layers import MSRA, Blob, Field, Group, Layer, Net, message
+from prototxt_gen.shapes import count
 
 KINDS = (*FUSED, INTEGRATION)
-SUM = message("eltwise_param", operation="SUM")[1]
+SUM = message("eltwise_param", operation="SUM")
 DEFAULT = message("param", lr_mult=1, decay_mult=1)
 
-Members = dict[Group | None, list[Layer]]
+Members = dict[Group, list[Layer]]
 
 
 def fuse(net: Net, keep_bottlenecks: bool = False) -> Net:
     """Return a plain net in fused layers, each in the place of the last layer of its group.
 
     With `keep_bottlenecks` DenseBlocks keep them for the backward pass. Sums are computed in the places of
-    their addends, which no other layer may read. Raises NetError for an integration that is not a sum.
+    their addends, which no other layer may read; an integration that is not a sum stays as it is.
     """
     members: Members = {}
     for layer in net.layers:
-        members.setdefault(layer.group(*KINDS), []).append(layer)
+        if group := layer.group(*KINDS):
+            members.setdefault(group, []).append(layer)
+    for group in [group for group in members if group.kind == INTEGRATION]:
+        if SUM not in members[group][-1].fields:
+            del members[group]
     fused = Net(net.name, net.phase)
     fused.plain = net
     additions, names = _sums(net, members)  # names: of the blobs that have another one here
 
     def add(layer: Layer) -> tuple[Blob, ...]:
         bottoms, tops = ([names.get(x.name, x) for x in blobs] for blobs in (layer.bottoms, layer.tops))
-        return fused.add(layer.type, layer.name, bottoms, tops, *layer.fields, params=layer.params)
+        return fused.add(
+            layer.type, layer.name, bottoms, tops, *layer.fields, params=layer.params, kept=layer.kept
+        )
 
     for section in net.sections:
         fused.section(section.title, section.part)
         for layer in section.layers:
             group = layer.group(*KINDS)
-            if group and (group.kind == INTEGRATION or layer is not members[group][-1]):
+            fusing = group in members
+            if fusing and (group.kind == INTEGRATION or layer is not members[group][-1]):
                 continue
-            tops = add(_fused(group, members[group], keep_bottlenecks) if group else layer)
-            if group:
+            tops = add(_fused(group, members[group], keep_bottlenecks) if fusing else layer)
+            if fusing:
                 (names[layer.tops[0].name],) = tops
             for addition in additions.get(layer.tops[0].name, ()):
                 add(addition)
@@ -59,11 +66,7 @@ def _sums(net: Net, members: Members) -> tuple[dict[str, list[Layer]], dict[str,
     """
     addends: dict[str, list[Blob]] = {}  # of sums that are not addends themselves
     for group, layers in members.items():
-        if group and group.kind == INTEGRATION:
-            if dict(layers[-1].fields)["eltwise_param"] != SUM:
-                raise NetError(
-                    group.name, "is not a sum", "keep what has no fused layer out of this kind of group"
-                )
+        if group.kind == INTEGRATION:
             addends[group.name] = [x for y in _inputs(layers) for x in addends.pop(y.name, [y])]
     order = {top.name: number for number, layer in enumerate(net.layers) for top in layer.tops}
     additions: dict[str, list[Layer]] = {}
@@ -94,12 +97,15 @@ def _fused(group: Group, layers: Sequence[Layer], keep_bottlenecks: bool) -> Lay
     """Return the layer that stands for a group, its bottoms named as in the plain net."""
     bottoms, last = _inputs(layers), layers[-1]
     norm = next(layer for layer in layers if layer.type == "BatchNorm").fields[-1]
-    fields = [norm, last.fields[-1]] if group.kind == BN_RELU_CONV else [norm]
+    fields, kept = [norm, last.fields[-1]] if group.kind == BN_RELU_CONV else [norm], 0
     if group.kind == DENSE_BLOCK:
+        bottlenecks = [layer.tops[0] for layer in layers if layer.type == "Convolution"][::2]
+        kept = keep_bottlenecks * sum(count(bottleneck.shape) for bottleneck in bottlenecks)
         fields.insert(0, _dense_block_param(layers, keep_bottlenecks))
     params = tuple(shape for layer in layers for shape in layer.params)
     top = Blob(group.name, last.tops[0].shape)
-    return Layer(group.name, group.kind, bottoms, (top,), (*_multipliers(layers), *fields), params)
+    fields = (*_multipliers(layers), *fields)
+    return Layer(group.name, group.kind, bottoms, (top,), fields, params, (kept, 0))
 
 
 def _inputs(layers: Sequence[Layer]) -> tuple[Blob, ...]:

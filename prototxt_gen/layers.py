@@ -16,6 +16,7 @@ from common.numbers import INT_MAX
 from prototxt_gen import shapes
 from prototxt_gen.shapes import Shape, count
 
+PREFETCH = 4  # batches that a Data layer holds ready (DataParameter.prefetch)
 Field = tuple[str, object]  # (name, text) or (name, [fields])
 
 
@@ -50,7 +51,11 @@ class Group:
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of a prototxt; `fields` are the messages below bottom and top."""
+    """One layer of a prototxt; `fields` are the messages below bottom and top.
+
+    `kept` says how many values Caffe keeps for it on the CPU beside its tops: forward, and for the backward
+    pass alone.
+    """
 
     name: str
     type: str
@@ -58,6 +63,7 @@ class Layer:
     tops: tuple[Blob, ...]
     fields: tuple[Field, ...]
     params: tuple[Shape, ...]  # of the learnt blobs, as Caffe saves them
+    kept: tuple[int, int] = (0, 0)
     groups: tuple[Group, ...] = ()  # that it belongs to, outermost first
 
     def group(self, *kinds: str) -> Group | None:
@@ -156,6 +162,7 @@ class Net:
         tops: Sequence[Blob],
         *fields: Field,
         params: Sequence[Shape] = (),
+        kept: tuple[int, int] = (0, 0),
     ) -> tuple[Blob, ...]:
         """Add a layer and return its tops; NetError if the net has one of this name already."""
         if name in self._names:
@@ -168,7 +175,7 @@ class Net:
                 raise NetError(name, f"has {size} numbers, Caffe counts from 1 to {INT_MAX:,}", remedy)
         if params and kind != "BatchNorm":
             fields = (*self._multiplier(name) * len(params), *fields)
-        layer = Layer(name, kind, tuple(bottoms), tuple(tops), fields, tuple(params), self._groups)
+        layer = Layer(name, kind, tuple(bottoms), tuple(tops), fields, tuple(params), kept, self._groups)
         self.sections[-1].layers.append(layer)
         return layer.tops
 
@@ -196,6 +203,7 @@ class Net:
             [Blob(name, shape)],
             message("transform_param", crop_size=crop, mirror=mirror, mean_value=[float(m) for m in mean]),
             message("data_param", source=quoted(source), batch_size=batch, backend="LMDB"),
+            kept=(PREFETCH * count(shape), 0),  # batches read ahead
         )[0]
 
     def convolution(
@@ -237,12 +245,16 @@ class Net:
             eps=1e-5,
         )
         params = [(x.channels,), (x.channels,), (1,)]  # mean, variance, and the weight of both
-        return self.add("BatchNorm", name, [x], [top], FROZEN, FROZEN, FROZEN, param, params=params)[0]
+        # temp_ and x_norm_; in place, also the gradient of x_norm_
+        kept = 2 * count(x.shape), count(x.shape) if in_place else 0
+        fields = FROZEN, FROZEN, FROZEN, param
+        return self.add("BatchNorm", name, [x], [top], *fields, params=params, kept=kept)[0]
 
     def scale(self, name: str, x: Blob) -> Blob:
         """Add a learnt scale and bias per channel, in place."""
         params = [(x.channels,), (x.channels,)]
-        return self.add("Scale", name, [x], [x], message("scale_param", bias_term=True), params=params)[0]
+        param, kept = message("scale_param", bias_term=True), (count(x.shape), 0)  # temp_: the input
+        return self.add("Scale", name, [x], [x], param, params=params, kept=kept)[0]
 
     def relu(self, name: str, x: Blob) -> Blob:
         """Add a ReLU, in place."""
@@ -260,7 +272,9 @@ class Net:
         param = message(
             "pooling_param", pool=method, kernel_size=kernel, stride=stride, pad=pad or None, engine=engine
         )
-        return self.add("Pooling", name, [x], [Blob(name, (*x.shape[:2], size, size))], param)[0]
+        top = Blob(name, (*x.shape[:2], size, size))
+        kept = count(top.shape) if method == "MAX" else 0  # max_idx_
+        return self.add("Pooling", name, [x], [top], param, kept=(kept, 0))[0]
 
     def interp(self, name: str, x: Blob, zoom_factor: int, top: str | None = None) -> Blob:
         """Enlarge by bilinear interpolation with aligned corners: n -> z (n - 1) + 1."""
@@ -320,4 +334,6 @@ class Net:
         if class_weights:
             kind = "InfogainLoss"
             fields.append(message("infogain_loss_param", source=quoted(class_weights)))
-        return self.add(kind, name, [x, label], [Blob(top, ())], *fields)[0]
+        return self.add(kind, name, [x, label], [Blob(top, ())], *fields, kept=(count(x.shape), 0))[
+            0
+        ]  # prob_

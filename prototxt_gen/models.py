@@ -114,7 +114,7 @@ def trunk(net: Net, exp: Experiment, data: Blob) -> Blob:
     Without dense fusion that follows the last DenseBlock: "downsampling of 4 times" (3.2), r_2, behind
     DenseBlock 8. With it, it is the one map of DenseBlocks 2-9: "downsampling of 2 times" (3.2), r_1.
     """
-    fusion = DenseFusion(net, exp.fusion.channels, exp.densenet) if exp.fusion else None
+    fusion = DenseFusion(net, exp.fusion, exp.densenet) if exp.fusion else None
     for block, x in _dense_blocks(net, exp, data):
         if fusion:
             fusion.add(block, x)

@@ -5,7 +5,7 @@ import pytest
 
 from prototxt_gen import blocks
 from prototxt_gen.emit import net_text
-from prototxt_gen.experiment import DenseNet
+from prototxt_gen.experiment import DenseNet, Fusion
 from prototxt_gen.fuse import fuse
 from prototxt_gen.fused_weights import plain_view
 from prototxt_gen.layers import Blob, Net
@@ -109,7 +109,7 @@ SIZES = {2: 17, 3: 9, 4: 5, 5: 3, 6: 5, 7: 9, 8: 17, 9: 33}  # r_2 ... r_5 and b
 
 
 def deepest_feature(net: Net) -> Blob:
-    fusion = blocks.DenseFusion(net, 6, ARCH)
+    fusion = blocks.DenseFusion(net, Fusion(channels=6), ARCH)
     for block, size in SIZES.items():
         fusion.add(block, net.input(f"block{block}", (1, 2 + block, size, size)))
     return fusion.result()

@@ -7,6 +7,7 @@ import pytest
 
 from prototxt_gen.diagram import BLOCK, CONCAT, IMAGE, OUTPUT, SLICE, STEM, SUM, Diagram, read_diagram
 from prototxt_gen.experiment import read_experiment
+from prototxt_gen.layers import Blob, Net, message
 from prototxt_gen.models import DEPLOY, TRAIN, build
 
 SOLVERS = Path(__file__).parents[2] / "solvers"
@@ -162,3 +163,24 @@ def test_units_are_counted_not_presumed():
     arch = exp.densenet.model_copy(update={"encoder_units": (1, 2, 3, 4), "decoder_units": (5, 7, 8, 9)})
     found = read_diagram(build(exp.model_copy(update={"densenet": arch}), TRAIN))
     assert [x.units for x in found.of_kind(BLOCK)] == [1, 2, 3, 4, 5, 7, 8, 9]
+
+
+def maximum(net: Net, name: str, xs: list[Blob]) -> Blob:
+    return net.add("Eltwise", name, xs, xs[:1], message("eltwise_param", operation="MAX"))[0]
+
+
+def joined(net: Net, name: str, xs: list[Blob]) -> Blob:
+    return net.convolution(f"{name}/out", net.concat(name, xs), xs[0].channels, kernel=1)
+
+
+@pytest.mark.parametrize("rule, operation", [(maximum, "Eltwise max"), (joined, "Concat")])
+def test_blocks_that_another_rule_integrates_stand_in_the_same_places(monkeypatch, rule, operation):
+    monkeypatch.setattr(Net, "eltwise_sum", rule)
+    other = read_diagram(build(read_experiment(SOLVERS / "dfcnet" / "experiment.toml"), TRAIN))
+    sums = diagram("dfcnet")
+    assert {node.operation for node in sums.of_kind(SUM)} == {"Eltwise sum"}
+    assert {node.operation for node in other.of_kind(SUM)} == {operation}
+    assert {name: node.blocks for name, node in other.nodes.items()} == {
+        name: node.blocks for name, node in sums.nodes.items()
+    }
+    assert other.edges == sums.edges
