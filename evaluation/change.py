@@ -54,7 +54,7 @@ class Transitions:
 
     @property
     def changed(self) -> float:
-        """Hectares that have another class than before."""
+        """Hectares whose class has changed."""
         return float(self.compared - np.trace(self.hectares[:-1, :-1]))
 
     def by_class(self) -> dict[str, dict[str, float]]:

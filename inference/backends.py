@@ -33,7 +33,7 @@ def open_nets(
     """Return a net of one of BACKENDS for each of `weights`; other arguments as for `CaffeNet`.
 
     Caffe's nets share their memory. Raises NetError where the CPU lacks what CAFFE_BF16 needs, and for
-    a `gpu` with another backend than CAFFE.
+    a `gpu` with a backend other than CAFFE.
     """
     if gpu is not None and backend != CAFFE:
         remedy = f"leave --gpu out, or choose --backend {CAFFE}"

@@ -91,7 +91,7 @@ def write_polygons(
     `pixel_size`, in metres, is for maps without a CRS; their polygons lie where QGIS shows the picture. With
     `least` smaller patches take the class of their largest neighbour first; `tolerance` simplifies borders,
     see `patches`. Raises DataError for a map that cannot be used, of other classes than those of `dataset`,
-    or of another CRS than the others; OutputError where `out` cannot be written.
+    or whose CRS is not that of the others; OutputError where `out` cannot be written.
     """
     check_output(out, overwrite)
     crs = common_crs(maps)

@@ -87,6 +87,7 @@ PHRASES = {
     r"\bshall be\b": "is to be",
     r"\bgive its call\b": "name",
     r"\b[a-z]{3,}\.s\b": "'s",
+    r"\banother [\w-]+ than\b": "other than, whose X is not",
 }
 # The paper's own words, and numbers that are not there.
 QUOTED = ("there are no overlap", "and no gradient")
