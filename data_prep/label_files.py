@@ -1,7 +1,8 @@
 """Files of labels, whatever they hold: colours (PNG, JPEG), numbers (PNG), or label rasters (GeoTIFF).
 
 A label raster has one band of integers: numbers of the data set's classes; or the labels themselves, where
-it says so by its tag. It is read window by window, so that its size does not matter; a picture whole.
+it says so by its tag; or it has the exact colours of the classes in red, green and blue. It is read window
+by window, so that its size does not matter; a picture whole.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import rasterio
+from rasterio.enums import ColorInterp
 
 from common.datasets import IGNORE, Dataset
 from common.errors import DataError
@@ -27,7 +29,14 @@ from data_prep.geotiff import (
     read_window,
     valid_window,
 )
-from data_prep.masks import class_list, labels_from_colours, labels_from_exact_colours, labels_from_numbers
+from data_prep.masks import (
+    class_list,
+    labels_from_colours,
+    labels_from_exact_colours,
+    labels_from_numbers,
+    labels_from_raster_colours,
+)
+from data_prep.raster_bands import COLOURS
 
 RASTER_SUFFIXES = (".tif", ".tiff")
 CLASSES_TAG = "classes"  # of rasters whose numbers are the labels themselves
@@ -62,12 +71,18 @@ class PictureLabels:
 
 @dataclass(frozen=True)
 class RasterLabels:
-    """The labels of an open label raster; same methods as PictureLabels. `labels_of` is by number."""
+    """The labels of an open label raster; same methods as PictureLabels.
+
+    `labels_of` is by number, `remedy` for a number that is not there; `colours` are the bands of red, green
+    and blue where it holds the colours of `dataset` in place of numbers.
+    """
 
     path: Path
     raster: rasterio.DatasetReader
+    dataset: Dataset
     labels_of: Mapping[int, int]
     remedy: str
+    colours: tuple[int, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -92,10 +107,13 @@ class RasterLabels:
     def _labels(
         self, raster, rows: slice, columns: slice, shape: tuple[int, int] | None, image_valid=None
     ) -> np.ndarray:
-        values = read_window(raster, 1, rows, columns, shape)
+        values = read_window(raster, list(self.colours) or 1, rows, columns, shape)
         valid = valid_window(raster, rows, columns, shape)
         if image_valid is not None:
             valid &= image_valid
+        if self.colours:
+            pixels = np.ascontiguousarray(values.transpose(1, 2, 0))
+            return labels_from_raster_colours(pixels, self.dataset, self.raster.name, ~valid)
         return labels_from_numbers(values, self.labels_of, self.raster.name, self.remedy, ~valid)
 
 
@@ -149,9 +167,12 @@ def _picture_labels(path: Path, dataset: Dataset, guess: bool) -> np.ndarray:
 
 def _raster_labels(path: Path, raster: rasterio.DatasetReader, dataset: Dataset, guess: bool) -> RasterLabels:
     kind = np.dtype(raster.dtypes[0])
+    if colours := _colours(path, raster, dataset):
+        return RasterLabels(path, raster, dataset, {}, "", colours)
     if raster.count != 1 or kind.kind not in "iu" or not np.can_cast(kind, np.int64):
         fact = f"has {plural(raster.count, 'band')} of {kind}"
-        raise DataError(path, fact, "give one band of integers, not of uint64")
+        remedy = "give one band of whole numbers, or the classes' colours as red, green and blue of 8 bits"
+        raise DataError(path, fact, remedy)
     if (raster.scales[0], raster.offsets[0]) != (1, 0):
         fact = (
             f"has scale {raster.scales[0]:g} and offset {raster.offsets[0]:g}: its numbers have two readings"
@@ -170,7 +191,23 @@ def _raster_labels(path: Path, raster: rasterio.DatasetReader, dataset: Dataset,
         remedy = f"give the classes of {dataset.name} their values in its file"
         raise DataError(path, "holds numbers, and nothing says which class each of them is", remedy)
     _refuse_nodata(path, raster, labels_of, dataset)
-    return RasterLabels(path, raster, labels_of, remedy)
+    return RasterLabels(path, raster, dataset, labels_of, remedy)
+
+
+def _colours(path: Path, raster: rasterio.DatasetReader, dataset: Dataset) -> tuple[int, ...]:
+    """Return the bands of red, green and blue of a raster of colours; none of another, or without colours."""
+    kinds = raster.colorinterp
+    others = set(kinds).difference(COLOURS, [ColorInterp.alpha])
+    colours = [entry.colour for entry in dataset.classes if entry.colour]
+    if not colours or others or len(kinds) not in (3, 4) or not set(kinds).issuperset(COLOURS):
+        return ()
+    if set(raster.dtypes) != {"uint8"}:
+        return ()
+    _refuse_lossy(path, raster)
+    if raster.nodata is not None and any(set(colour) == {raster.nodata} for colour in colours):
+        fact = f"has the nodata value {raster.nodata:g}, which is the colour of a class too"
+        raise DataError(path, fact, "unset it in the file, or give the class another colour")
+    return tuple(kinds.index(colour) + 1 for colour in COLOURS)
 
 
 def _refuse_lossy(path: Path, raster: rasterio.DatasetReader) -> None:

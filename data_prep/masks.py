@@ -70,6 +70,20 @@ def labels_from_exact_colours(mask: np.ndarray, dataset: Dataset) -> np.ndarray 
     return None if (labels == NO_CLASS).any() else labels
 
 
+def labels_from_raster_colours(
+    mask: np.ndarray, dataset: Dataset, where: object, nodata: np.ndarray
+) -> np.ndarray:
+    """Return the labels of a window of a raster of colours, uint8 (H, W): IGNORE where `nodata`, bool (H, W).
+
+    Raises DataError for a colour that is not exactly one of the data set's: what compression or resizing has
+    left of a mask cannot be judged by a window of it.
+    """
+    labels = _exact_labels(mask, _coloured(dataset, False))
+    labels[nodata] = IGNORE
+    _refuse_colours(mask, labels == NO_CLASS, dataset, where)
+    return labels
+
+
 def _exact_labels(mask: np.ndarray, coloured: Coloured) -> np.ndarray:
     # R + 256 G + 65536 B, from four bytes a pixel.
     codes = cv2.cvtColor(mask, cv2.COLOR_RGB2RGBA).view("<u4")[..., 0] & np.uint32(0xFFFFFF)

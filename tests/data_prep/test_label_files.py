@@ -83,12 +83,48 @@ def test_what_is_no_class_raster_is_named(tmp_path):
     write_raster(tmp_path / "c.tif", count=3)
     np.save(tmp_path / "d.tif", colours_from_labels(LABELS, LAND), allow_pickle=False)
     (tmp_path / "d.tif.npy").rename(tmp_path / "d.tif")
-    for name, words in (("b", "1 band of float32"), ("c", "3 bands of uint8"), ("d", "is not a GeoTIFF")):
+    for name, words in (
+        ("b", "1 band of float32"),
+        ("c", "nodata value 255, which is the colour of a class too"),
+        ("d", "is not a GeoTIFF"),
+    ):
         with (
             pytest.raises(DataError, match=rf"{name}\.tif: .*{words}"),
             open_map(tmp_path / f"{name}.tif", LAND),
         ):
             pass
+
+
+def write_colours(path, bands, seen):
+    """Write red, green, blue and maybe alpha; the colour where nothing is seen is one of no class."""
+    profile = {"driver": "GTiff", "count": len(bands), "height": 90, "width": 130, "dtype": "uint8"}
+    options = {"crs": "EPSG:32633", "transform": PLACE, "photometric": "RGB", "alpha": "yes"}
+    with rasterio.open(path, "w", **profile, **options) as file:
+        for number, band in enumerate(bands, 1):
+            file.write(np.where(seen | (number == 4), band, 77), number)
+    return path
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+def test_a_raster_of_the_classes_exact_colours_is_read_as_a_picture_of_them(tmp_path, alpha):
+    """As GIS exports styled layers: red, green and blue, and nothing where alpha is 0."""
+    colours = np.array([*LAND.palette, (0, 0, 0)], np.uint8)[np.where(LABELS == 255, 6, LABELS)]
+    seen = np.ones(LABELS.shape, bool)
+    seen[:20, :30] = not alpha
+    bands = [*colours.transpose(2, 0, 1), *([255 * seen.astype(np.uint8)] if alpha else [])]
+    with open_truth(write_colours(tmp_path / "a.tif", bands, seen), LAND) as labels:
+        assert labels.shape == LABELS.shape
+        rows, columns = slice(10, 77), slice(20, 130)
+        expected = np.where(seen, LABELS, 255)
+        np.testing.assert_array_equal(labels.read(rows, columns), expected[rows, columns])
+        np.testing.assert_array_equal(labels.shrunk(500), expected)
+        assert labels.georeference.crs.to_epsg() == 32633
+    bands[0][40, 50] ^= 1
+    with (
+        open_truth(write_colours(tmp_path / "b.tif", bands, seen), LAND) as labels,
+        pytest.raises(DataError, match=r"b\.tif: RGB .* is not a colour of deepglobe_land"),
+    ):
+        labels.read(slice(0, 90), slice(0, 130))
 
 
 def test_rasters_of_two_places_are_named(tmp_path):

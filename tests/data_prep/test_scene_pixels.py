@@ -111,7 +111,7 @@ def virtual(path):
         ("a_mask.tif", lambda path: path.write_bytes(b"II*\0"), "is not a GeoTIFF"),
         ("a_mask.tif", lambda path: write(path, NUMBERS.astype(np.float32)), "1 band of float32"),
         ("a_mask.tif", lambda path: write(path, NUMBERS.astype(np.uint64)), "1 band of uint64"),
-        ("a_mask.tif", lambda path: write(path, IMAGE), "3 bands of uint8"),
+        ("a_mask.tif", lambda path: write(path, IMAGE.astype(np.uint16)), "3 bands of uint16"),
         ("a_mask.tif", lambda path: write(path, NUMBERS[:, 1:]), "is 210x149, its image 210x150"),
         (
             "a_mask.tif",
