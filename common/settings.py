@@ -79,7 +79,9 @@ def read_toml(path: Path, kind: str) -> dict:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        remedy = f"name {kind} ({', '.join(_files_of_kind(path, kind)) or 'none there'})"
+        remedy = f"name {kind} ({', '.join(_files_of_kind(path, kind)) or 'none there'}), or a path in .toml"
+        if (meant := Path(f"{_name_of(path)}.toml")).is_file() and meant.absolute() != path.absolute():
+            remedy = f"did you mean {meant}? A path ends in .toml"
         raise ExperimentError(path, f"cannot be read ({error.strerror})", remedy) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ExperimentError(path, f"is not TOML ({error})", "fix the file") from error
@@ -87,6 +89,11 @@ def read_toml(path: Path, kind: str) -> dict:
     if difference not in (kind, None):
         raise ExperimentError(path, f"is {difference}", f"name {kind}")
     return table
+
+
+def _name_of(path: Path) -> str:
+    """Return the name that a file of solvers/, datasets/ or studies/ goes by."""
+    return path.parent.name if path.stem == "experiment" else path.stem
 
 
 def _kind(table: dict) -> str | None:

@@ -73,7 +73,7 @@ def write_database(
                 pixels = dict(zip(config.dataset.label_names, map(int, counts), strict=True))
                 if not counts[:-1].any():
                     fact = f"have no pixel of a class in {plural(len(scenes) * config.variants, 'record')}"
-                    raise DataError("the scenes", fact, "check their masks with tools/verify_data.py")
+                    raise DataError("the scenes", fact, "check their masks with dfcnet verify-data")
                 database = Database(len(scenes) * config.variants, pixels, (staged / DATA).stat().st_size)
                 write_manifest(staged, config, database, inputs, split=split, band_numbers=numbers)
             except (lmdb.Error, OSError) as error:

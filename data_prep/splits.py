@@ -63,7 +63,7 @@ class Split:
         """Return the scenes of one part; raise DataError for a scene in no part, and if none is left."""
         for scene in scenes:
             if scene.id not in self.ids:
-                add = "" if self.threshold is None else "add it with split_data.py --extend, or "
+                add = "" if self.threshold is None else "add it with dfcnet split-data --extend, or "
                 raise DataError(where, f"lacks scene {scene.id}", f"{add}leave it out by --leave-out")
         ids = set(getattr(self, part))
         chosen = [scene for scene in scenes if scene.id in ids]
@@ -106,7 +106,7 @@ def write_split(path: Path, split: Split, overwrite: bool = False) -> None:
 
 def read_split(path: Path, dataset: str) -> Split:
     """Read a split file of a data set, by its name; DataError where it is none or contradicts itself."""
-    remedy = "make it again with tools/split_data.py"
+    remedy = "make it again with dfcnet split-data"
     try:
         table = json.loads(read_bytes(Path(path)))
         if "task" in table:

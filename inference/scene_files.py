@@ -13,7 +13,7 @@ from data_prep.subsets import Subset
 
 MAP_SUFFIX, RASTER_SUFFIX = "_mask.png", "_mask.tif"  # of the maps that are written
 MAPS = (f"*{MAP_SUFFIX}", f"*{RASTER_SUFFIX}", f"*{RASTER_SUFFIX}f")
-SAME_PART = "give all the folders that build_lmdb.py was given, and the same --split or --hold-out"
+SAME_PART = "give all the folders that build-lmdb was given, and the same --split or --hold-out"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 
 

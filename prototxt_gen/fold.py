@@ -69,7 +69,7 @@ def _check_pair(norm, scale, where: object) -> None:
         or scale.top != scale.bottom
     ):
         fact = f"BatchNorm {norm.name} is not followed by a Scale in place"
-        raise NetError(where, fact, "emit the deploy net with tools/make_net.py")
+        raise NetError(where, fact, "emit the deploy net with dfcnet make-net")
 
 
 def _affine(norm, scale, weights: Weights, where: object) -> tuple[np.ndarray, np.ndarray]:

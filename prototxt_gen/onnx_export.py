@@ -88,7 +88,7 @@ def _convert(graph: Graph, layers: Sequence) -> None:
     for layer, behind in following:
         if layer.type not in CONVERTERS:
             fact = f"a layer of type {layer.type} has no ONNX form here"
-            raise NetError(layer.name, fact, "export a deploy net of tools/make_net.py")
+            raise NetError(layer.name, fact, "export a deploy net of dfcnet make-net")
         if layer.type == "BatchNorm" and _is_scale_of(behind, layer):
             batch_norm(graph, layer, behind)
             next(following)

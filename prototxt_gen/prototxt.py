@@ -19,7 +19,7 @@ def read_net(path: Path):
         raise NetError(path, f"cannot be read ({error.strerror})", "give a deploy prototxt") from error
     except (text_format.ParseError, UnicodeDecodeError) as error:
         fact = f"is not a prototxt ({str(error).splitlines()[0]})"
-        raise NetError(path, fact, "emit it again with tools/make_net.py") from error
+        raise NetError(path, fact, "emit it again with dfcnet make-net") from error
 
 
 def net_inputs(net) -> dict[str, Shape]:

@@ -80,7 +80,7 @@ def _dense_block(net: Net, layer, bottoms: list[Blob]) -> None:
     width, rest = divmod(param.bottleneck, max(1, param.growth_rate))
     if rest:
         fact = f"bottleneck {param.bottleneck} is not a multiple of growth_rate {param.growth_rate}"
-        raise NetError(layer.name, fact, "emit the net with tools/make_net.py")
+        raise NetError(layer.name, fact, "emit the net with dfcnet make-net")
     block = blocks.BLOCKS[layer.name]
     arch = DenseNet.model_construct(growth_rate=param.growth_rate, bottleneck=width)
     x = blocks.join(net, block, bottoms) if len(bottoms) > 1 else bottoms[0]

@@ -14,9 +14,7 @@ STRETCH = {
     "--stretch": "write stretch = [LOW, HIGH] in the data set's file: prediction takes it from there too"
 }
 TASK = {"--task": "leave it out: the maps' manifests say it, or --dataset NAME does"}
-CROP = {
-    "--crop": "name an experiment, which has the crop, and its task: build_lmdb.py dfcnet land --images DIR"
-}
+CROP = {"--crop": "name an experiment, which has the crop, and its task: dfcnet build-lmdb dfcnet land ..."}
 
 
 def add_dataset(parser: ArgumentParser) -> None:

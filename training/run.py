@@ -109,7 +109,7 @@ def check_data(exp: Experiment) -> None:
     """
     for task, settings in exp.tasks.items():
         for source in filter(None, (settings.source, settings.validation)):
-            part = " --part test" if source == settings.validation else ""
+            part = " --hold-out K --part test" if source == settings.validation else ""
             _check_database(Path(source), task, settings, exp.input, part)
         _check_locks(Path(settings.source))
 
@@ -119,7 +119,10 @@ OF_RECORDS = ("classes", "ignore", "tolerance", "bands", "resize", "stretch")
 
 
 def _check_database(source: Path, task: str, settings: Task, net_input: Input, part: str) -> None:
-    again = f"build it with tools/build_lmdb.py EXPERIMENT {task}{part}"
+    again = f"build it with dfcnet build-lmdb EXPERIMENT {task} --images DIR{part}"
+    if not source.exists():
+        raise DataError(source, "does not exist", again)
+    again += " --overwrite"
     if not (source / "data.mdb").is_file():
         raise DataError(source, "is not an LMDB", again)
     manifest, dataset = read_manifest(source), settings.dataset

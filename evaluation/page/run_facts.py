@@ -27,7 +27,7 @@ def read_run(folder: Path) -> Run:
     try:
         return Run(Experiment.model_validate_json(path.read_bytes()), Path(folder))
     except OSError as error:
-        remedy = "give a folder that tools/train.py wrote"
+        remedy = "give a folder that dfcnet train wrote"
         raise DataError(path, f"cannot be read ({error.strerror})", remedy) from error
     except ValidationError as error:
         raise other_version(path, error) from error

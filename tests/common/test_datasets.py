@@ -119,7 +119,7 @@ def test_a_mapping_of_version_1_is_refused_with_the_new_spelling(tmp_path):
 
 def test_a_missing_data_set_lists_the_known_ones():
     with pytest.raises(
-        ExperimentError, match=r"nothing\.toml: cannot be read .*deepglobe_land, deepglobe_road"
+        ExperimentError, match=r"nothing\.toml: cannot be read .*deepglobe_land, deepglobe_road\), or a path"
     ):
         read_dataset("nothing")
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from common.datasets import DATASETS
+from common.datasets import DATASETS, read_dataset
 from common.errors import ExperimentError, NetError
-from prototxt_gen.experiment import read_experiment
+from prototxt_gen.experiment import experiment_path, read_experiment
 from prototxt_gen.models import TRAIN, build
 
 SOLVERS = Path(__file__).parents[2] / "solvers"
@@ -312,6 +312,15 @@ def test_bytes_that_are_no_text_are_refused(tmp_path):
     (tmp_path / "mine.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ExperimentError, match=r"mine\.toml: is not TOML"):
         read_experiment(tmp_path / "mine.toml")
+
+
+def test_a_file_of_that_name_in_the_working_folder_is_what_may_be_meant(tmp_path, monkeypatch):
+    (tmp_path / "own.toml").write_text(VALID)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ExperimentError, match=r"did you mean own\.toml\? A path ends in \.toml"):
+        read_experiment(experiment_path("own"))
+    with pytest.raises(ExperimentError, match=r"did you mean own\.toml\?"):
+        read_dataset("own")
 
 
 def test_a_missing_file_lists_the_known_experiments(tmp_path):

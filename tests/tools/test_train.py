@@ -69,7 +69,7 @@ def test_an_unknown_key_is_named(tiny, tmp_path, run_tool):
 def test_a_missing_database_is_named(tiny, tmp_path, run_tool):
     tiny.write_text(tiny.read_text().replace('"land_lmdb"', '"nowhere"'))
     done = run_tool("train.py", tiny, "--cpu")
-    refused(done, "nowhere: is not an LMDB", "tools/build_lmdb.py EXPERIMENT land")
+    refused(done, "nowhere: does not exist", "dfcnet build-lmdb EXPERIMENT land --images DIR")
     assert not (tmp_path / "runs").exists()
 
 

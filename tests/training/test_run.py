@@ -93,7 +93,8 @@ def test_a_database_on_a_file_system_without_locks_is_refused_and_nothing_is_lef
 def test_a_missing_database_is_refused_with_the_command_that_makes_it(tiny, tmp_path):
     (tmp_path / "road_lmdb" / "data.mdb").unlink()
     with pytest.raises(
-        DataError, match=r"road_lmdb: is not an LMDB; build it with tools/build_lmdb.py EXPERIMENT road"
+        DataError,
+        match=r"road_lmdb: is not an LMDB; build it with dfcnet build-lmdb EXPERIMENT road --images DIR",
     ):
         check_data(read_experiment(tiny))
 

@@ -108,7 +108,7 @@ def test_names_from_outside_are_escaped_and_nothing_is_loaded(run):
 
 def test_without_scores_and_scenes_the_page_says_how_to_make_them(run):
     text = page(run.folder, None, None, 6)
-    assert "tools/evaluate.py --json" in text
+    assert "dfcnet evaluate --json" in text
     assert "tools/predict.py" in text
     assert "<table" in text  # the deviations
 
