@@ -11,7 +11,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from common.errors import ExperimentError
 from common.settings import ConfigFile, Count, Positive, StrictModel, read_toml, validated
@@ -23,7 +23,19 @@ IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 GOLDEN_RATIO = 0.618034  # turns of the hue between two colours that nobody has chosen: neighbours differ
 
 Byte = Annotated[int, Field(ge=0, le=255)]
-Colour = Annotated[tuple[Byte, Byte, Byte], Field(strict=False)]  # red, green, blue
+
+
+def _of_hexadecimals(colour: object) -> object:
+    """Return the colour in a text as "#ffff00"; anything else as it is."""
+    if not isinstance(colour, str):
+        return colour
+    if not re.fullmatch("#[0-9A-Fa-f]{6}", colour):
+        raise ValueError(f'{colour!r} is not a colour; give [255, 255, 0] or "#ffff00"')
+    return tuple(bytes.fromhex(colour[1:]))
+
+
+# Red, green, blue.
+Colour = Annotated[tuple[Byte, Byte, Byte], Field(strict=False), BeforeValidator(_of_hexadecimals)]
 MaskValue = Annotated[int, Field(ge=-(2**31), lt=2**32)]
 
 
@@ -71,6 +83,7 @@ class Dataset(ConfigFile):
     """
 
     EXAMPLE: ClassVar[str] = "datasets/deepglobe_land.toml"
+    REJECTED_KEYS: ClassVar[dict[str, str]] = {"classes.*.color": "write colour"}
 
     title: str
     images: tuple[str, ...] = Field(strict=False, min_length=1)

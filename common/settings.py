@@ -122,21 +122,27 @@ def validated(kind: type[T], table: dict, name: str, where: object, folder: Path
     try:
         return kind.model_validate({"name": name, **table}, context={"folder": folder})
     except ValidationError as error:
-        raise ExperimentError(where, *explain_error(error, kind)) from error
+        raise ExperimentError(where, *explain_error(error, kind, table)) from error
 
 
-def explain_error(error: ValidationError, kind: type[ConfigFile] | None = None) -> tuple[str, str]:
+def explain_error(
+    error: ValidationError, kind: type[ConfigFile] | None = None, table: dict | None = None
+) -> tuple[str, str]:
     """Return what is wrong and what to do for one finding: a misspelt key is unknown before it is missing.
+
+    Entries of lists go by their names where `table`, what was checked, has them.
 
     The checks of this project raise ValueError with both, as "crop 64 is not 32k+1; take 33 or 65".
     """
     first = min(error.errors(), key=lambda finding: finding["type"] != "extra_forbidden")
-    location = [str(part) for part in first["loc"] if part != "[key]"]
+    location = _location([part for part in first["loc"] if part != "[key]"], table)
     key = ".".join(location)
     if first["type"] == "extra_forbidden":
         for known in (key, ".".join(["*", *location[1:]]), ".".join([*location[:1], "*", *location[2:]])):
             if kind and known in kind.REJECTED_KEYS:
-                return f"{key} is not to be given", f"leave it out: {kind.REJECTED_KEYS[known]}"
+                reason = kind.REJECTED_KEYS[known]
+                remedy = reason if reason.startswith("write ") else f"leave it out: {reason}"
+                return f"{key} is not to be given", remedy
         return f"unknown key {key}", "remove it, or correct its spelling"
     if first["type"] == "missing":
         return f"key {key} is missing", f"add it; {kind.EXAMPLE} shows all keys" if kind else "add it"
@@ -152,6 +158,17 @@ def explain_error(error: ValidationError, kind: type[ConfigFile] | None = None) 
     shown = repr(first["input"])
     value = shown if len(shown) <= MAX_SHOWN else f"{shown[:MAX_SHOWN]} ..."
     return f"{key or 'the file'} = {value}", remedy.format(**first.get("ctx", {}))
+
+
+def _location(parts: list[str | int], table: object) -> list[str]:
+    """Return the keys on the way to a finding, the place in a list as the name of what stands there."""
+    words = []
+    for part in parts:
+        known = isinstance(table, dict) and part in table
+        table = table[part] if known or (isinstance(table, list) and isinstance(part, int)) else None
+        named = isinstance(part, int) and isinstance(table, dict) and isinstance(table.get("name"), str)
+        words.append(table["name"] if named else str(part))
+    return words
 
 
 def first_difference(before: object, now: object, key: str = "") -> tuple[str, object, object] | None:

@@ -161,7 +161,7 @@ def scan_scenes(
     for folder in map(Path, folders):
         images, masks = names.listing(folder)
         if not images:
-            files = plural(sum(1 for _ in folder.iterdir()), "file")
+            files = plural(sum(path.is_file() for path in folder.iterdir()), "file")
             fact = f"holds no {' or '.join(names.images)} among {files}"
             raise DataError(folder, fact, "give a folder of scenes")
         for id in sorted(images.keys() | masks.keys()):

@@ -24,6 +24,8 @@ from data_prep.workers import check_workers, ordered
 WINDOW = 4096  # pixels a side that are read at once
 SATURATED = 0.95  # share of a band's pixels in all scenes that a stretch may not clip to 0 and 255
 
+SHOWN = 3  # problems of one cause that have a line each; of more, the first is named
+
 
 @dataclass(frozen=True)
 class SoundScene:
@@ -187,7 +189,7 @@ class Verification:
         lines += [f"{name:{width}} {pixels[name]:15,} {100 * shares[name]:7.3f}%" for name in pixels]
         lines += [f"{size:>12}  {plural(count, 'scene')}" for size, count in self.sizes.items()]
         lines += self._band_lines()
-        lines += [f"{problem.file}: {problem.fact}; {problem.remedy}" for problem in self.problems]
+        lines += self._problem_lines()
         lines += self.warnings
         for note in dict.fromkeys(scene.note for scene in self.checked if scene.note):
             images = [scene.scene.image for scene in self.checked if scene.note == note]
@@ -201,6 +203,20 @@ class Verification:
         verdict = "usable" if self.usable else f"not usable as it is: {', '.join(facts)}"
         lines.append(f"{plural(len(self.checked), 'sound scene')} of {self.dataset.title}; {verdict}")
         return "\n".join(lines)
+
+    def _problem_lines(self) -> list[str]:
+        """Return a line for each problem, one alone for many of the same cause."""
+        causes: dict[tuple[str, str], list[Problem]] = {}
+        for problem in self.problems:
+            cause = problem.fact.replace(problem.id, "*"), problem.remedy.replace(problem.id, "*")
+            causes.setdefault(cause, []).append(problem)
+        lines = []
+        for alike in causes.values():
+            many = len(alike) > SHOWN
+            for problem in alike[:1] if many else alike:
+                where = f"{plural(len(alike), 'file')}, as {problem.file}" if many else problem.file
+                lines.append(f"{where}: {problem.fact}; {problem.remedy}")
+        return lines
 
     def _band_lines(self) -> list[str]:
         """Return the bands as a table, and what can be pasted from it into an experiment or a data set."""

@@ -41,6 +41,17 @@ def test_a_data_set_is_read_with_its_defaults(tmp_path):
     assert fields.tolerance == 32
 
 
+def test_a_colour_may_be_hexadecimal_and_color_is_corrected(tmp_path):
+    written = "colour = [200, 180, 40]"
+    assert read(tmp_path, (written, 'colour = "#C8b428"')).palette[0] == (200, 180, 40)
+    with pytest.raises(
+        ExperimentError, match=r"classes\.wheat\.colour: 'yellow' is not a colour; give \[255"
+    ):
+        read(tmp_path, (written, 'colour = "yellow"'))
+    with pytest.raises(ExperimentError, match=r"classes\.wheat\.color is not to be given; write colour$"):
+        read(tmp_path, (written, "color = [200, 180, 40]"))
+
+
 def test_a_class_without_a_colour_gets_one_that_no_other_has(tmp_path):
     palette = read(tmp_path).palette
     assert (palette[0], palette[2]) == ((200, 180, 40), (120, 90, 60))
@@ -74,12 +85,12 @@ def test_the_data_sets_of_the_checkout_are_valid(path):
         ("title = ", f"x = {'[' * 5000}{']' * 5000}\ntitle = ", "is not TOML (maximum recursion depth"),
         ("[120, 90, 60]", "[200, 180, 40]", "wheat and fallow land have one colour, [200, 180, 40]"),
         ("[120, 90, 60]", "[200, 180, 90]", "are 50 grey levels apart, and tolerance 32 needs more than 64"),
-        ("[120, 90, 60]", "[120, 90, 256]", "classes.2.colour.2 = 256"),
+        ("[120, 90, 60]", "[120, 90, 256]", "classes.fallow land.colour.2 = 256"),
         ("values = [3]", "values = [12]", "value 12 stands twice, for maize and fallow land"),
         ("values = [0]", "values = [2]", "value 2 stands twice, for maize and ignored"),
         (", values = [2, 12]", "", "class maize has neither colour nor values"),
-        ("values = [2, 12]", "values = [1.5]", "classes.1.values.0 = 1.5"),
-        ("values = [2, 12]", "value = 2", "unknown key classes.1.value"),
+        ("values = [2, 12]", "values = [1.5]", "classes.maize.values.0 = 1.5"),
+        ("values = [2, 12]", "value = 2", "unknown key classes.maize.value"),
         ('"nir"', '"red"', "names a band twice"),
         ('"nir"', '"near infrared"', "'near infrared' is not a band's name"),
         ('"*.tif"', '"sat.tif"', "'sat.tif' is not a pattern"),

@@ -160,6 +160,23 @@ def test_without_a_stretch_one_that_holds_those_of_all_scenes_is_shown(tmp_path)
     assert verify([tmp_path / "set"], DEEP, ReadOptions.of(DEEP)).stretch is None
 
 
+def test_many_problems_of_one_cause_are_one_line(folder):
+    for number in range(5):
+        (folder / f"{number}_mask.png").unlink()
+    report = verify([folder], ROAD, ReadOptions())
+    lines = [line for line in report.as_text().splitlines() if "has no mask" in line]
+    assert [line.partition(": ")[0] for line in lines] == [f"5 files, as {folder / '0_sat.jpg'}"]
+    assert [problem.id for problem in report.problems] == list("01234")
+    assert report.as_text().endswith("not usable as it is: 5 problems")
+
+
+def test_a_folder_is_not_counted_as_a_file(tmp_path):
+    (tmp_path / "scenes").mkdir()
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(DataError, match=r"holds no .* among 1 file;"):
+        verify([tmp_path], ROAD, ReadOptions())
+
+
 def test_one_id_in_two_folders_is_a_problem(folder, tmp_path):
     add(tmp_path / "more", "2", seed=99)
     [problem] = verify([folder, tmp_path / "more"], ROAD, ReadOptions()).problems
