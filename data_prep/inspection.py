@@ -1,4 +1,4 @@
-"""Checks a database against its manifest, and draws a sheet of its crops with the labels over them."""
+"""Checks a database against its manifest, and draws a sheet of its crops beside their labels."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,8 +19,10 @@ NEEDED = ("side", "records", "pixels", "encode", "variants", "data_mdb_sha256", 
 REMEDY = "build the database again"
 CELL = 256  # pixels a crop is wide on the sheet
 MAX_CROPS = 1024
-COLUMNS = 4  # pairs of a crop and the same with its labels
-OPACITY = 0.45  # of the labels
+COLUMNS = 4  # pairs of a crop and its labels
+LINE = 22  # pixels a line of text is high
+FONT = (cv2.FONT_HERSHEY_SIMPLEX, 0.42)
+INK, WHITE, HATCHING = (40, 40, 40), (255, 255, 255), (0, 0, 160)  # BGR
 
 
 def check_database(path: Path) -> Database:
@@ -73,9 +75,9 @@ def _check_record(record: np.ndarray, channels: int, side: int, dataset: Dataset
 
 
 def contact_sheet(path: Path, count: int) -> np.ndarray:
-    """Draw `count` crops, spread over the database, each beside itself with labels: uint8 (H, W, 3), BGR.
+    """Draw `count` crops, spread over the database, each beside its labels: uint8 (H, W, 3), BGR.
 
-    Ignored pixels are hatched. Raises DataError for a `count` beyond 1 to MAX_CROPS.
+    A legend stands below; ignored pixels are hatched. Raises DataError for a `count` beyond 1 to MAX_CROPS.
     """
     check_number("--crops", count, 1, MAX_CROPS)
     manifest = read_manifest(path)
@@ -88,7 +90,8 @@ def contact_sheet(path: Path, count: int) -> np.ndarray:
             for number, (key, value) in enumerate(records)
             if number in chosen
         ]
-    return _grid(cells)
+    grid = _grid(cells)
+    return np.vstack([grid, _legend(dataset, grid.shape[1])])
 
 
 def check_sheet(path: Path, overwrite: bool) -> None:
@@ -106,21 +109,45 @@ def write_sheet(path: Path, sheet: np.ndarray, overwrite: bool = False) -> None:
 
 
 def _cell(record: np.ndarray, key: str, dataset: Dataset, shown: Sequence[int]) -> np.ndarray:
-    """Draw one crop and, right of it, the same under its labels; the key stands above."""
+    """Draw one crop and, right of it, its labels in the classes' colours; the key stands above."""
     image = np.ascontiguousarray(record[list(shown) * (3 // len(shown))].transpose(1, 2, 0))
-    labels = np.ascontiguousarray(record[-1])
+    image = cv2.resize(image, (CELL, CELL), interpolation=cv2.INTER_AREA)
+    labels = cv2.resize(np.ascontiguousarray(record[-1]), (CELL, CELL), interpolation=cv2.INTER_NEAREST)
+    title = np.full((LINE, 2 * CELL, 3), 255, np.uint8)
+    cv2.putText(title, _plain(key), (4, 15), *FONT, INK, 1, cv2.LINE_AA)
+    pair = np.hstack([image, _coloured(labels, dataset)])
+    return cv2.copyMakeBorder(np.vstack([title, pair]), 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=WHITE)
+
+
+def _coloured(labels: np.ndarray, dataset: Dataset) -> np.ndarray:
+    """Return labels, uint8 (h, w), in the classes' colours, BGR (h, w, 3); ignored ones hatched."""
     colours = cv2.cvtColor(colours_from_labels(labels, dataset), cv2.COLOR_RGB2BGR)
-    over = cv2.addWeighted(image, 1 - OPACITY, colours, OPACITY, 0)
     rows, columns = np.indices(labels.shape, sparse=True)
-    hatched = (labels == IGNORE) & ((rows + columns) // max(labels.shape[0] // 32, 1) % 2 == 0)
-    over[hatched] = (0, 0, 160)
-    pair = [cv2.resize(half, (CELL, CELL), interpolation=cv2.INTER_AREA) for half in (image, over)]
-    title = np.full((22, 2 * CELL, 3), 255, np.uint8)
-    plain = key.encode("ascii", "replace").decode()  # OpenCV's font has no other letters
-    cv2.putText(title, plain, (4, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (40, 40, 40), 1, cv2.LINE_AA)
-    return cv2.copyMakeBorder(
-        np.vstack([title, np.hstack(pair)]), 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=(255, 255, 255)
-    )
+    colours[(labels == IGNORE) & ((rows + columns) // 4 % 2 == 0)] = HATCHING
+    return colours
+
+
+def _legend(dataset: Dataset, width: int) -> np.ndarray:
+    """Draw a swatch and the name of each class and of what is ignored, in as many lines as that takes."""
+    lines = []
+    left = width  # of the next swatch
+    for label, name in (*enumerate(dataset.class_names), (IGNORE, dataset.ignore.name)):
+        text = _plain(name)
+        needed = cv2.getTextSize(text, *FONT, 1)[0][0] + 36
+        if left + needed > width:
+            lines.append(np.full((LINE, width, 3), 255, np.uint8))
+            left = 4
+        swatch = _coloured(np.full((14, 18), label, np.uint8), dataset)
+        framed = cv2.copyMakeBorder(swatch, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=INK)
+        lines[-1][3:19, left : left + 20] = framed
+        cv2.putText(lines[-1], text, (left + 25, 15), *FONT, INK, 1, cv2.LINE_AA)
+        left += needed
+    return np.vstack(lines)
+
+
+def _plain(text: str) -> str:
+    """Return a text in the letters that OpenCV's font has."""
+    return text.encode("ascii", "replace").decode()
 
 
 def _grid(cells: Sequence[np.ndarray]) -> np.ndarray:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from common.errors import DataError
-from data_prep.inspection import check_database, contact_sheet
+from data_prep.inspection import _legend, check_database, contact_sheet
 from data_prep.lmdb_writer import write_database
 from data_prep.scenes import find_scenes
 from prototxt_gen.caffe_proto import caffe_pb2
-from tests.datasets import ROAD, config
+from tests.datasets import LAND, ROAD, config
 
 pytestmark = pytest.mark.caffe
 SIDE = 41
@@ -120,13 +120,19 @@ def test_a_manifest_without_its_entries_is_named(database):
 def test_the_sheet_shows_each_crop_beside_its_labels(database):
     sheet = contact_sheet(database, 4)
     assert sheet.dtype == np.uint8
-    assert sheet.shape == (256 + 22 + 4, 4 * (2 * 256 + 4), 3)
+    assert sheet.shape == (256 + 22 + 4 + 22, 4 * (2 * 256 + 4), 3)
     for left in range(0, sheet.shape[1], 2 * 256 + 4):
         crop, labelled = np.split(sheet[24:280, left + 2 : left + 514], 2, axis=1)
         assert (crop == 40).all()
-        # 0.55 * 40 + 0.45 * 0 under the colour of background, + 0.45 * 255 under that of roads
-        assert 22 <= labelled.min() <= labelled.max() <= 137
-        assert {*np.unique(labelled)} & {22, 137}
+        assert {*np.unique(labelled)} <= {0, 255}  # background, roads: nothing of the image shines through
+    assert (sheet[-22 + 10, 6:20] == 0).all()  # background's
+
+
+def test_the_legend_shows_each_colour_and_hatches_what_is_ignored():
+    legend = _legend(LAND, 516)[..., ::-1]
+    pixels = {tuple(pixel) for pixel in legend.reshape(-1, 3).tolist()}
+    assert pixels >= {*LAND.palette, LAND.ignored_colour, (160, 0, 0)}
+    assert legend.shape == (2 * 22, 516, 3)  # seven names do not fit in one line
 
 
 def test_a_sheet_of_no_crops_is_refused(database):
