@@ -15,6 +15,14 @@ MAX_RESAMPLES = 1_000_000
 LEVEL = 0.95
 SEED = 0
 MIN_SCENES = 2  # one scene says nothing about others
+FEW_SCENES = 10  # of fewer, the intervals are clearly too narrow
+
+
+def few_scenes(count: int) -> str | None:
+    """Return a warning on the intervals of so many scenes, None where there are enough."""
+    return (
+        f"{count} scenes are few: the intervals are too narrow" if MIN_SCENES <= count < FEW_SCENES else None
+    )
 
 
 @dataclass(frozen=True)

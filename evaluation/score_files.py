@@ -9,6 +9,7 @@ import numpy as np
 
 from common.numbers import json_number
 from evaluation.evaluation import Evaluation
+from evaluation.intervals import few_scenes
 from evaluation.metrics import BY_CLASS, MAIN, OVERALL, scores
 
 CSV_COLUMNS = ("maps", "score", "class", "value", "low", "high")
@@ -50,7 +51,8 @@ def _intervals(evaluation: Evaluation) -> dict | None:
     for key in (metric.key for metric in BY_CLASS):
         bounds[key] = {name: _bounds(evaluation.interval(key, label)) for label, name in enumerate(classes)}
     drawn = {"level": bootstrap.level, "resamples": bootstrap.resamples, "seed": bootstrap.seed}
-    return {"method": "percentile bootstrap over scenes", **drawn, **bounds}
+    warning = few_scenes(len(evaluation.matrices))
+    return {"method": "percentile bootstrap over scenes", "warning": warning, **drawn, **bounds}
 
 
 def scene_numbers(matrix: np.ndarray) -> dict:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from common.numbers import aligned, plural
 from evaluation.evaluation import Evaluation
+from evaluation.intervals import few_scenes
 from evaluation.metrics import BY_CLASS, MAIN, OVERALL
 
 
@@ -62,6 +63,7 @@ def notes(evaluation: Evaluation) -> list[str]:
             f"in brackets: {level} interval over scenes, {bootstrap.resamples} bootstrap resamples, "
             f"seed {bootstrap.seed}"
         )
+        lines += filter(None, [few_scenes(len(evaluation.matrices))])
     elif bootstrap.resamples:
         lines.append("no intervals: one scene says nothing about others")
     return ["", *lines] if lines else []

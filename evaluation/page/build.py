@@ -12,6 +12,7 @@ from common.files import short_checksum, write_text
 from common.numbers import plural
 from evaluation.calibration_files import read_calibration
 from evaluation.figures import legend
+from evaluation.intervals import few_scenes
 from evaluation.metrics import OVERALL
 from evaluation.page.areas import area_parts, read_areas
 from evaluation.page.charts import charts, reliability_chart
@@ -29,10 +30,12 @@ from evaluation.page.scores import (
 )
 from evaluation.score_text import percent
 from inference.scene_files import MaskPair, find_maps, find_true_masks
+from prototxt_gen.experiment import Experiment
 from training.curves import read_log
 from training.run import Run
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates" / "report"
+PAPERS_DATA = {"deepglobe_land", "deepglobe_road"}
 STYLES, SCRIPT = ("report.css", "report_parts.css"), "report.js"
 
 
@@ -114,12 +117,19 @@ def page(
             mapped=_mapped(scenes, dataset, measured) if scenes else [],
             pictures=[(picture, _caption(measured, picture.id)) for picture in shown],
             columns=COLUMNS,
-            deviations=[list(map(pieces, row)) for row in read_deviations()],
+            deviations=_deviations(run.experiment),
             scores=measured and _score_parts(measured, dataset),
             areas=areas and area_parts(read_areas(areas, dataset), dict(_legend(dataset))),
             reliability=calibration and _reliability(calibration, run),
         )
     )
+
+
+def _deviations(exp: Experiment) -> list[list]:
+    """Return the rows of the table where an experiment has the paper's data, none for others."""
+    if not PAPERS_DATA.issuperset(task.dataset.name for task in exp.tasks.values()):
+        return []
+    return [list(map(pieces, row)) for row in read_deviations()]
 
 
 def _pictures(
@@ -156,7 +166,7 @@ def _score_parts(scores: ScoreFile, dataset: Dataset) -> dict:
         "always": f"Always {always['class']}: {percent(always['miou'])} % mIoU.",
         "bounds": bounds
         and f"{100 * bounds.level:g} % intervals over scenes, {bounds.resamples:,} bootstrap resamples, "
-        f"seed {bounds.seed}.",
+        f"seed {bounds.seed}.{f' {few.capitalize()}.' if (few := few_scenes(len(scores.scenes))) else ''}",
         "absent": ", ".join(scores.absent),
         "classes": class_rows(scores, dict(_legend(dataset))),
         "class_heads": class_heads(),

@@ -42,7 +42,9 @@ def facts(run: Run) -> list[tuple[str, str]]:
     lines = [
         ("Net", f"{exp.model}, {len(net.layers)} layers, {net.parameters():,} parameters"),
         *((f"Records of {task}", _records(Path(exp.tasks[task].source))) for task in exp.task_names()),
+        *((f"Held out of {task}", _held_out(Path(exp.tasks[task].source))) for task in exp.task_names()),
         ("Started from", _start(run)),
+        ("Bands", _bands(exp)),
         ("Crop", f"{exp.input.crop} x {exp.input.crop} pixels"),
         ("Batch", f"{solver.batch_size} crops an iteration"),
         ("Solver", _solver(exp)),
@@ -73,6 +75,27 @@ def _solver(exp: Experiment) -> str:
         f"{solver.type}, learning rate {solver.base_lr:g} ({solver.lr_policy}{power}), "
         f"momentum {solver.momentum:g}, weight decay {solver.weight_decay:g}"
     )
+
+
+def _bands(exp: Experiment) -> str:
+    """Return the bands with what is subtracted and multiplied, and what of more than 8 bits is 0 and 255."""
+    pairs = zip(exp.input.bands, exp.input.mean, strict=True)
+    means = ", ".join(f"{band} - {mean:g}" for band, mean in pairs)
+    stretches = dict.fromkeys(task.dataset.stretch_text for task in exp.tasks.values())
+    return f"({means}) x {exp.input.scale:g}; stretch {' and '.join(stretches)} of more than 8 bits"
+
+
+def _held_out(source: Path) -> str:
+    """Return by which rule scenes were kept out of a database, where it still stands."""
+    if not (source / DATA).is_file():
+        return "not known: the database is not there"
+    split = read_manifest(source).get("split") or {}
+    if "hold_out" in split:
+        return f"1 of every {split['hold_out']} scenes, by id"
+    if "file" in split:
+        return f"the test part of {split['file']}"
+    left_out = len(split.get("leave_out", ()))
+    return f"{plural(left_out, 'scene')} by a list" if left_out else "no scene"
 
 
 def _records(source: Path) -> str:

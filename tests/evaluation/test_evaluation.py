@@ -84,6 +84,7 @@ def test_the_table_names_absent_classes_and_the_measure(folders):
     assert ["mIoU", "66.67", "%"] in [w[:3] for w in words]
     assert "left out of the mean: urban, rangeland, barren (neither in truth nor predicted)" in lines
     assert "in brackets: 95 % interval over scenes, 1000 bootstrap resamples, seed 0" in lines
+    assert "2 scenes are few: the intervals are too narrow" in lines
     assert ["always", "agriculture", "20.00", "%", "mIoU,", "60.00", "%", "accuracy"] in words
     assert ["ratio", "3.33", "times"] in [w[:3] for w in words]
 
@@ -94,6 +95,7 @@ def test_the_numbers_are_json_without_nan(folders):
     assert numbers["iou"]["urban"] is None
     assert numbers["iou"]["forest"] == 0.5
     assert numbers["absent"] == ["urban", "rangeland", "barren"]
+    assert numbers["intervals"]["warning"] == "2 scenes are few: the intervals are too narrow"
     assert numbers["always_commonest"]["class"] == "agriculture"
     assert numbers["confusion"]["columns_predicted"][-1] == "unknown"
     named = changed(

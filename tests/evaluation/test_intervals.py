@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evaluation.intervals import Bootstrap
+from evaluation.intervals import Bootstrap, few_scenes
 
 
 def matrix(right, wrong):
@@ -53,3 +53,7 @@ def test_draws_without_a_class_do_not_count_for_it():
     assert 0.15 < np.isnan(iou).mean() < 0.35  # a quarter
     assert bootstrap.interval(iou) == (0.5, 0.5)
     assert np.isnan(bootstrap.interval(np.full(9, np.nan))).all()
+
+
+def test_fewer_than_ten_scenes_are_few_and_one_has_no_interval():
+    assert [count for count in range(20) if few_scenes(count)] == list(range(2, 10))

@@ -67,7 +67,37 @@ def test_records_are_counted_where_the_database_stands(run, tmp_path, monkeypatc
             }
         )
     )
-    assert dict(facts(read_run(run.folder)))["Records of land"] == "1,200 from 3 scenes (land_lmdb)"
+    found = dict(facts(read_run(run.folder)))
+    assert found["Records of land"] == "1,200 from 3 scenes (land_lmdb)"
+    assert (found["Held out of land"], found["Held out of road"]) == (
+        "no scene",
+        "not known: the database is not there",
+    )
+    path = tmp_path / "land_lmdb" / "manifest.json"
+    for split, words in (
+        ({"hold_out": 5, "part": "train"}, "1 of every 5 scenes, by id"),
+        ({"file": "split.json", "part": "train"}, "the test part of split.json"),
+        ({"leave_out": ["a", "b"]}, "2 scenes by a list"),
+    ):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"split": split}))
+        assert dict(facts(read_run(run.folder)))["Held out of land"] == words
+
+
+def test_bands_and_stretch_are_said_and_the_papers_deviations_only_with_its_data(run):
+    path = run.folder / "experiment.json"
+    table = json.loads(path.read_text())
+    assert 'id="deviations"' in page(run.folder, None, None, 1)
+    assert dict(facts(read_run(run.folder)))["Bands"].endswith("stretch by percentiles of more than 8 bits")
+    table["tasks"]["land"]["dataset"] |= {"name": "valley", "stretch": [500, 1900]}
+    table["input"] |= {"mean": [100.0, 110.5, 120.0], "scale": 0.02}
+    path.write_text(json.dumps(table))
+    assert dict(facts(read_run(run.folder)))["Bands"] == (
+        "(blue - 100, green - 110.5, red - 120) x 0.02; "
+        "stretch of 500 to 1900 and by percentiles of more than 8 bits"
+    )
+    text = page(run.folder, run.scores, None, 1, LAND)
+    assert "deviations" not in text.partition("<body>")[2]
+    assert "3 scenes are few: the intervals are too narrow." in text
 
 
 def test_pictures_hold_the_files_pixels(run):
@@ -109,7 +139,7 @@ def test_names_from_outside_are_escaped_and_nothing_is_loaded(run):
 def test_without_scores_and_scenes_the_page_says_how_to_make_them(run):
     text = page(run.folder, None, None, 6)
     assert "dfcnet evaluate --json" in text
-    assert "tools/predict.py" in text
+    assert "dfcnet predict" in text
     assert "<table" in text  # the deviations
 
 
@@ -129,7 +159,7 @@ def test_dark_cells_are_those_where_white_reads_better():
 
 
 def test_mistakes_are_named(run, tmp_path):
-    with pytest.raises(DataError, match=r"experiment\.json: cannot be read .*train\.py"):
+    with pytest.raises(DataError, match=r"experiment\.json: cannot be read .*dfcnet train"):
         page(tmp_path, None, None, 1)
     with pytest.raises(DataError, match=r"none\.json: cannot be read"):
         page(run.folder, tmp_path / "none.json", None, 1)
