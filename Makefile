@@ -1,5 +1,6 @@
 # make demo   the main job on a small embedded default: scenes, databases, nets, training, maps, score, report
-# make test   all tests
+# make test   all tests but the long ones
+# make test-long  every byte of a file of each kind, and every write that fails (an hour at most)
 # make real   the same way on the real scenes that DFCNET_DATA points to (about half an hour on 2 cores)
 # make bench  speed and memory: of data preparation, against decoding alone and a plain loop (7 minutes);
 #             of prediction and training, against PyTorch, onnxruntime and OpenVINO where they are installed
@@ -17,7 +18,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: demo real test bench caffe caffe-cuda gpu-check gpu-bundle lock venv lint nets
+.PHONY: demo real test test-long bench caffe caffe-cuda gpu-check gpu-bundle lock venv lint nets
 
 # What differs between the two runs: folders of scenes, records per scene (crop and the rest stand in
 # solvers/dfcnet_demo and solvers/dfcnet_real), and how many times better than
@@ -49,6 +50,9 @@ real:
 test: caffe
 	@native/packages.sh native/packages/test.txt
 	OMP_WAIT_POLICY=passive $(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+test-long: caffe
+	@OMP_WAIT_POLICY=passive $(PY) -m pytest -n auto --maxprocesses 2 -m long
 
 bench: caffe
 	@for script in benchmarks/bench_*.py; do $(PY) "$$script"; done

@@ -101,6 +101,18 @@ def _keyed(grey: np.ndarray, header: _Header, where: object) -> np.ndarray | Non
     return np.where(grey == int.from_bytes(header.transparent) * factor, 0, 255).astype(np.uint8)
 
 
+def stated_shape(start: bytes) -> tuple[int, int] | None:
+    """Return the (height, width) that the beginning of a JPEG or PNG states, None where it has none."""
+    if start.startswith(PNG_START):
+        return struct.unpack_from(">II", start, 16)[::-1] if len(start) >= 24 else None
+    at = 2
+    while (at := _next_marker(start, at)) >= 0 and at + 9 <= len(start):
+        if start[at + 1] in FRAME_MARKERS:
+            return struct.unpack_from(">HH", start, at + 5)
+        at += 2 + int.from_bytes(start[at + 2 : at + 4])
+    return None
+
+
 def is_grey_png(data: bytes) -> bool:
     """Return whether a file is a PNG of grey levels alone: its values can be numbers."""
     return data.startswith(PNG_START) and data[25:26] == b"\0"

@@ -2,10 +2,13 @@
 
 import logging
 import math
+import os
 import warnings
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +26,7 @@ from data_prep.tiff_tags import read_tags, refuse_other_colours, refuse_turned
 
 MAX_SIDE = 1 << 20  # pixels; more is a broken header
 MAX_BLOCK = 1 << 28  # bytes that must be decoded at once
+CHUNK = 1 << 20  # bytes that are decompressed at once to check them
 CACHE_BYTES = 64 << 20  # GDAL's own default is a share of the machine's memory
 # Only what the file itself holds: no neighbouring .aux.xml, .ovr or .msk, and nothing from the network.
 SETTINGS = {
@@ -173,10 +177,49 @@ def read_window(
     With `shape` (h, w) it is shrunk to that by nearest neighbour, from overviews where there are any.
     """
     size = None if shape is None or isinstance(bands, int) else (len(bands), *shape)
+    if shape is None:
+        _check_blocks(dataset, [bands] if isinstance(bands, int) else bands, rows, columns)
     try:
         return dataset.read(bands, window=Window.from_slices(rows, columns), out_shape=size or shape)
     except (RasterioError, ValueError, MemoryError) as error:
         raise damaged(dataset, error) from error
+
+
+def _check_blocks(dataset: rasterio.DatasetReader, bands: list[int], rows: slice, columns: slice) -> None:
+    """Raise DataError where a block of a window does not have the checksum that Deflate gives it.
+
+    GDAL passes over it, and gives other pixels.
+    """
+    structure = dataset.tags(ns="IMAGE_STRUCTURE")
+    if structure.get("COMPRESSION") != "DEFLATE":
+        return
+    height, width = dataset.block_shapes[0]
+    version = os.stat(dataset.name).st_mtime_ns
+    for band in bands if structure.get("INTERLEAVE") == "BAND" else [1]:
+        for down in range(rows.start // height, -(-rows.stop // height)):
+            for right in range(columns.start // width, -(-columns.stop // width)):
+                place, length = (
+                    dataset.get_tag_item(f"BLOCK_{what}_{right}_{down}", "TIFF", bidx=band)
+                    for what in ("OFFSET", "SIZE")
+                )
+                if place is not None and not _is_sound(dataset.name, version, int(place), int(length or 0)):
+                    raise damaged(dataset, ValueError(f"checksum of the block at byte {place}"))
+
+
+@lru_cache(maxsize=1 << 16)
+def _is_sound(name: str, version: int, place: int, length: int) -> bool:
+    """Return whether so many bytes of a file, as it is since `version`, are a whole stream of Deflate."""
+    with readable(Path(name)), open(name, "rb") as file:
+        file.seek(place)
+        packed = file.read(length)
+    stream = zlib.decompressobj()
+    try:
+        while packed and not stream.eof:
+            stream.decompress(packed, CHUNK)
+            packed = stream.unconsumed_tail
+    except zlib.error:
+        return False
+    return stream.eof
 
 
 def valid_window(

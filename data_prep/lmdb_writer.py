@@ -22,7 +22,7 @@ from data_prep.read_options import ReadOptions
 from data_prep.records import RecordConfig, make_record
 from data_prep.scene_pixels import open_scene, refuse_one_class
 from data_prep.scenes import Scene
-from data_prep.workers import check_workers, ordered
+from data_prep.workers import Result, check_workers, ordered, refuse_crash
 from prototxt_gen.caffe_proto import caffe_pb2
 
 JOB_RECORDS = 16  # variants made from one decoding: a worker's memory holds a job's records
@@ -47,7 +47,7 @@ def write_database(
     overwrite: bool = False,
     split: dict | None = None,
     *,
-    workers: int = 1,
+    workers: int | None = None,
     numbers: tuple[int, ...] | None = None,
     log: Callable[[str], None] = lambda line: None,
 ) -> Database:
@@ -55,8 +55,9 @@ def write_database(
 
     Keys are `00000017_<id>_<variant>`: Caffe reads in key order and never shuffles, so the numbers are
     a permutation drawn from the seed. The same scenes and config give the same bytes, with any number
-    of `workers`. `split` is recorded in the manifest, `numbers` are those of the bands (see `ReadOptions`),
-    `log` gets the estimated size and, once the database is there, a line on each unusual way of reading.
+    of `workers` (None: in this process). `split` is recorded in the manifest, `numbers` are those of the
+    bands (see `ReadOptions`), `log` gets the estimated size and, once the database is there, a line on each
+    unusual way of reading.
     Raises DataError for a bad scene, OutputError for an output that is in the way or a disk that is too full.
     """
     check_workers(workers)
@@ -98,6 +99,11 @@ def _scene_records(
             yield _RecordInfo(f"{scene.id}_{variant}", counts, inputs), to_datum(record, config.encode)
 
 
+def _refuse(job: tuple[Scene, range], by: str) -> Result:
+    """Raise the DataError of a scene at which a signal ended the process that read it."""
+    raise refuse_crash(f"{job[0].image} or {job[0].mask.name}", by)
+
+
 def _inputs(scene: Scene, pixels) -> dict:
     return {
         "id": scene.id,
@@ -120,7 +126,7 @@ def _unusual(inputs: Sequence[dict]) -> Iterator[str]:
 
 
 def _write_records(
-    make: Callable, scenes: Sequence[Scene], config: RecordConfig, folder: Path, workers: int
+    make: Callable, scenes: Sequence[Scene], config: RecordConfig, folder: Path, workers: int | None
 ) -> tuple[list[dict], np.ndarray]:
     """Fill the LMDB, scene by scene; return the inputs with their checksums, and pixels per label."""
     records = len(scenes) * config.variants
@@ -139,7 +145,8 @@ def _write_records(
         GrowingLMDB(folder) as database,
         tqdm(total=records, unit="record", desc=config.dataset.name, disable=None) as progress,
     ):
-        for made, datum in ordered(make, jobs, workers, min(slots, 2 * per_job), slot_bytes):
+        records_made = ordered(make, jobs, workers, min(slots, 2 * per_job), slot_bytes, crashed=_refuse)
+        for made, datum in records_made:
             database.put(f"{next(numbers):08d}_{made.key}", datum)
             counts += made.counts
             if made.inputs:

@@ -11,14 +11,16 @@ import rasterio
 from common.datasets import RGB
 from common.errors import DataError
 from common.files import read_bytes
-from data_prep.decoding import JPEG_START, PNG_START, decode_as_stored
+from data_prep.decoding import JPEG_START, PNG_START, decode_as_stored, stated_shape
 from data_prep.geotiff import MAGIC, SETTINGS, Georeference, georeference_of, open_geotiff
 from data_prep.raster_bands import RasterBands
 from data_prep.read_options import WHOLE, PixelSource, ReadOptions, Stretch
+from data_prep.tiff_tags import HEIGHT, SAMPLES, WIDTH, read_tags
 
 TIFF = "GTiff"
 DRIVERS = {**dict.fromkeys(MAGIC, TIFF), JPEG_START: "JPEG", PNG_START: "PNG"}
 STORED = RGB[::-1]  # order of OpenCV's channels
+HEADER = 1 << 20  # bytes in which a JPEG's size is looked for: metadata stand before it
 
 
 @dataclass
@@ -150,3 +152,19 @@ def driver_of(path: Path) -> str | None:
     except OSError:
         return None
     return next((driver for magic, driver in DRIVERS.items() if start.startswith(magic)), None)
+
+
+def stated_size(path: Path) -> tuple[int, int]:
+    """Return the pixels and the bands that a file's header states; 0 pixels where it states no size.
+
+    Nothing is decoded, and no library reads the file: so this is safe with a file that would end the process.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            if driver_of(path) == TIFF:
+                tags = read_tags(file)
+                return tags.get(HEIGHT, 0) * tags.get(WIDTH, 0), tags.get(SAMPLES, 1)
+            height, width = stated_shape(file.read(HEADER)) or (0, 0)
+    except OSError:
+        return 0, 1
+    return height * width, 1

@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 from common.errors import DataError
 
 PHOTOMETRIC, ORIENTATION, XMP = 262, 274, 700
+WIDTH, HEIGHT, SAMPLES = 256, 257, 277  # SAMPLES: bands
 UPRIGHT = (0, 1)  # 0 is what some cameras write that do not know
 READ = {1: "black is 0", 2: "RGB", 3: "palette", 6: "YCbCr"}
 REFUSED = {0: "white is 0", 5: "CMYK", 8: "CIELab", 32803: "the mosaic of a sensor"}
@@ -24,7 +25,7 @@ XMP_ORIENTATION = "{http://ns.adobe.com/tiff/1.0/}Orientation"
 
 
 def read_tags(file: BinaryIO) -> dict[int, int]:
-    """Return those of the three tags that the first directory of a TIFF, a BigTIFF or an EXIF block has.
+    """Return those of the six tags that the first directory of a TIFF, a BigTIFF or an EXIF block has.
 
     Of XMP, which is a text, it is the orientation that stands there, if one does.
     What is cut off or not a TIFF is left to the reader of the pixels; a tag of a type that it cannot have is
@@ -47,7 +48,7 @@ def _read_tags(file: BinaryIO) -> Iterator[tuple[int, int]]:
     for _ in range(count):
         entry = file.read(20 if big else 12)
         tag, kind = struct.unpack_from(f"{order}HH", entry)
-        if tag in (PHOTOMETRIC, ORIENTATION) and kind in FORMATS:
+        if tag in (PHOTOMETRIC, ORIENTATION, WIDTH, HEIGHT, SAMPLES) and kind in FORMATS:
             yield tag, *struct.unpack_from(order + FORMATS[kind], entry, 12 if big else 8)
         elif tag == XMP and kind in (BYTE, UNDEFINED):
             length, at = struct.unpack_from(f"{order}QQ" if big else f"{order}II", entry, 4)

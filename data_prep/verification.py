@@ -19,7 +19,7 @@ from data_prep.masks import check_labels
 from data_prep.read_options import ReadOptions, Stretch
 from data_prep.scene_pixels import open_scene, windows
 from data_prep.scenes import Scene, scan_scenes
-from data_prep.workers import check_workers, ordered
+from data_prep.workers import check_workers, ordered, refuse_crash
 
 WINDOW = 4096  # pixels a side that are read at once
 SATURATED = 0.95  # share of a band's pixels in all scenes that a stretch may not clip to 0 and 255
@@ -244,7 +244,7 @@ def verify(
     dataset: Dataset,
     read_options: ReadOptions,
     *,
-    workers: int = 1,
+    workers: int | None = None,
     leave_out: Collection[str] = (),
     warnings: Sequence[str] = (),
 ) -> Verification:
@@ -260,7 +260,7 @@ def verify(
         else:
             scenes.append(result)
     make = partial(_check, dataset=dataset, read_options=read_options)
-    results = ordered(make, scenes, workers)
+    results = ordered(make, scenes, workers, crashed=_crashed)
     for result, _ in tqdm(results, total=len(scenes), unit="scene", desc="verify", disable=None):
         (checked if isinstance(result, SoundScene) else problems).append(result)
     sound, duplicates = _part_duplicates(checked)
@@ -300,6 +300,11 @@ def _levels(image: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
     mask = None if valid is None else valid.astype(np.uint8)
     counts = [cv2.calcHist([image], [band], mask, [256], [0, 256]) for band in range(image.shape[2])]
     return np.stack(counts)[..., 0].astype(np.int64)  # float32 is exact up to 2^24, a window's pixels
+
+
+def _crashed(scene: Scene, by: str) -> tuple[Problem, bytes]:
+    """Return the problem of a scene at which a signal ended the process that read it."""
+    return _problem(scene.id, refuse_crash(f"{scene.image} or {scene.mask.name}", by)), b""
 
 
 def _problem(id: str, error: DataError) -> Problem:

@@ -1,27 +1,27 @@
 """A run of predict.py: which scenes are to do, shared over ranks, and what came of it."""
 
 import os
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import perf_counter
-
-import rasterio
-from rasterio.errors import RasterioError
 
 from common.errors import DataError, DFCNetError, OutputError
 from common.files import no_empty_folders, readable, resolved
 from common.numbers import plural
-from data_prep.geotiff import SETTINGS
 from data_prep.read_options import ReadOptions
-from data_prep.scene_image import TIFF, driver_of
+from data_prep.scene_image import TIFF, driver_of, open_image, stated_size
+from data_prep.scene_pixels import windows
+from data_prep.workers import Result, ordered, refuse_crash
 from inference.prediction_manifest import is_finished
 from inference.process_group import ProcessGroup, assign_scenes
 from inference.scene_files import ScenePath
 from inference.scene_maps import OutputOptions
 from inference.scene_predictor import ScenePredictor
 
+TRIAL_SIDE = 1024  # pixels a side that are read at once where an image is read through
 SPARE = 16  # characters that names of unfinished files have more
 
 
@@ -107,21 +107,14 @@ def _refuse_long_names(scene: ScenePath, names: Sequence[str], longest: int) -> 
 def _pixels(path: Path, read_options: ReadOptions) -> int:
     """Return an image's size from its header; 0 where it has none: then predicting it fails."""
     driver = driver_of(path)
-    if driver is None:  # GDAL would try all formats that it knows
+    if driver is None:
         return 0
+    pixels, bands = stated_size(path)
     if driver != TIFF:
         read_options.refuse_numbers_for(path)
-    try:
-        with (
-            rasterio.Env(**SETTINGS),
-            warnings.catch_warnings(action="ignore"),
-            rasterio.open(path, driver=driver) as header,
-        ):
-            if driver == TIFF:
-                read_options.check_numbers(path, header.count)
-            return header.width * header.height
-    except (RasterioError, ValueError, TypeError):
-        return 0
+    elif pixels:
+        read_options.check_numbers(path, bands)
+    return pixels
 
 
 def predict(
@@ -131,25 +124,48 @@ def predict(
     log: Callable[[str], None],
     advance: Callable[[int], object] = lambda pixels: None,
 ) -> PredictionSummary:
-    """Predict this rank's share of the plan; a scene that fails is reported, the others go on."""
+    """Predict this rank's share of the plan; a scene that fails is reported, the others go on.
+
+    Each image is first read through in another process, while the one before it is predicted: so one at which
+    the libraries that decode it crash costs its own map alone.
+    """
     errors = list(plan.errors) if group.rank == 0 else []
     done, begin = (
         PredictionSummary(finished=plan.finished, errors=errors, task=predict_scene.trained.task),
         perf_counter(),
     )
-    for number in assign_scenes(plan.pixels, group.size)[group.rank]:
-        scene = plan.scenes[number]
-        try:
-            with readable(scene.path):  # it may have gone meanwhile, or its disk fails
-                predict_scene(scene, advance)
-        except DFCNetError as error:
-            done.errors.append(str(error))
-            log(str(error))
-        else:
-            done.scenes += 1
-            done.pixels += plan.pixels[number]
+    numbers = assign_scenes(plan.pixels, group.size)[group.rank]
+    read = partial(_read_through, read_options=predict_scene.read_options)
+    with closing(
+        ordered(read, [plan.scenes[number].path for number in numbers], 1, crashed=_crashed)
+    ) as trials:
+        for number, (crash, _) in zip(numbers, trials, strict=True):
+            scene = plan.scenes[number]
+            try:
+                if crash is not None:
+                    raise crash
+                with readable(scene.path):  # it may have gone meanwhile, or its disk fails
+                    predict_scene(scene, advance)
+            except DFCNetError as error:
+                done.errors.append(str(error))
+                log(str(error))
+            else:
+                done.scenes += 1
+                done.pixels += plan.pixels[number]
     done.seconds = perf_counter() - begin
     return done
+
+
+def _read_through(path: Path, read_options: ReadOptions) -> Iterator[Result]:
+    """Decode all of an image and yield a result of nothing; what its errors are, the prediction says."""
+    with suppress(DFCNetError, OSError, MemoryError), open_image(path, read_options) as image:
+        for window in windows(image.shape, TRIAL_SIDE):
+            image.read(*window)
+    yield None, b""
+
+
+def _crashed(path: Path, by: str) -> Result:
+    return refuse_crash(path, by), b""
 
 
 def on_all_ranks(

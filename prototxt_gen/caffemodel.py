@@ -1,5 +1,6 @@
 """Weights in Caffe's own file, read and written by its messages alone."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -7,17 +8,27 @@ import numpy as np
 from common.errors import WeightsError
 from common.files import staged_file
 from prototxt_gen.caffe_proto import caffe_pb2
+from prototxt_gen.model_card import card_path, weights_checksum
 
 Weights = dict[str, list[np.ndarray]]  # layer name -> its learnt blobs, float32
 
 
 def read_caffemodel(path: Path) -> Weights:
-    """Return the weights of a .caffemodel by layer name; WeightsError, naming the file, for another."""
+    """Return the weights of a .caffemodel by layer name; WeightsError, naming the file, for another.
+
+    So it is where a card beside it has the checksum of other weights: the file is damaged then, or the card
+    is not its own.
+    """
     from google.protobuf.message import DecodeError
 
     net = caffe_pb2().NetParameter()
     try:
-        net.ParseFromString(Path(path).read_bytes())
+        data = Path(path).read_bytes()
+        if weights_checksum(path) not in (None, hashlib.sha256(data).hexdigest()):
+            remedy = "take a copy that is whole, or remove the card if it is of other weights"
+            raise WeightsError(path, f"does not have the checksum of its card {card_path(path).name}", remedy)
+        net.ParseFromString(data)
+        del data
         weights = {layer.name: [_array(blob) for blob in layer.blobs] for layer in net.layer if layer.blobs}
     except OSError as error:
         raise WeightsError(path, f"cannot be read ({error.strerror})", "give a .caffemodel file") from error

@@ -8,11 +8,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from common.datasets import Dataset, legacy_dataset
 from common.errors import WeightsError
-from common.files import write_text
+from common.files import file_checksum, write_text
 from common.settings import explain_error
 from prototxt_gen.input_comment import BGR
 from prototxt_gen.shapes import is_input_size, nearest_input_sizes
 
+CHECKSUM = "weights_sha256"  # key of a card's file: of the weights' file beside it; version 1.1 wrote none
 IMAGE_DIGITS = 12  # hexadecimal, of an image's SHA-256: a chance of 1e-11 that two of thousands are alike
 
 
@@ -93,16 +94,24 @@ def card_path(weights_path: Path) -> Path:
     return Path(weights_path).with_suffix(".json")
 
 
-def card_text(card: ModelCard) -> str:
-    """Return what stands in a card's file."""
-    return card.model_dump_json(indent=2, exclude_none=True) + "\n"
-
-
 def write_card(weights_path: Path, card: ModelCard) -> Path:
-    """Write `card` beside `weights_path` in one step, replacing an older one; return its path."""
-    path = card_path(weights_path)
-    write_text(path, card_text(card))
+    """Write `card` beside `weights_path` in one step, replacing an older one; return its path.
+
+    The file says too which weights these are, by their SHA-256, if they are there.
+    """
+    path, entries = card_path(weights_path), card.model_dump(mode="json", exclude_none=True)
+    if Path(weights_path).exists():
+        entries[CHECKSUM] = file_checksum(weights_path)
+    write_text(path, json.dumps(entries, indent=2) + "\n")
     return path
+
+
+def weights_checksum(weights_path: Path) -> str | None:
+    """Return the SHA-256 that the card beside `weights_path` has of them; None where it says none."""
+    try:
+        return json.loads(card_path(weights_path).read_bytes())[CHECKSUM]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def read_card(weights_path: Path) -> ModelCard | None:
@@ -116,6 +125,8 @@ def read_card(weights_path: Path) -> ModelCard | None:
     remedy = f"write it again with the weights, or remove it to use {Path(weights_path).name} without a card"
     try:
         card = json.loads(path.read_bytes())
+        if isinstance(card, dict):
+            card.pop(CHECKSUM, None)
         if isinstance(card, dict) and isinstance(card.get("tasks"), dict):
             tasks = card["tasks"].items()
             card["tasks"] = {task: legacy_dataset(entry, path, f"tasks.{task}") for task, entry in tasks}

@@ -9,12 +9,12 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from common.errors import DataError, DFCNetError, ExperimentError, OutputError, WeightsError, reason
-from common.files import readable, staged_folder
+from common.files import file_checksum, staged_folder
 from common.locks import WITHOUT
 from common.numbers import plural
 from common.settings import ROOT, difference_text, explain_error, first_difference
 from data_prep.datums import from_datum, open_datums
-from data_prep.manifest import read_manifest
+from data_prep.manifest import DATA, read_manifest
 from prototxt_gen.emit import Command, class_weights, header, net_texts, solver_text, write_files
 from prototxt_gen.experiment import Experiment, Input, Task
 from prototxt_gen.model_card import ModelCard, read_card
@@ -123,7 +123,7 @@ def _check_database(source: Path, task: str, settings: Task, net_input: Input, p
     if not source.exists():
         raise DataError(source, "does not exist", again)
     again += " --overwrite"
-    if not (source / "data.mdb").is_file():
+    if not (source / DATA).is_file():
         raise DataError(source, "is not an LMDB", again)
     manifest, dataset = read_manifest(source), settings.dataset
     if difference := dataset.difference(manifest["dataset"]):
@@ -152,9 +152,13 @@ def _check_database(source: Path, task: str, settings: Task, net_input: Input, p
 
 
 def _check_records(source: Path, manifest: dict, remedy: str) -> None:
-    """Raise DataError where a manifest is of other records, as when one of the two files was copied alone."""
-    with readable(source), (source / "data.mdb").open("rb"):
-        pass
+    """Raise DataError where a manifest is of other records, as when one of the two files was copied alone.
+
+    The checksum comes first: a damaged file can end the process that maps it, this one or Caffe's.
+    """
+    data = source / DATA
+    if manifest.get("data_mdb_sha256") not in (None, file_checksum(data)):
+        raise DataError(data, "is not the file that the manifest describes (checksum)", remedy)
     with open_datums(source, remedy) as (count, datums):
         _, first = next(datums, ("", None))
     if first is None:

@@ -20,7 +20,7 @@ from common.errors import DataError, RunError, WeightsError
 from common.files import file_checksum, write_text
 from prototxt_gen.caffe_proto import caffe_pb2
 from prototxt_gen.caffemodel import read_caffemodel
-from prototxt_gen.model_card import ModelCard, card_path, card_text
+from prototxt_gen.model_card import ModelCard, card_path, write_card
 
 WEIGHTS, STATE, MANIFEST = "weights.caffemodel", "solver.solverstate", "manifest.json"
 CARD = card_path(Path(WEIGHTS)).name
@@ -67,7 +67,7 @@ def write(solver, folder: Path, ranks: int, card: ModelCard, score: float | None
         staged.mkdir()
         os.replace(written.with_suffix(".caffemodel"), staged / WEIGHTS)
         _write_state(written.with_suffix(".solverstate"), staged / STATE, iteration)
-        card_path(staged / WEIGHTS).write_text(card_text(card), encoding="utf-8")
+        write_card(staged / WEIGHTS, card)
         manifest = {"iteration": iteration, "ranks": ranks, "score": score}
         manifest["sha256"] = {name: file_checksum(staged / name) for name in (WEIGHTS, CARD, STATE)}
         (staged / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
@@ -154,12 +154,14 @@ def read(path: Path) -> Snapshot:
                 raise RunError(
                     path / name, "does not have the checksum of its manifest", "take an older snapshot"
                 )
+        if manifest["iteration"] != _iteration(path) or not {WEIGHTS, STATE} <= manifest["sha256"].keys():
+            raise ValueError(f"iteration {manifest['iteration']}, {', '.join(manifest['sha256'])}")
         return Snapshot(path, manifest["iteration"], manifest["ranks"], manifest["score"])
     except OSError as error:
         raise RunError(path, f"is not whole ({error.strerror})", "take an older snapshot") from error
     except DataError as error:
         raise RunError(error.where, error.fact, "take an older snapshot") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(path / MANIFEST, f"is broken ({error})", "take an older snapshot") from error
 
 

@@ -79,10 +79,10 @@ def test_the_bytes_do_not_depend_on_the_number_of_workers(tmp_path, scenes, monk
     monkeypatch.setattr(lmdb_writer, "JOB_RECORDS", 3)  # a scene is made in several jobs
     made = replace(CONFIG, variants=7, encode=encode, rotate=True, class_aware=True)
     files = []
-    for workers in (1, 2, 4):
+    for workers in (None, 1, 2, 4):
         write_database(scenes, made, tmp_path / f"db{workers}", workers=workers)
         files.append([path.read_bytes() for path in sorted((tmp_path / f"db{workers}").iterdir())])
-    assert files[0] == files[1] == files[2]
+    assert all(written == files[0] for written in files[1:])
 
 
 def test_png_records_hold_the_same_pixels_as_raw_ones(tmp_path, scenes):

@@ -30,7 +30,7 @@ def directory(*entries: tuple[int, int, int], count: int | None = None) -> Bytes
     ],
 )
 def test_an_orientation_is_found_beside_a_tag_that_is_not_what_it_should_be(file):
-    assert read_tags(file) == {ORIENTATION: 6}
+    assert {tag: value for tag, value in read_tags(file).items() if tag != WIDTH} == {ORIENTATION: 6}
 
 
 @pytest.mark.parametrize("data", [b"", b"II*", b"neither TIFF nor EXIF", b"II*\0\xff\xff\xff\xff"])

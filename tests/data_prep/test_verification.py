@@ -34,7 +34,7 @@ def folder(tmp_path):
     return tmp_path / "set"
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [None, 1, 2])
 def test_a_sound_set_is_usable_and_counted(folder, workers):
     report = verify([folder], ROAD, ReadOptions(), workers=workers)
     assert report.usable
@@ -61,7 +61,7 @@ def spoil(folder) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("workers", [None, 1, 3])
 def test_each_problem_is_named_and_the_rest_can_be_used(folder, tmp_path, workers):
     expected = spoil(folder)
     report = verify([folder], ROAD, ReadOptions(), workers=workers)

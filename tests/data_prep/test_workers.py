@@ -42,7 +42,14 @@ def too_long(job: int):
     yield job, bytes(101)
 
 
-@pytest.mark.parametrize(("workers", "slots"), [(1, 1), (2, 1), (2, 5), (4, 2)])
+def crash_at_odd(job: int):
+    yield (os.getpid(), job), b"begun"
+    if job % 2:
+        os.kill(os.getpid(), (signal.SIGSEGV, signal.SIGABRT)[job // 2 % 2])
+    yield (os.getpid(), job), b"done"
+
+
+@pytest.mark.parametrize(("workers", "slots"), [(None, 1), (1, 1), (2, 1), (2, 5), (4, 2)])
 def test_results_come_in_the_order_of_the_jobs(workers, slots):
     results = [(info[1:], bytes(data)) for info, data in ordered(squares, range(7), workers, slots, 100)]
     assert results == [((job, k), bytes([job, k]) * 50) for job in range(7) for k in range(3)]
@@ -54,7 +61,7 @@ def test_the_work_is_done_by_that_many_other_processes():
     assert os.getpid() not in makers
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [None, 1, 2])
 def test_an_error_comes_where_its_result_would(workers):
     results = ordered(fail_at_two, range(5), workers, 1, 10)
     assert [next(results)[0], next(results)[0]] == [0, 1]
@@ -75,6 +82,22 @@ def test_results_that_do_not_fit_are_a_bug_and_not_cut():
 def test_a_worker_that_is_killed_is_named():
     with pytest.raises(DataError, match=r"--workers: a worker process died \(exit code -9\)"):
         list(ordered(die, range(5), 2, 1, 10))
+
+
+@pytest.mark.parametrize(("workers", "slots"), [(1, 5), (3, 1)])
+def test_a_job_that_crashes_its_worker_costs_no_other_job(workers, slots):
+    crashes = {1: "SIGSEGV", 3: "SIGABRT", 5: "SIGSEGV"}
+    results = ordered(
+        crash_at_odd, range(6), workers, slots, 10, crashed=lambda job, by: ((0, job), by.encode())
+    )
+    told = [(info[1], bytes(data).decode()) for info, data in results]
+    expected = [((job, "begun"), (job, crashes.get(job, "done"))) for job in range(6)]
+    assert told == [result for pair in expected for result in pair]
+
+
+def test_a_worker_that_memory_ran_out_for_is_not_taken_for_a_crash():
+    with pytest.raises(DataError, match=r"--workers: a worker process died \(exit code -9\)"):
+        list(ordered(die, range(5), 1, 1, 10, crashed=lambda job, by: (job, b"")))
 
 
 def test_nobody_is_left_when_the_reader_stops():

@@ -1,11 +1,14 @@
 """The card beside the weights: what is written is read, and what is broken is named."""
 
 import json
+from hashlib import sha256
 
+import numpy as np
 import pytest
 
 from common.datasets import DATASETS, read_dataset
 from common.errors import ExperimentError, WeightsError
+from prototxt_gen.caffemodel import read_caffemodel, write_caffemodel
 from prototxt_gen.model_card import ModelCard, card_path, read_card, write_card
 
 LAND, ROAD = read_dataset("deepglobe_land"), read_dataset("deepglobe_road")
@@ -113,3 +116,21 @@ def test_a_file_that_is_no_json_is_named(tmp_path, text):
     (tmp_path / "net.json").write_text(text)
     with pytest.raises(WeightsError, match=r"net\.json.*not a model card"):
         read_card(tmp_path / "net.caffemodel")
+
+
+@pytest.mark.caffe
+def test_weights_that_are_not_those_of_their_card_are_refused(tmp_path):
+    weights = tmp_path / "net.caffemodel"
+    blobs = {"conv1": [np.arange(6, dtype=np.float32)]}
+    write_caffemodel(weights, "net", blobs)
+    write_card(weights, ModelCard(**CARD))
+    noted = json.loads((tmp_path / "net.json").read_text())["weights_sha256"]
+    assert noted == sha256(weights.read_bytes()).hexdigest()
+    assert read_card(weights) == ModelCard(**CARD)
+    assert read_caffemodel(weights)["conv1"][0].tolist() == [0, 1, 2, 3, 4, 5]
+    blobs["conv1"][0][5] = 7
+    write_caffemodel(weights, "net", blobs, overwrite=True)
+    with pytest.raises(WeightsError, match=r"does not have the checksum of its card net\.json; take a copy"):
+        read_caffemodel(weights)
+    (tmp_path / "net.json").unlink()
+    assert read_caffemodel(weights)["conv1"][0].tolist() == [0, 1, 2, 3, 4, 7]

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -246,12 +247,14 @@ def first_weights(folder, name="first.caffemodel", value=0.5):
 def test_weights_of_other_bands_are_refused_or_leave_the_first_convolution_at_its_filler(tiny, tmp_path):
     path, _ = first_weights(tmp_path)
     given = {"iteration": 1, "mean": (1, 2, 3), "scale": 1, "crop": 33, "tasks": {"land": LAND}}
-    write_card(path, ModelCard(experiment="e", model="dfcnet", bands=("nir", "red", "green"), **given))
+    card = ModelCard(experiment="e", model="dfcnet", bands=("nir", "red", "green"), **given)
+    write_card(path, card)
     words = r"first\.caffemodel: has learnt from the bands nir, red, green, the experiment .*--allow-mis"
     with pytest.raises(WeightsError, match=words):
         open_run(read_experiment(tiny), tmp_path / "run", 1, False, [path])
     weights = {"conv1": [np.ones((4, 3, 7, 7), np.float32)], "conv1/scale": [np.ones(4, np.float32)] * 2}
     write_caffemodel(path, "tiny", weights, overwrite=True)
+    write_card(path, card)
     exp = read_experiment(tiny)
     shapes = build(exp, TRAIN).parameter_shapes()
     found = match_weights(shapes, path, Coverage.ALLOW_MISMATCH, exp)
@@ -298,6 +301,15 @@ def test_a_run_of_version_1_is_refused_with_the_new_spelling(tiny, tmp_path):
         open_again(tiny, tmp_path)
 
 
+def note_checksum(database: Path, more: bytes = b"") -> str:
+    """Note in its manifest which data a database has, with some bytes `more` at the end; return that."""
+    with (database / "data.mdb").open("ab") as file:
+        file.write(more)
+    checksum = hashlib.sha256((database / "data.mdb").read_bytes()).hexdigest()
+    edit_manifest(database.parent, database.name, data_mdb_sha256=checksum)
+    return checksum
+
+
 def open_again(tiny, folder, *weights, overwrite=False):
     return open_run(
         read_experiment(tiny), folder / "run", 1, False, weights, overwrite=overwrite, resume=True
@@ -305,12 +317,12 @@ def open_again(tiny, folder, *weights, overwrite=False):
 
 
 def test_a_run_notes_the_weights_and_the_databases_that_it_is_begun_with(tiny, tmp_path):
-    edit_manifest(tmp_path, data_mdb_sha256="ab" * 32)
+    land = note_checksum(tmp_path / "land_lmdb")
     path, checksum = first_weights(tmp_path)
     run = open_run(read_experiment(tiny), tmp_path / "run", 1, False, [path])
     assert json.loads((tmp_path / "run" / "provenance.json").read_text()) == {
         "weights": [{"name": str(path), "sha256": checksum}],
-        "databases": {"land_lmdb": "ab" * 32, "road_lmdb": None},
+        "databases": {"land_lmdb": land, "road_lmdb": None},
         "trained_on": {"land": "", "road": ""},
     }
     assert [(each.name, each.sha256) for each in run.card(6).started_from] == [(str(path), checksum)]
@@ -351,10 +363,10 @@ def test_the_same_weights_under_another_name_and_none_named_mean_as_begun(tiny, 
 
 
 def test_another_database_at_the_same_path_is_not_resumed_with(tiny, tmp_path):
-    edit_manifest(tmp_path, data_mdb_sha256="ab" * 32)
+    before = note_checksum(tmp_path / "land_lmdb")
     open_again(tiny, tmp_path)
-    edit_manifest(tmp_path, data_mdb_sha256="cd" * 32)
-    words = "was started with land_lmdb of SHA-256 abababababababab, now it is cdcdcdcdcdcdcdcd; build"
+    now = note_checksum(tmp_path / "land_lmdb", b"other")
+    words = f"was started with land_lmdb of SHA-256 {before[:16]}, now it is {now[:16]}; build"
     with pytest.raises(ExperimentError, match=words):
         open_again(tiny, tmp_path)
     open_again(tiny, tmp_path, overwrite=True)
@@ -367,18 +379,16 @@ def test_another_validation_database_is_not_resumed_with(tiny, tmp_path):
     source = 'source = "land_lmdb"'
     text = tiny.read_text().replace(source, f'{source}\nvalidation = "held_out"')
     tiny.write_text(text.replace("snapshot = 4", "snapshot = 4\nvalidate_every = 4"))
-    path = tmp_path / "held_out" / "manifest.json"
-    manifest = json.loads(path.read_text())
-    path.write_text(json.dumps(manifest | {"data_mdb_sha256": "ab" * 32}))
+    note_checksum(tmp_path / "held_out")
     open_again(tiny, tmp_path)
-    path.write_text(json.dumps(manifest | {"data_mdb_sha256": "cd" * 32}))
+    note_checksum(tmp_path / "held_out", b"other")
     with pytest.raises(ExperimentError, match="was started with held_out of SHA-256"):
         open_again(tiny, tmp_path)
 
 
 def test_a_manifest_without_a_checksum_refuses_nothing(tiny, tmp_path):
     open_again(tiny, tmp_path)
-    edit_manifest(tmp_path, data_mdb_sha256="ab" * 32)
+    note_checksum(tmp_path / "land_lmdb")
     open_again(tiny, tmp_path)
 
 
@@ -386,7 +396,7 @@ def test_a_run_of_before_provenance_was_noted_is_gone_on_with(tiny, tmp_path):
     path, _ = first_weights(tmp_path)
     run = open_again(tiny, tmp_path)
     (tmp_path / "run" / "provenance.json").unlink()
-    edit_manifest(tmp_path, data_mdb_sha256="ab" * 32)
+    note_checksum(tmp_path / "land_lmdb")
     open_again(tiny, tmp_path, path)
     assert not (tmp_path / "run" / "provenance.json").exists()  # nobody knows what it was started with
     assert run.card(6).started_from is None
