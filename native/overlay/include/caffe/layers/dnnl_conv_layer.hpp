@@ -17,8 +17,8 @@ namespace caffe {
 /**
  * @brief Convolution of floats with oneDNN's kernels on the CPU.
  *
- * At TEST, 3x3 convolutions of stride 1 go through Winograd's F(4x4, 3x3)
- * where it wins. What Caffe's own engine does as well stays with it: 1x1
+ * 3x3 convolutions of stride 1 go through Winograd's F(4x4, 3x3) where it
+ * wins. What Caffe's own engine does as well stays with it: 1x1
  * convolutions (one matrix product without any copy), other than two spatial
  * axes, padding beyond the kernel, what oneDNN has no vector code for (as most
  * odd numbers of channels per group), and everything on the GPU.

@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "caffe/util/winograd.hpp"
@@ -26,6 +27,16 @@ struct ConvolutionShape {
   /// Rows (axis 0) or columns (axis 1) that the dilated kernel spans.
   int Extent(int axis) const {
     return dilation[axis] * (kernel[axis] - 1) + 1;
+  }
+  /// The convolution of stride 1 that gives the gradient of the input.
+  ConvolutionShape Adjoint() const {
+    ConvolutionShape adjoint = *this;
+    std::swap(adjoint.channels, adjoint.outputs);
+    for (int i = 0; i < 2; ++i) {
+      std::swap(adjoint.in[i], adjoint.out[i]);
+      adjoint.pad[i] = Extent(i) - 1 - pad[i];
+    }
+    return adjoint;
   }
   bool operator==(const ConvolutionShape& other) const {
     return memcmp(this, &other, sizeof(other)) == 0;  // ints alone
@@ -50,8 +61,7 @@ class DnnlConvolution {
  public:
   enum Direction {
     FORWARD,
-    FORWARD_WINOGRAD,  ///< for prediction: it rounds more; see winograd.hpp
-    FORWARD_BF16,      ///< for prediction: products of bfloat16, sums of floats
+    FORWARD_BF16,  ///< for prediction: products of bfloat16, sums of floats
     BACKWARD_DATA,
     BACKWARD_WEIGHTS,
     DIRECTIONS
@@ -61,8 +71,9 @@ class DnnlConvolution {
   DnnlConvolution(Direction direction, const ConvolutionShape& shape,
       bool bias = false);
 
-  /// False where Caffe's own engine, or FORWARD, would be faster.
+  /// False where Caffe's own engine would be faster.
   bool Usable() const;
+  bool IsWinograd() const;  ///< a quarter of the products; see winograd.hpp
   std::string Implementation() const;  ///< oneDNN's name for it
   size_t ScratchBytes() const;         ///< of each thread
 
@@ -71,7 +82,7 @@ class DnnlConvolution {
       float* top);
   /// bottom_diff = what Forward's adjoint makes of top_diff.
   void BackwardData(const float* top_diff, const float* weights,
-      float* bottom_diff) const;
+      float* bottom_diff);
   /// weights_diff += their gradient.
   void BackwardWeights(const float* bottom, const float* top_diff,
       float* weights_diff) const;
@@ -80,12 +91,14 @@ class DnnlConvolution {
   struct Plan;
   typedef std::unordered_map<int, dnnl::memory> Arguments;
 
+  void SetWinograd(const float* weights);
   void Convolve(const DnnlStrip& strip, const float* bottom, const float* top,
       const Arguments& rest, char* scratch) const;
   void ConvolveAll(const float* bottom, const float* top,
       const Arguments& rest) const;
   dnnl::memory PackedWeights(const float* weights) const;
 
+  bool turned_;  // the plan is that of the convolution which gives the gradient
   std::shared_ptr<const Plan> plan_;
   std::unique_ptr<Winograd> winograd_;  // with its transformed weights
   uint64_t winograd_of_;                // checksum of those they come from

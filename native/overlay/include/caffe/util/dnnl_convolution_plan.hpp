@@ -47,11 +47,14 @@ struct DnnlConvolution::Plan {
   bool reads_top() const {
     return direction == BACKWARD_DATA || direction == BACKWARD_WEIGHTS;
   }
-  bool is_winograd() const { return direction == FORWARD_WINOGRAD; }
+  /// Whether Winograd's algorithm is for this convolution, and pays; of
+  /// BACKWARD_DATA the adjoint is to be asked.
+  static bool IsForWinograd(Direction direction, const ConvolutionShape& shape);
 
   const Direction direction;
   const ConvolutionShape shape;
   const bool bias;
+  const bool is_winograd;
   bool usable, is_large, has_large_weights;  // large: worth waking threads for
 
   std::vector<DnnlStrip> strips;  // of one image, from above
@@ -68,7 +71,7 @@ struct DnnlConvolution::Plan {
   bool IsSlow() const;
   int StripRows() const;
   void Make(int rows);
-  bool MakeWinograd(int rows);
+  void MakeWinograd(int rows);
   void Take(const dnnl::primitive_desc_base& made,
       const dnnl::primitive& primitive, int bottom, int top, int values);
   void Cut(int rows);

@@ -68,7 +68,11 @@ void FusedGemm(bool trans_a, bool trans_b, int m, int n, int k,
   void RowsToPlanes(int n, int channels, const Dtype* rows, ptrdiff_t stride, \
       Dtype* planes); \
   void PlanesToRows(int n, int channels, const Dtype* planes, \
-      ptrdiff_t stride, Dtype* rows);
+      ptrdiff_t stride, Dtype* rows); \
+  /* PlaneActivate to rows that are `lead` values apart. */ \
+  void PlanesActivateToRows(int n, int channels, const Dtype* scale, \
+      const Dtype* shift, const Dtype* planes, ptrdiff_t stride, int lead, \
+      Dtype* rows);
 
 FUSED_MATH_DECLARE(float)
 FUSED_MATH_DECLARE(double)

@@ -65,6 +65,9 @@ class PreactivatedProduct {
   template <typename To>
   void Activate(const Dtype* x, int pixels, const Dtype* scale,
       const Dtype* shift, To* activation) const;
+  int Lead() const;
+  void Rows(const Dtype* x, int pixels, const Dtype* scale, const Dtype* shift,
+      const Dtype* filters, Dtype* activation, Dtype* rows) const;
 
   const int num_, pixels_, channels_, outputs_;
 };

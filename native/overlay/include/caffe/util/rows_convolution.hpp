@@ -20,8 +20,8 @@ namespace caffe {
  *
  * Forward takes a strip of an image at a time, so that the input need not be
  * stored whole. In general a product of patches and filters; floats with
- * oneDNN go through its direct kernels, and for prediction, where that wins,
- * through Winograd's algorithm.
+ * oneDNN go through Winograd's algorithm where that wins, else through its
+ * direct kernels.
  */
 template <typename Dtype>
 class RowsConvolution {
@@ -30,11 +30,8 @@ class RowsConvolution {
       : num_(num), height_(height), width_(width), channels_(channels),
         outputs_(outputs) {}
 
-  /// Sets the filters (outputs x channels x 3 x 3) of the calls that follow,
-  /// and whether these are for prediction.
-  void SetFilters(const Dtype* filters, bool predicts = false) {
-    filters_ = filters;
-  }
+  /// Sets the filters (outputs x channels x 3 x 3) of the calls that follow.
+  void SetFilters(const Dtype* filters) { filters_ = filters; }
   /// From count + 2 image rows, the outer ones zero at an image's border, to
   /// `count` rows.
   void ForwardStrip(int count, const Dtype* x, Dtype* y);
@@ -55,7 +52,7 @@ template <>
 class RowsConvolution<float> {
  public:
   RowsConvolution(int num, int height, int width, int channels, int outputs);
-  void SetFilters(const float* filters, bool predicts = false);
+  void SetFilters(const float* filters);
   void ForwardStrip(int count, const float* x, float* y);
   void ForwardStrip(int count, const Bf16* x, float* y);
   void BackwardData(const float* dy, float* dx);
@@ -78,13 +75,16 @@ class RowsConvolution<float> {
       int pad, dnnl::prop_kind kind, Type type = Type::f32) const;
   void Strip(int count, const void* x, Type type, float* y);
 
+  struct Transformed {  // NULL where Winograd's algorithm does not win
+    shared_ptr<Winograd> winograd;
+    bool current;
+  };
+
   const int num_, height_, width_, channels_, outputs_;
-  const bool winograd_wins_;
   const float* filters_;
   std::map<std::pair<int, Type>, Primitive> strips_;
   shared_ptr<Primitive> data_, weights_;
-  Winograd winograd_;
-  bool use_winograd_;  // for these filters
+  Transformed forward_, backward_;
 };
 #endif  // USE_DNNL
 

@@ -185,7 +185,7 @@ void DenseBlockLayer<Dtype>::ForwardByKept(int unit, Dtype* features) {
       folded[k * width + c] = scale[k] * filters[k * width + c];
     }
   }
-  convolution_->SetFilters(Filters(unit, kFilters2), this->phase_ == TEST);
+  convolution_->SetFilters(Filters(unit, kFilters2));
   std::shared_ptr<Bf16Product> bf16;
   if (this->phase_ == TEST) {
     bf16 = MakeBf16Product(width, bottleneck_, &folded[0]);

@@ -49,16 +49,14 @@ DnnlConvolution* DnnlConvolutionLayer::Get(
 
 void DnnlConvolutionLayer::Forward_cpu(const vector<Blob<float>*>& bottom,
       const vector<Blob<float>*>& top) {
-  DnnlConvolution* engine = NULL;
-  if (this->phase_ == TEST) {
-    // Products of bfloat16 beat a quarter of the products in floats where the
-    // hardware multiplies tiles; by AVX-512 alone they take longer.
-    const bool bf16 = PredictionBf16();
-    if (bf16 && HasBf16Tiles()) { engine = Get(DnnlConvolution::FORWARD_BF16); }
-    if (!engine) { engine = Get(DnnlConvolution::FORWARD_WINOGRAD); }
-    if (!engine && bf16) { engine = Get(DnnlConvolution::FORWARD_BF16); }
+  DnnlConvolution* engine = Get(DnnlConvolution::FORWARD);
+  // Products of bfloat16 beat a quarter of the products in floats where the
+  // hardware multiplies tiles; by AVX-512 alone they take longer.
+  if (this->phase_ == TEST && PredictionBf16()
+      && (HasBf16Tiles() || !engine || !engine->IsWinograd())) {
+    DnnlConvolution* rounded = Get(DnnlConvolution::FORWARD_BF16);
+    engine = rounded ? rounded : engine;
   }
-  if (!engine) { engine = Get(DnnlConvolution::FORWARD); }
   if (!engine) {
     ConvolutionLayer<float>::Forward_cpu(bottom, top);
     return;

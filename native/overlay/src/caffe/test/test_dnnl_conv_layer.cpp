@@ -279,19 +279,28 @@ TEST_F(DnnlConvolutionLayerTest, RandomShapes) {
 TEST_F(DnnlConvolutionLayerTest, WinogradAndDirectAreUsedWhereTheyAreMeantTo) {
   ConvolutionShape s = {1, 256, 256, 1, {129, 129}, {129, 129}, {3, 3}, {1, 1},
       {1, 1}, {1, 1}};
-  const DnnlConvolution winograd(DnnlConvolution::FORWARD_WINOGRAD, s);
-  EXPECT_TRUE(winograd.Usable());
-  s.stride[0] = 2;
-  EXPECT_FALSE(DnnlConvolution(DnnlConvolution::FORWARD_WINOGRAD, s).Usable());
-  s.stride[0] = 1;
-  s.outputs = 6;
-  EXPECT_FALSE(DnnlConvolution(DnnlConvolution::FORWARD_WINOGRAD, s).Usable());
-  s.outputs = 256;
-  if (!__builtin_cpu_supports("avx2")) { return; }
   const DnnlConvolution::Direction directions[] = {DnnlConvolution::FORWARD,
       DnnlConvolution::BACKWARD_DATA, DnnlConvolution::BACKWARD_WEIGHTS};
   for (int i = 0; i < 3; ++i) {
-    EXPECT_TRUE(DnnlConvolution(directions[i], s).Usable()) << i;
+    const DnnlConvolution winograd(directions[i], s);
+    EXPECT_TRUE(winograd.Usable() && winograd.IsWinograd()) << i;
+  }
+  s.stride[0] = 2;
+  s.out[0] = 65;
+  s.outputs = 64;
+  for (int i = 0; i < 3; ++i) {
+    const DnnlConvolution direct(directions[i], s);
+    EXPECT_FALSE(direct.IsWinograd()) << i;
+    if (__builtin_cpu_supports("avx2")) { EXPECT_TRUE(direct.Usable()) << i; }
+  }
+}
+
+TEST_F(DnnlConvolutionLayerTest, WinogradTrains) {
+  for (int pad = 0; pad <= 2; ++pad) {
+    const ConvolutionCase c = {2, 64, 80, 1, 53, 50, 3, 3, 1, pad, 1, pad > 0};
+    Pair pair(c, TRAIN);
+    EXPECT_LT(pair.ForwardError(), kWinograd) << c;
+    EXPECT_LT(pair.BackwardError(), kWinograd) << c;
   }
 }
 

@@ -67,8 +67,11 @@ uint64_t Checksum(const float* data, size_t count) {
 }  // namespace
 
 DnnlConvolution::DnnlConvolution(Direction direction,
-    const ConvolutionShape& shape, bool bias)
-    : winograd_of_(0) {
+    const ConvolutionShape& given, bool bias)
+    : turned_(direction == BACKWARD_DATA
+          && Plan::IsForWinograd(FORWARD, given.Adjoint())), winograd_of_(0) {
+  const ConvolutionShape shape = turned_ ? given.Adjoint() : given;
+  if (turned_) { direction = FORWARD; }
   // Nets repeat shapes; the primitives of a shape are made once.
   static std::mutex mutex;
   static std::map<std::vector<int>, std::weak_ptr<const Plan> > plans;
@@ -87,6 +90,8 @@ DnnlConvolution::DnnlConvolution(Direction direction,
 }
 
 bool DnnlConvolution::Usable() const { return plan_->usable; }
+
+bool DnnlConvolution::IsWinograd() const { return plan_->is_winograd; }
 
 std::string DnnlConvolution::Implementation() const {
   return plan_->implementation;
@@ -107,7 +112,7 @@ void DnnlConvolution::Convolve(const DnnlStrip& strip, const float* bottom,
   if (plan.reads_top()) {
     Copy(strip.top, true, top, top_width, plan.packed_top, packed_top);
   }
-  if (plan.is_winograd()) {
+  if (plan.is_winograd) {
     const auto bias = rest.find(DNNL_ARG_BIAS);
     winograd_->Convolve(plan.packed_top.get_dims()[2], width, plan.shape.pad[1],
         reinterpret_cast<const float*>(scratch), bias == rest.end() ? NULL
@@ -153,15 +158,8 @@ void DnnlConvolution::ConvolveAll(const float* bottom, const float* top,
 void DnnlConvolution::Forward(const float* bottom, const float* weights,
     const float* bias, float* top) {
   Arguments rest;
-  if (plan_->is_winograd()) {
-    const uint64_t sum = Checksum(weights,
-        plan_->plain_weights.get_size() / sizeof(float));
-    if (!winograd_ || winograd_of_ != sum) {
-      winograd_.reset(new Winograd(plan_->shape.channels,
-          plan_->shape.outputs));
-      winograd_->SetFilters(weights);
-      winograd_of_ = sum;
-    }
+  if (plan_->is_winograd) {
+    SetWinograd(weights);
   } else {
     rest[DNNL_ARG_WEIGHTS] = PackedWeights(weights);
   }
@@ -172,10 +170,21 @@ void DnnlConvolution::Forward(const float* bottom, const float* weights,
 }
 
 void DnnlConvolution::BackwardData(const float* top_diff, const float* weights,
-    float* bottom_diff) const {
+    float* bottom_diff) {
+  if (turned_) { return Forward(top_diff, weights, NULL, bottom_diff); }
   Arguments rest;
   rest[DNNL_ARG_WEIGHTS] = PackedWeights(weights);
   ConvolveAll(bottom_diff, top_diff, rest);
+}
+
+/// Transforms the weights unless these are the ones of the last call.
+void DnnlConvolution::SetWinograd(const float* weights) {
+  const uint64_t sum = Checksum(weights,
+      plan_->plain_weights.get_size() / sizeof(float));
+  if (winograd_ && winograd_of_ == sum) { return; }
+  winograd_.reset(new Winograd(plan_->shape.channels, plan_->shape.outputs));
+  winograd_->SetFilters(weights, turned_);
+  winograd_of_ = sum;
 }
 
 /// The weights in oneDNN's layout, in the calling thread's scratch.
@@ -193,6 +202,7 @@ void DnnlConvolution::BackwardWeights(const float* bottom,
   const Plan& plan = *plan_;
   const int per_image = plan.strips.size();
   const size_t packed = plan.packed_weights.get_size() / sizeof(float);
+  const WinogradGradient winograd(plan.shape.channels, plan.shape.outputs);
   std::vector<float*> sums(omp_get_max_threads());  // NULL: has had no strip
 #pragma omp parallel if (plan.is_large)
   {
@@ -205,6 +215,21 @@ void DnnlConvolution::BackwardWeights(const float* bottom,
     for (int i = 0; i < plan.shape.num * per_image; ++i) {
       float* to = sum ? gradient : reinterpret_cast<float*>(scratch
           + plan.sum_at);
+      if (plan.is_winograd) {
+        const DnnlStrip& strip = plan.strips[i % per_image];
+        char* packed_top = scratch + plan.top_at;
+        Copy(strip.bottom, true, bottom + i / per_image * plan.bottom_size(),
+            plan.shape.in[1], plan.packed_bottom, scratch);
+        Copy(strip.top, true, top_diff + i / per_image * plan.top_size(),
+            plan.shape.out[1], plan.packed_top, packed_top);
+        const int rows = plan.packed_top.get_dims()[2];
+        to = sum ? sum : to;
+        winograd.AddRows(rows, plan.shape.in[1], rows + 2, 0,
+            plan.shape.pad[1], reinterpret_cast<float*>(scratch),
+            reinterpret_cast<float*>(packed_top), sum != NULL, to);
+        sum = to;
+        continue;
+      }
       Arguments rest;
       rest[DNNL_ARG_DIFF_WEIGHTS] = DnnlMemory(plan.packed_weights, to);
       Convolve(plan.strips[i % per_image],
@@ -217,6 +242,7 @@ void DnnlConvolution::BackwardWeights(const float* bottom,
       }
     }
   }
+  if (plan.is_winograd) { return winograd.AddFilters(sums, weights_diff); }
   for (size_t t = 1; t < sums.size(); ++t) {
     for (size_t k = 0; sums[t] && k < packed; ++k) { sums[0][k] += sums[t][k]; }
   }

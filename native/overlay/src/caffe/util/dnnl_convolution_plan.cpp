@@ -39,7 +39,8 @@ size_t Aligned(size_t size) { return (size + 63) / 64 * 64; }
 
 DnnlConvolution::Plan::Plan(Direction direction, const ConvolutionShape& shape,
     bool bias)
-    : direction(direction), shape(shape), bias(bias), usable(false) {
+    : direction(direction), shape(shape), bias(bias),
+      is_winograd(IsForWinograd(direction, shape)), usable(false) {
   const ConvolutionShape& s = shape;
   const int64_t values = static_cast<int64_t>(s.outputs) * s.channels / s.group
       * s.kernel[0] * s.kernel[1];
@@ -56,8 +57,8 @@ DnnlConvolution::Plan::Plan(Direction direction, const ConvolutionShape& shape,
   }
   try {
     const int rows = StripRows();
-    if (is_winograd()) {
-      if (!MakeWinograd(rows)) { return; }
+    if (is_winograd) {
+      MakeWinograd(rows);
     } else {
       Make(rows);
       if (IsSlow()) { return; }
@@ -85,16 +86,15 @@ int DnnlConvolution::Plan::StripRows() const {
   const ConvolutionShape& s = shape;
   const bool data = direction == BACKWARD_DATA;
   const int height = data ? s.in[0] + s.pad[0] : s.out[0];
-  const int step = is_winograd() ? Winograd::BlockRows(s.out[1])
+  const int step = is_winograd ? Winograd::BlockRows(s.out[1])
       : data ? s.stride[0] : 1;
+  const bool is_sum = direction == BACKWARD_WEIGHTS && !is_winograd;
   const size_t row = sizeof(float) * (static_cast<size_t>(s.outputs) * s.out[1]
       + static_cast<size_t>(s.channels) * s.in[1]
       * (data ? 1 : s.stride[0]));
-  const size_t bytes = direction == BACKWARD_WEIGHTS ? kGradientStripBytes
-      : kStripBytes;
+  const size_t bytes = is_sum ? kGradientStripBytes : kStripBytes;
   // At least so many strips that all threads end at about the same time.
-  const int strips = CeilDiv(
-      (direction == BACKWARD_WEIGHTS ? 1 : 4) * omp_get_max_threads(), s.num);
+  const int strips = CeilDiv((is_sum ? 1 : 4) * omp_get_max_threads(), s.num);
   const int most = CeilDiv(std::min<int>(std::max<size_t>(bytes / row, 2),
       std::max(CeilDiv(height, strips), 2)), step);
   // Strips are equal, the last one is filled up: waste little.
@@ -164,17 +164,23 @@ void DnnlConvolution::Plan::Make(int rows) {
   }
 }
 
-/// Strips of rows as Winograd's algorithm reads and gives them; false where it
-/// is not for this convolution, or would not pay.
-bool DnnlConvolution::Plan::MakeWinograd(int rows) {
-  const ConvolutionShape& s = shape;
+bool DnnlConvolution::Plan::IsForWinograd(Direction direction,
+    const ConvolutionShape& s) {
   for (int i = 0; i < 2; ++i) {
     if (s.kernel[i] != 3 || s.stride[i] != 1 || s.dilation[i] != 1) {
       return false;
     }
   }
-  if (s.group != 1 || !Winograd::Wins(s.channels, s.outputs, s.out[0],
-      s.out[1])) { return false; }
+  if (s.group != 1) { return false; }
+  return direction == FORWARD
+      ? Winograd::Wins(s.channels, s.outputs, s.out[0], s.out[1])
+      : direction == BACKWARD_WEIGHTS
+      && WinogradGradient::Wins(s.channels, s.outputs, s.out[0], s.out[1]);
+}
+
+/// Strips of rows as Winograd's algorithm reads and gives them.
+void DnnlConvolution::Plan::MakeWinograd(int rows) {
+  const ConvolutionShape& s = shape;
   implementation = "winograd";
   strip_rows_[0] = rows + 2;
   strip_rows_[1] = rows;
@@ -183,7 +189,6 @@ bool DnnlConvolution::Plan::MakeWinograd(int rows) {
       memory::data_type::f32, nhwc);
   packed_top = memory::desc(Dims{1, s.outputs, rows, s.out[1]},
       memory::data_type::f32, nhwc);
-  return true;
 }
 
 void DnnlConvolution::Plan::Take(const dnnl::primitive_desc_base& made,
@@ -240,13 +245,16 @@ DnnlPart DnnlConvolution::Plan::Part(bool is_top, int row, int count) {
 }
 
 void DnnlConvolution::Plan::LayOut() {
-  const size_t gradient = direction == BACKWARD_WEIGHTS
+  const size_t gradient = direction == BACKWARD_WEIGHTS && !is_winograd
       ? Aligned(packed_weights.get_size()) : 0;
+  const size_t sum = is_winograd && direction == BACKWARD_WEIGHTS
+      ? sizeof(float) * WinogradGradient(shape.channels, shape.outputs).Count()
+      : gradient;
   top_at = Aligned(packed_bottom.get_size());
   own_at = top_at + Aligned(packed_top.get_size());
   gradient_at = own_at + Aligned(scratchpad.get_size());
   sum_at = gradient_at + gradient;
-  scratch_size = sum_at + gradient;
+  scratch_size = sum_at + sum;
 }
 
 }  // namespace caffe

@@ -225,6 +225,76 @@ CAFFE_INLINE void PlanesToRowsBody(int n, int channels,
   }
 }
 
+// Rows of a square become columns, `lead` apart.
+template <typename Dtype>
+CAFFE_INLINE void Transpose(const Dtype (*square)[kTile], Dtype* to, int lead) {
+  for (int j = 0; j < kTile; ++j) {
+    for (int k = 0; k < kTile; ++k) { to[j * lead + k] = square[k][j]; }
+  }
+}
+
+#ifdef __GNUC__
+// By eights of floats: pairs of rows, pairs of these, then halves.
+CAFFE_INLINE void Transpose(const float (*square)[kTile], float* to, int lead) {
+  typedef float Eight __attribute__((vector_size(32), aligned(4)));
+  typedef int32_t Order __attribute__((vector_size(32)));
+  const Order pairs[] = {{0, 8, 1, 9, 4, 12, 5, 13},
+      {2, 10, 3, 11, 6, 14, 7, 15}};
+  const Order fours[] = {{0, 1, 8, 9, 4, 5, 12, 13},
+      {2, 3, 10, 11, 6, 7, 14, 15}};
+  const Order halves[] = {{0, 1, 2, 3, 8, 9, 10, 11},
+      {4, 5, 6, 7, 12, 13, 14, 15}};
+  for (int part = 0; part < 4; ++part) {
+    const int k = part / 2 * 8, j = part % 2 * 8;
+    Eight a[8], b[8];
+    for (int i = 0; i < 8; ++i) {
+      a[i] = *reinterpret_cast<const Eight*>(&square[k + i][j]);
+    }
+    for (int i = 0; i < 8; ++i) {
+      b[i] = __builtin_shuffle(a[i / 2 * 2], a[i / 2 * 2 + 1], pairs[i % 2]);
+    }
+    for (int i = 0; i < 8; ++i) {
+      const int low = i / 4 * 4 + i % 4 / 2;
+      a[i] = __builtin_shuffle(b[low], b[low + 2], fours[i % 2]);
+    }
+    for (int i = 0; i < 8; ++i) {
+      *reinterpret_cast<Eight*>(to + (j + i) * lead + k) =
+          __builtin_shuffle(a[i % 4], a[i % 4 + 4], halves[i / 4]);
+    }
+  }
+}
+#endif
+
+template <typename Dtype>
+CAFFE_INLINE void PlanesActivateToRowsBody(int n, int channels,
+    const Dtype* __restrict scale, const Dtype* __restrict shift,
+    const Dtype* __restrict planes, ptrdiff_t stride, int lead,
+    Dtype* __restrict rows) {
+  for (int c = 0; c < channels; c += kTile) {
+    const int count = std::min(kTile, channels - c);
+    for (int i = 0; i < n; i += kTile) {
+      const int length = std::min(kTile, n - i);
+      Dtype square[kTile][kTile];
+      for (int k = 0; k < count; ++k) {
+        const Dtype* from = planes + (c + k) * stride + i;
+#pragma omp simd
+        for (int j = 0; j < length; ++j) {
+          const Dtype value = scale[c + k] * from[j] + shift[c + k];
+          square[k][j] = value > 0 ? value : Dtype(0);
+        }
+      }
+      if (count == kTile && length == kTile) {
+        Transpose(square, rows + static_cast<ptrdiff_t>(i) * lead + c, lead);
+        continue;
+      }
+      for (int j = 0; j < length; ++j) {
+        Dtype* to = rows + static_cast<ptrdiff_t>(i + j) * lead + c;
+        for (int k = 0; k < count; ++k) { to[k] = square[k][j]; }
+      }
+    }
+  }
+}
+
 }  // namespace
 
 #define FUSED_MATH_DEFINE(Dtype) \
@@ -282,6 +352,12 @@ CAFFE_INLINE void PlanesToRowsBody(int n, int channels,
   CAFFE_CLONES void PlanesToRows(int n, int channels, const Dtype* planes, \
       ptrdiff_t stride, Dtype* rows) { \
     PlanesToRowsBody<Dtype>(n, channels, planes, stride, rows); \
+  } \
+  CAFFE_CLONES void PlanesActivateToRows(int n, int channels, \
+      const Dtype* scale, const Dtype* shift, const Dtype* planes, \
+      ptrdiff_t stride, int lead, Dtype* rows) { \
+    PlanesActivateToRowsBody<Dtype>(n, channels, scale, shift, planes, stride, \
+        lead, rows); \
   }
 
 FUSED_MATH_DEFINE(float)

@@ -18,12 +18,30 @@ void PreactivatedProduct<Dtype>::Activate(const Dtype* x, int pixels,
   }
 }
 
+// oneDNN multiplies rows of activations by a third faster than planes. They lie
+// an odd number of lines apart: neighbours then have each a place in the cache.
+template <typename Dtype>
+int PreactivatedProduct<Dtype>::Lead() const {
+  const int kLine = 16;
+  return ((channels_ + kLine - 1) / kLine | 1) * kLine;
+}
+
+template <typename Dtype>
+void PreactivatedProduct<Dtype>::Rows(const Dtype* x, int pixels,
+    const Dtype* scale, const Dtype* shift, const Dtype* filters,
+    Dtype* activation, Dtype* rows) const {
+  PlanesActivateToRows(pixels, channels_, scale, shift, x, pixels_, Lead(),
+      activation);
+  FusedGemm(false, true, pixels, outputs_, channels_, activation, Lead(),
+      filters, channels_, Dtype(0), rows, outputs_);
+}
+
 template <typename Dtype>
 void PreactivatedProduct<Dtype>::ForwardRows(Planes<const Dtype> x, int image,
     int begin, int pixels, const Dtype* scale, const Dtype* shift,
     const Dtype* filters, const Dtype* add_relu, Dtype* rows) const {
   const FusedParts parts(1, pixels, channels_, sizeof(Dtype));
-  const size_t space = static_cast<size_t>(channels_) * parts.size;
+  const size_t space = static_cast<size_t>(Lead()) * parts.size;
   Dtype* scratch = FusedScratch::Get<Dtype>(FusedScratch::ACTIVATION,
       space * FusedThreads());
   const Dtype* data = x.data + image * x.image_stride + begin;
@@ -32,9 +50,7 @@ void PreactivatedProduct<Dtype>::ForwardRows(Planes<const Dtype> x, int image,
     Dtype* activation = scratch + space * FusedThread();
     const int first = parts.begin(part), length = parts.length(part);
     Dtype* out = rows + static_cast<ptrdiff_t>(first) * outputs_;
-    Activate(data + first, length, scale, shift, activation);
-    FusedGemm(true, true, length, outputs_, channels_, activation, length,
-        filters, channels_, Dtype(0), out, outputs_);
+    Rows(data + first, length, scale, shift, filters, activation, out);
     if (add_relu) { RowsAddRelu(length, outputs_, add_relu, out); }
   }
 }
@@ -44,7 +60,7 @@ void PreactivatedProduct<Dtype>::ForwardRowsMoments(Planes<const Dtype> x,
     const Dtype* scale, const Dtype* shift, const Dtype* filters, Dtype* rows,
     Dtype* mean, Dtype* variance) const {
   const FusedParts parts(num_, pixels_, channels_, sizeof(Dtype));
-  const size_t space = static_cast<size_t>(channels_) * parts.size;
+  const size_t space = static_cast<size_t>(Lead()) * parts.size;
   Dtype* scratch = FusedScratch::Get<Dtype>(FusedScratch::ACTIVATION,
       space * FusedThreads());
   // Of each part: mean and sum of squared deviations from it, while in cache.
@@ -57,10 +73,8 @@ void PreactivatedProduct<Dtype>::ForwardRowsMoments(Planes<const Dtype> x,
     const int length = parts.length(part);
     Dtype* out = rows + (static_cast<ptrdiff_t>(image) * pixels_ + first)
         * outputs_;
-    Activate(x.data + image * x.image_stride + first, length, scale, shift,
-        activation);
-    FusedGemm(true, true, length, outputs_, channels_, activation, length,
-        filters, channels_, Dtype(0), out, outputs_);
+    Rows(x.data + image * x.image_stride + first, length, scale, shift,
+        filters, activation, out);
     Dtype* part_mean = &means[static_cast<size_t>(part) * outputs_];
     RowsSum(length, outputs_, out, part_mean);
     for (int k = 0; k < outputs_; ++k) { part_mean[k] /= length; }
@@ -111,6 +125,21 @@ void PreactivatedProduct<Dtype>::ForwardPlanes(Planes<const Dtype> x,
   }
 }
 
+// to (columns x rows) += from (rows x columns), in squares that a cache holds.
+template <typename Dtype>
+static void AddTransposed(int rows, int columns, const Dtype* from, Dtype* to) {
+  const int kSide = 16;
+  for (int r = 0; r < rows; r += kSide) {
+    const int last = std::min(r + kSide, rows);
+    for (int c = 0; c < columns; ++c) {
+      for (int i = r; i < last; ++i) {
+        to[static_cast<size_t>(c) * rows + i] +=
+            from[static_cast<size_t>(i) * columns + c];
+      }
+    }
+  }
+}
+
 template <typename Dtype>
 void PreactivatedProduct<Dtype>::Backward(Planes<const Dtype> x,
     const Dtype* scale, const Dtype* shift, const Dtype* centre,
@@ -133,12 +162,8 @@ void PreactivatedProduct<Dtype>::Backward(Planes<const Dtype> x,
   vector<char> used(threads, 0);
   // oneDNN multiplies fastest what need not be turned round: the filters are,
   // once, and the gradient of filters from rows is summed up as it falls.
-  vector<Dtype> turned(filter_count);
-  for (int k = 0; k < outputs_; ++k) {
-    for (int c = 0; c < channels_; ++c) {
-      turned[c * outputs_ + k] = filters[k * channels_ + c];
-    }
-  }
+  vector<Dtype> turned(filter_count, Dtype(0));
+  AddTransposed(outputs_, channels_, filters, &turned[0]);
 #pragma omp parallel for schedule(static)
   for (int part = 0; part < parts.count(); ++part) {
     const int thread = FusedThread();
@@ -185,11 +210,10 @@ void PreactivatedProduct<Dtype>::Backward(Planes<const Dtype> x,
     }
     if (filters_diff && used[thread]) {
       const Dtype* own = filter_sums + filter_count * thread;
-      for (int k = 0; k < outputs_; ++k) {
-        for (int c = 0; c < channels_; ++c) {
-          filters_diff[k * channels_ + c] += dy_rows
-              ? own[c * outputs_ + k] : own[k * channels_ + c];
-        }
+      if (dy_rows) {
+        AddTransposed(channels_, outputs_, own, filters_diff);
+      } else {
+        for (size_t i = 0; i < filter_count; ++i) { filters_diff[i] += own[i]; }
       }
     }
   }

@@ -123,15 +123,18 @@ using dnnl::memory;
 RowsConvolution<float>::RowsConvolution(int num, int height, int width,
     int channels, int outputs)
     : num_(num), height_(height), width_(width), channels_(channels),
-      outputs_(outputs),
-      winograd_wins_(Winograd::Wins(channels, outputs, height, width)),
-      filters_(NULL), winograd_(channels, outputs),
-      use_winograd_(false) {}
+      outputs_(outputs), filters_(NULL), forward_(), backward_() {
+  if (Winograd::Wins(channels, outputs, height, width)) {
+    forward_.winograd.reset(new Winograd(channels, outputs));
+  }
+  if (Winograd::Wins(outputs, channels, height, width)) {
+    backward_.winograd.reset(new Winograd(outputs, channels));
+  }
+}
 
-void RowsConvolution<float>::SetFilters(const float* filters, bool predicts) {
+void RowsConvolution<float>::SetFilters(const float* filters) {
   filters_ = filters;
-  use_winograd_ = predicts && winograd_wins_;
-  if (use_winograd_) { winograd_.SetFilters(filters); }
+  forward_.current = backward_.current = false;
   for (auto& strip : strips_) { strip.second.current = false; }
   if (data_) { data_->current = false; }
 }
@@ -169,11 +172,12 @@ RowsConvolution<float>::Primitive* RowsConvolution<float>::Use(
 
 void RowsConvolution<float>::ForwardStrip(int count, const float* x,
     float* y) {
-  if (use_winograd_) {
-    winograd_.Convolve(count, width_, 1, x, NULL, y);
-  } else {
-    Strip(count, x, Type::f32, y);
+  if (!forward_.winograd) { return Strip(count, x, Type::f32, y); }
+  if (!forward_.current) {
+    forward_.winograd->SetFilters(filters_);
+    forward_.current = true;
   }
+  forward_.winograd->Convolve(count, width_, 1, x, NULL, y);
 }
 
 void RowsConvolution<float>::ForwardStrip(int count, const Bf16* x,
@@ -201,6 +205,14 @@ void RowsConvolution<float>::Strip(int count, const void* x, Type type,
 }
 
 void RowsConvolution<float>::BackwardData(const float* dy, float* dx) {
+  if (backward_.winograd) {
+    if (!backward_.current) {
+      backward_.winograd->SetFilters(filters_, true);
+      backward_.current = true;
+    }
+    backward_.winograd->ConvolveImages(num_, height_, width_, dy, dx);
+    return;
+  }
   if (!data_) {
     const auto forward = Forward(num_, height_, 1,
         dnnl::prop_kind::forward_training);
@@ -224,6 +236,11 @@ void RowsConvolution<float>::BackwardData(const float* dy, float* dx) {
 
 void RowsConvolution<float>::BackwardFilters(const float* x, const float* dy,
     float* filters_diff) {
+  if (WinogradGradient::Wins(channels_, outputs_, height_, width_)) {
+    WinogradGradient(channels_, outputs_).AddImages(num_, height_, width_, x,
+        dy, filters_diff);
+    return;
+  }
   if (!weights_) {
     const auto forward = Forward(num_, height_, 1,
         dnnl::prop_kind::forward_training);
