@@ -13,6 +13,7 @@ from common.numbers import plural
 from prototxt_gen.caffe_proto import caffe_pb2
 
 PNG_OPTIONS = (cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_FILTERED)  # 6 % smaller, as fast
+LENGTH_DELIMITED = 2  # a field's kind in Protocol Buffers
 OVERHEAD = 64  # bytes of a Datum beside its pixels, at most
 
 
@@ -26,9 +27,17 @@ def to_datum(record: np.ndarray, encode: str) -> bytes:
             1
         ].tobytes()
         datum.encoded = True
-    else:
-        datum.data = record.tobytes()
-    return datum.SerializeToString(deterministic=True)
+        return datum.SerializeToString(deterministic=True)
+    # The same bytes with one copy of the pixels in place of three: `data` is the last field.
+    field = caffe_pb2().Datum.DESCRIPTOR.fields_by_name["data"].number << 3 | LENGTH_DELIMITED
+    before = datum.SerializeToString(deterministic=True)
+    return b"".join([before, _varint(field), _varint(record.nbytes), np.ascontiguousarray(record).data])
+
+
+def _varint(value: int) -> bytes:
+    """Return a whole number as Protocol Buffers write it: seven bits a byte, the lowest first."""
+    groups = [value >> shift & 0x7F for shift in range(0, max(value.bit_length(), 1), 7)]
+    return bytes([group | 0x80 for group in groups[:-1]] + groups[-1:])
 
 
 def largest_datum(channels: int, side: int) -> int:

@@ -22,7 +22,7 @@ from data_prep.read_options import ReadOptions
 from data_prep.records import RecordConfig, make_record
 from data_prep.scene_pixels import open_scene, refuse_one_class
 from data_prep.scenes import Scene
-from data_prep.workers import Result, check_workers, ordered, refuse_crash
+from data_prep.workers import Result, check_workers, keep_memory, ordered, refuse_crash
 from prototxt_gen.caffe_proto import caffe_pb2
 
 JOB_RECORDS = 16  # variants made from one decoding: a worker's memory holds a job's records
@@ -66,6 +66,7 @@ def write_database(
     read_options = ReadOptions.of(config.dataset, config.bands, numbers, config.mean)
     caffe_pb2()  # say now, not after the first scene, that Caffe is missing
     make = partial(_scene_records, config=config, read_options=read_options)
+    keep_memory()  # LMDB takes and frees a record's pages for each record
     with build_lock(out):
         log(_check_disk(scenes, config, make, out))
         with staged_folder(out, overwrite, markers=(MANIFEST,)) as staged:

@@ -174,7 +174,7 @@ class _Worker:
 def _work(make: Callable, pipe: Connection, path: str, slots: int, slot_bytes: int) -> None:
     """Run jobs until the parent closes the pipe, or is gone."""
     cv2.setNumThreads(1)  # the processes are the parallelism
-    _keep_memory()
+    keep_memory()
     try:
         with open(path, "r+b") as file:
             memory = memoryview(mmap.mmap(file.fileno(), 0))
@@ -185,8 +185,8 @@ def _work(make: Callable, pipe: Connection, path: str, slots: int, slot_bytes: i
         return
 
 
-def _keep_memory() -> None:
-    """Let malloc keep what is freed: getting a scene's pages anew from the system takes 20 ms (glibc)."""
+def keep_memory() -> None:
+    """Let malloc keep what this process frees: a scene's pages anew from the system take 20 ms (glibc)."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
