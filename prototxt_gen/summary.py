@@ -4,17 +4,17 @@ from functools import reduce
 from operator import add
 
 from common.numbers import aligned
-from prototxt_gen.cost import Cost, layer_costs, shared_scratch
+from prototxt_gen.cost import Cost, beside_blobs, layer_costs
 from prototxt_gen.layers import Layer, Net
 
 COLUMNS = ("part", "output", "parameters", "GMAC", "train MiB", "deploy MiB")
 
 
-def summary(train: Net, deploy: Net) -> str:
+def summary(train: Net, deploy: Net, history: int = 1) -> str:
     """Return the table for one experiment: shapes and training memory of `train`, the rest of `deploy`.
 
-    Multiply-adds and deploy memory are those of one image; training memory that of one pass of one
-    rank, images and gradients included, weights and solver history not.
+    Multiply-adds and deploy memory are those of one image; training memory that of one pass of one rank.
+    Behind the parts stands what the processes take beside the blobs, on a CPU; see `beside_blobs`.
     """
     training, deployed = _sections(train), _sections(deploy)
     rows = []
@@ -23,8 +23,11 @@ def summary(train: Net, deploy: Net) -> str:
         one_image = deployed[title][1] if title in deployed else Cost()
         numbers = (cost.parameters, one_image.multiply_adds, cost.training_bytes, one_image.deploy_bytes)
         rows.append((title, output, *numbers))
-    if scratch := shared_scratch(train):
-        rows.append(("Scratch of the fused layers", "", 0, 0, scratch, 0))
+    beside = [beside_blobs(train, history), beside_blobs(deploy)]
+    for titles in zip(*beside, strict=True):
+        values = [each[title] for each, title in zip(beside, titles, strict=True)]
+        if any(values):
+            rows.append((titles[0], "", 0, 0, *values))
     totals = [sum(row[column] for row in rows) for column in range(2, 6)]
     rows.append(("total", "", *totals))
     lines = aligned([COLUMNS, *(_cells(*row) for row in rows)], left=2)

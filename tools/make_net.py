@@ -27,6 +27,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Write the nets and name the files, or print the summary, or draw."""
     args = parse_arguments()
+    from prototxt_gen.cost import solver_history
     from prototxt_gen.emit import write_nets
     from prototxt_gen.experiment import experiment_path
     from prototxt_gen.models import DEPLOY, TRAIN, build
@@ -34,7 +35,8 @@ def main() -> None:
 
     experiment = cli.read_experiment(args)
     if args.summary:
-        print(summary(build(experiment, TRAIN), build(experiment, DEPLOY, args.heads)))
+        history = solver_history(experiment.solver.type)
+        print(summary(build(experiment, TRAIN), build(experiment, DEPLOY, args.heads), history))
     if args.draw:
         from prototxt_gen.draw import draw
 

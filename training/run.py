@@ -15,6 +15,7 @@ from common.numbers import plural
 from common.settings import ROOT, difference_text, explain_error, first_difference
 from data_prep.datums import from_datum, open_datums
 from data_prep.manifest import DATA, read_manifest
+from prototxt_gen.cost import process_bytes, solver_history
 from prototxt_gen.emit import Command, class_weights, header, net_texts, solver_text, write_files
 from prototxt_gen.experiment import Experiment, Input, Task
 from prototxt_gen.model_card import ModelCard, read_card
@@ -78,7 +79,8 @@ class Run:
         return (
             f"{self.folder}: {exp.model} of {len(net.layers)} layers and {net.parameters():,} parameters, "
             f"{' and '.join(exp.task_names())}, {exp.solver.batch_size} crops of {exp.input.crop} x "
-            f"{exp.input.crop} an iteration, seed {exp.solver.random_seed}"
+            f"{exp.input.crop} an iteration, seed {exp.solver.random_seed}; on a CPU about "
+            f"{process_bytes(net, solver_history(exp.solver.type)) / 1e9:.2g} GB of memory a rank"
         )
 
     def caffe_log(self, rank: int) -> Path:

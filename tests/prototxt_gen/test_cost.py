@@ -1,5 +1,6 @@
 """Costs against hand counts, and memory against what Caffe's process really takes."""
 
+import os
 import re
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from prototxt_gen.cost import layer_costs, shared_scratch
+from prototxt_gen.cost import THREADS, beside_blobs, layer_costs, process_bytes, shared_scratch
 from prototxt_gen.experiment import read_experiment
 from prototxt_gen.layers import Net
 from prototxt_gen.models import DEPLOY, TRAIN, build
@@ -114,6 +115,63 @@ print(resident() - before)
     else:
         predicted = sum(cost.deploy_bytes for cost in costs)
     assert int(done.stdout) == pytest.approx(predicted, rel=0.12)
+
+
+@pytest.mark.caffe
+@pytest.mark.onednn
+@pytest.mark.parametrize(
+    ("form", "crop", "images"), [("plain", 129, 2), ("fused", 257, 2), ("fused", 129, 1)]
+)
+def test_a_training_process_takes_what_the_summary_says(tmp_path, form, crop, images):
+    from prototxt_gen.emit import net_text
+    from tests.conftest import write_lmdb
+
+    sets = [
+        f"densenet.dense_block='{form}'",
+        f"input.crop={crop}",
+        f"solver.images_per_pass={images}",
+        f"solver.batch_size={2 * images}",
+    ]
+    for task, classes in (("land", 6), ("road", 2)):
+        write_lmdb(tmp_path / task, task, classes, side=crop, records=2)
+        sets.append(f"tasks.{task}.source='{tmp_path}/{task}'")
+    exp = read_experiment(SOLVERS / "dfcnet_demo" / "experiment.toml", sets)
+    net = build(exp, TRAIN)
+    (tmp_path / "net.prototxt").write_text(net_text(net, ["x"]))
+    solver = f'net: "{tmp_path}/net.prototxt" base_lr: 0.001 momentum: 0.9 lr_policy: "fixed" snapshot: 0'
+    (tmp_path / "solver.prototxt").write_text(solver)
+    code = f"""
+import re
+import training.rank
+from training.pycaffe import import_caffe
+import_caffe().SGDSolver("{tmp_path}/solver.prototxt").step(2)
+print(1024 * int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]))
+"""
+    threads = {"OMP_NUM_THREADS": str(THREADS), "OPENBLAS_NUM_THREADS": str(THREADS)}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
+        env=os.environ | threads,
+    )
+    assert int(done.stdout) == pytest.approx(process_bytes(net, history=1), rel=0.12)
+
+
+def test_what_stands_beside_the_blobs_counted_by_hand():
+    net = Net("x", "train")
+    net.section("all")
+    x = net.input("data", (1, 64, 9, 9))
+    x = net.convolution("a", x, 32, kernel=3, pad=1)
+    net.convolution("b", x, 16, kernel=1)
+    filters = 32 * 64 * 9
+    trained, deployed = beside_blobs(net, 2), beside_blobs(net)
+    assert trained["Weights, gradients, momentum"] == 4 * 4 * (filters + 16 * 32)
+    assert deployed["Weights"] == 4 * (filters + 16 * 32)
+    # Transformed filters for the output, its gradient, and two threads' sums; 36 values of 9.
+    assert trained["Winograd's algorithm"] == 2 * 10 * 2**20 + 4 * 4 * filters * 4
+    assert deployed["Winograd's algorithm"] == 2 * 10 * 2**20 + 4 * 4 * filters
 
 
 def test_the_summary_names_each_part_and_adds_up():
