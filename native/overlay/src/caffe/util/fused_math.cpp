@@ -277,6 +277,9 @@ CAFFE_INLINE void PlanesActivateToRowsBody(int n, int channels,
       Dtype square[kTile][kTile];
       for (int k = 0; k < count; ++k) {
         const Dtype* from = planes + (c + k) * stride + i;
+        if (c + k + kTile < channels) {
+          __builtin_prefetch(from + kTile * stride);
+        }
 #pragma omp simd
         for (int j = 0; j < length; ++j) {
           const Dtype value = scale[c + k] * from[j] + shift[c + k];
