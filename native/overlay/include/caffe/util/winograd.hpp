@@ -30,8 +30,8 @@ class Winograd {
       outputs_(outputs) {}
 
   /// Takes filters (outputs x channels x 3 x 3) for the calls that follow; or,
-  /// `turned`, those of a convolution from `outputs` to `channels` maps (channels
-  /// x outputs x 3 x 3), of which this one then is the gradient of the input.
+  /// `turned`, those of a convolution from `outputs` to `channels` maps
+  /// (channels x outputs x 3 x 3), whose gradient of the input this one gives.
   void SetFilters(const float* filters, bool turned = false);
 
   /// From `height` + 2 rows of `width` pixels, the halo among them, to `height`
