@@ -172,6 +172,78 @@ def test_the_papers_nets_answer_alike_in_less_memory(tmp_path, caffe, name, form
     assert assert_no_live_blobs_overlap(planned) > (3 if form == "fused" else 10)
 
 
+def rows_of(net) -> dict[str, int]:
+    """Return the height that each blob has now."""
+    return {name: blob.height for name, blob in net.blobs.items() if len(blob.shape) == 4}
+
+
+@pytest.mark.parametrize("form", ["folded", "fused"])
+def test_the_end_of_a_net_in_strips_of_rows_answers_as_the_whole_net(tmp_path, caffe, form):
+    """Both heads, one and two images, two and three strips, and a net that is too low for strips."""
+    narrow = [
+        "densenet.growth_rate=4",
+        "densenet.stem_channels=8",
+        "densenet.up_channels=16",
+        "fusion.channels=16",
+        "head_channels=16",
+        f"densenet.dense_block='{'fused' if form == 'fused' else 'plain'}'",
+    ]
+    exp = read_experiment(SOLVERS / "dfcnet" / "experiment.toml", narrow)
+    plain = net_message(build(exp, DEPLOY, crop=33)) if form == "fused" else folded(exp, crop=33)[0]
+    (tmp_path / "net.prototxt").write_text(str(plain))
+    net = load(caffe, tmp_path / "net.prototxt")
+    strips = load(caffe, tmp_path / "net.prototxt", net)
+    strips.plan_memory(whole_bytes=0)
+    whole = load(caffe, tmp_path / "net.prototxt", net)
+    whole.plan_memory()
+    for image in images([(1, 3, 321, 97), (2, 3, 545, 33), (1, 3, 577, 65), (1, 3, 33, 65)]):
+        answers = []
+        for each in (net, strips, whole):
+            run(each, image)
+            answers.append({name: each.blobs[name].data.copy() for name in each.outputs})
+        assert set(answers[0]) == {"land_prob", "road_prob"}
+        for name, expected in answers[0].items():
+            np.testing.assert_allclose(answers[1][name], expected, rtol=0, atol=2e-6)
+            np.testing.assert_array_equal(answers[2][name], expected)
+        tall = image.shape[2] > 300
+        assert (rows_of(strips)["land/conv"] < rows_of(net)["land/conv"]) == tall
+        assert rows_of(strips)["land_prob"] == image.shape[2]
+        assert (strips.plan_memory(0)[0] < whole.plan_memory()[0]) == tall
+
+
+def test_what_is_put_together_from_strips_is_right_at_every_seam(tmp_path, caffe):
+    """3x3 sums of ones, enlarged and summed once more, by NumPy: a row that misses a neighbour is lower."""
+    height, ones = 121, 'weight_filler { type: "constant" value: 1 }'
+    layers = [
+        ("a", "Power", "data", "power_param { shift: 0 }"),
+        ("b", "Convolution", "a", f"convolution_param {{ num_output: 1 kernel_size: 3 pad: 1 {ones} }}"),
+        ("c", "Interp", "b", "interp_param { zoom_factor: 2 }"),
+        ("d", "Convolution", "c", f"convolution_param {{ num_output: 1 kernel_size: 3 pad: 1 {ones} }}"),
+    ]
+    shape = f"shape {{ dim: 1 dim: 1 dim: {height} dim: 7 }}"
+    text = f'layer {{ name: "data" type: "Input" top: "data" input_param {{ {shape} }} }}\n'
+    for top, kind, bottom, param in layers:
+        text += f'layer {{ name: "{top}" type: "{kind}" bottom: "{bottom}" top: "{top}" {param} }}\n'
+    (tmp_path / "net.prototxt").write_text(text)
+    net = caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST)
+    net.plan_memory(whole_bytes=0)
+    (image,) = images([(1, 1, height, 7)])
+    run(net, image)
+    assert rows_of(net)["c"] < 2 * height - 1
+
+    def summed(x):  # of 3 x 3 around each
+        y = np.pad(x, 1)
+        return sum(y[i : i + x.shape[0], j : j + x.shape[1]] for i in range(3) for j in range(3))
+
+    def enlarged(x):  # along the first axis
+        y = np.empty((2 * len(x) - 1, x.shape[1]))
+        y[::2], y[1::2] = x, (x[:-1] + x[1:]) / 2
+        return y
+
+    expected = summed(enlarged(enlarged(summed(image[0, 0].astype(float))).T).T)
+    np.testing.assert_allclose(net.blobs["d"].data[0, 0], expected, rtol=0, atol=1e-4)
+
+
 def test_a_net_that_has_run_already_gives_its_memory_back(tmp_path, caffe):
     """Blobs of 64 MB, one behind the other: two of them are needed at once, and the output."""
     import subprocess

@@ -7,6 +7,7 @@
 #include "caffe/common.hpp"
 #include "caffe/net.hpp"
 #include "caffe/syncedmem.hpp"
+#include "caffe/util/row_strips.hpp"
 
 namespace caffe {
 
@@ -38,6 +39,10 @@ size_t PlaceMemory(const vector<MemoryUse>& uses, size_t alignment,
  * their own, as do blobs whose memory something else holds too. After a
  * forward pass any other blob may hold another's values.
  *
+ * On the CPU, where the blobs would take more than `whole_bytes`, the last layers
+ * are computed a strip of rows at a time (row_strips.hpp), if that saves memory:
+ * their blobs then have the shape of a strip. No callbacks run for them.
+ *
  * The plan follows the net to other sizes and from the CPU to the GPU. Memory is
  * taken by the first forward pass; the arena grows and never shrinks. Backward,
  * and forward from a layer in the middle, would read values that are gone: they
@@ -47,7 +52,7 @@ template <typename Dtype>
 class MemoryPlan {
  public:
   /// Keeps `net`, which must outlive the plan.
-  explicit MemoryPlan(Net<Dtype>* net);
+  MemoryPlan(Net<Dtype>* net, size_t whole_bytes);
   /// Gives each blob memory of its own again.
   ~MemoryPlan();
 
@@ -55,8 +60,11 @@ class MemoryPlan {
   void Update();
   /// Gives each blob its place; throws if forward is to begin in the middle.
   void BeforeForward(int start);
+  /// Computes the last layers, if these begin with `layer` and run in strips.
+  bool ForwardStrips(int layer);
   void RefuseBackward() const;
 
+  size_t whole_bytes() const { return whole_bytes_; }
   /// Bytes of all blobs as they lie: the arena, and those outside of it.
   size_t planned_bytes() const { return planned_bytes_; }
   /// Bytes of all blobs if each had its own memory.
@@ -67,14 +75,28 @@ class MemoryPlan {
   /// layer.
   struct Group {
     vector<Blob<Dtype>*> blobs;
-    int first, last;  // layers
+    int first, last;  // steps
     bool own;         // keeps its own memory
     size_t bytes() const;
     /// Gives the memory back; the next use allocates anew.
     void Forget() const;
   };
 
+  /// A layer with the blobs that it reads and makes; NULL: rows are copied
+  /// between whole blobs and strips.
+  struct Step {
+    Layer<Dtype>* layer;
+    vector<int> bottoms, tops;
+    vector<Blob<Dtype>*> Of(const vector<int>& ids,
+        const vector<shared_ptr<Blob<Dtype> > >& blobs) const;
+  };
+
+  void MakeSteps();
   void FindGroups();
+  /// Chooses the way to compute the last layers; all shapes are whole.
+  void ChooseStrips();
+  /// Plans for `strips`; returns the bytes of all blobs.
+  size_t Lay(const RowStrips& strips);
   bool SourcesHaveChanged() const;
   bool HasChanged() const;
   void Plan();
@@ -84,10 +106,14 @@ class MemoryPlan {
   static bool IsHeldElsewhere(const Group& group);
 
   Net<Dtype>* net_;
-  vector<shared_ptr<Blob<Dtype> > > blobs_;  // of the net: alive with the plan
+  const size_t whole_bytes_;
+  // Of the net, which stay alive with the plan, and those of strips.
+  vector<shared_ptr<Blob<Dtype> > > blobs_;
   vector<Blob<Dtype>*> sources_;             // made by layers that read nothing
   vector<Group> groups_;
   // As of the last Plan:
+  RowStrips strips_;  // count 1: none
+  vector<Step> steps_;
   Caffe::Brew mode_;
   vector<vector<int> > source_shapes_;
   vector<size_t> bytes_;       // of each group

@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
+#include <map>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -46,6 +48,22 @@ size_t SmallestGap(vector<std::pair<size_t, size_t> > taken, size_t bytes) {
     end = std::max(end, taken[i].second);
   }
   return found ? best : end;
+}
+
+// Copies `rows` rows of all planes of N x C x H x W.
+template <typename Dtype>
+void CopyRows(const Blob<Dtype>& from, int from_row, int rows, int to_row,
+    Blob<Dtype>* to) {
+  const int width = from.width(), planes = from.num() * from.channels();
+  const ptrdiff_t from_plane = static_cast<ptrdiff_t>(from.height()) * width;
+  const ptrdiff_t to_plane = static_cast<ptrdiff_t>(to->height()) * width;
+  const Dtype* in = from.cpu_data() + static_cast<ptrdiff_t>(from_row) * width;
+  Dtype* out = to->mutable_cpu_data() + static_cast<ptrdiff_t>(to_row) * width;
+  const size_t bytes = static_cast<size_t>(rows) * width * sizeof(Dtype);
+#pragma omp parallel for schedule(static)
+  for (int plane = 0; plane < planes; ++plane) {
+    memcpy(out + plane * to_plane, in + plane * from_plane, bytes);
+  }
 }
 
 // Whether the tops of a layer share the data of its first bottom.
@@ -95,9 +113,9 @@ size_t PlaceMemory(const vector<MemoryUse>& uses, size_t alignment,
 }
 
 template <typename Dtype>
-MemoryPlan<Dtype>::MemoryPlan(Net<Dtype>* net)
-    : net_(net), blobs_(net->blobs()), cpu_arena_bytes_(0) {
-  net_->Reshape();
+MemoryPlan<Dtype>::MemoryPlan(Net<Dtype>* net, size_t whole_bytes)
+    : net_(net), whole_bytes_(whole_bytes), blobs_(net->blobs()),
+      cpu_arena_bytes_(0) {
   Plan();
 }
 
@@ -128,21 +146,80 @@ void MemoryPlan<Dtype>::Group::Forget() const {
 }
 
 template <typename Dtype>
+vector<Blob<Dtype>*> MemoryPlan<Dtype>::Step::Of(const vector<int>& ids,
+    const vector<shared_ptr<Blob<Dtype> > >& blobs) const {
+  vector<Blob<Dtype>*> pointers;
+  for (int i = 0; i < ids.size(); ++i) {
+    pointers.push_back(blobs[ids[i]].get());
+  }
+  return pointers;
+}
+
+// The layers, and where there are strips what cuts them off the whole inputs,
+// and what puts their results into the whole outputs. While one strip is
+// computed the whole inputs of the next are still there.
+template <typename Dtype>
+void MemoryPlan<Dtype>::MakeSteps() {
+  const int layers = net_->layers().size();
+  steps_.clear();
+  for (int i = 0; i < layers; ++i) {
+    const Step step = { net_->layers()[i].get(), net_->bottom_ids(i),
+        net_->top_ids(i) };
+    steps_.push_back(step);
+  }
+  blobs_.resize(net_->blobs().size());
+  if (strips_.count == 1) { return; }
+  Step cut = { NULL, strips_.inputs }, join = { NULL, strips_.inputs };
+  std::map<int, int> strip_of;
+  for (int i = 0; i < strips_.inputs.size(); ++i) {
+    const Blob<Dtype>& whole = *blobs_[strips_.inputs[i]];
+    vector<int> shape = whole.shape();
+    shape[2] = strips_.Scale(whole.height()) * strips_.length + 1;
+    cut.tops.push_back(blobs_.size());
+    strip_of[strips_.inputs[i]] = blobs_.size();
+    blobs_.push_back(shared_ptr<Blob<Dtype> >(new Blob<Dtype>(shape)));
+  }
+  for (int i = 0; i < strips_.outputs.size(); ++i) {
+    join.bottoms.push_back(blobs_.size());
+    join.tops.push_back(strips_.outputs[i]);
+    strip_of[strips_.outputs[i]] = blobs_.size();
+    blobs_.push_back(shared_ptr<Blob<Dtype> >(new Blob<Dtype>()));
+  }
+  for (int i = strips_.first; i < layers; ++i) {
+    Step* step = &steps_[i];
+    for (int j = 0; j < step->bottoms.size(); ++j) {
+      const std::map<int, int>::const_iterator strip =
+          strip_of.find(step->bottoms[j]);
+      if (strip != strip_of.end()) { step->bottoms[j] = strip->second; }
+    }
+    for (int j = 0; j < step->tops.size(); ++j) {
+      const std::map<int, int>::const_iterator strip =
+          strip_of.find(step->tops[j]);
+      if (strip != strip_of.end()) { step->tops[j] = strip->second; }
+    }
+    step->layer->Reshape(step->Of(step->bottoms, blobs_),
+        step->Of(step->tops, blobs_));
+  }
+  steps_.insert(steps_.begin() + strips_.first, cut);
+  steps_.push_back(join);
+}
+
+template <typename Dtype>
 void MemoryPlan<Dtype>::FindGroups() {
   groups_.clear();
   sources_.clear();
   vector<int> group_of(blobs_.size(), -1);
-  for (int i = 0; i < net_->layers().size(); ++i) {
-    Layer<Dtype>* layer = net_->layers()[i].get();
-    const vector<int>& bottoms = net_->bottom_ids(i);
-    const vector<int>& tops = net_->top_ids(i);
+  for (int i = 0; i < steps_.size(); ++i) {
+    Layer<Dtype>* layer = steps_[i].layer;
+    const vector<int>& bottoms = steps_[i].bottoms;
+    const vector<int>& tops = steps_[i].tops;
     for (int j = 0; j < bottoms.size(); ++j) {
       groups_[group_of[bottoms[j]]].last = i;
     }
     for (int j = 0; j < tops.size(); ++j) {
       Blob<Dtype>* blob = blobs_[tops[j]].get();
       int& group = group_of[tops[j]];
-      if (group < 0 && bottoms.size()
+      if (group < 0 && layer && bottoms.size()
           && (SharesData(layer, bottoms.size(), tops.size())
           || BeginsWithBottom(layer, *blobs_[bottoms[0]],
               groups_[group_of[bottoms[0]]].bytes()))) {
@@ -158,8 +235,8 @@ void MemoryPlan<Dtype>::FindGroups() {
       groups_[group].last = i;
       if (bottoms.empty()) { sources_.push_back(blob); }
       // Filter changes the size of its tops with each forward pass.
-      groups_[group].own |= bottoms.empty() || layer->loss(j)
-          || layer->type() == std::string("Filter");
+      groups_[group].own |= bottoms.empty() || (layer && (layer->loss(j)
+          || layer->type() == std::string("Filter")));
     }
   }
   for (int i = 0; i < net_->num_outputs(); ++i) {
@@ -202,6 +279,7 @@ bool MemoryPlan<Dtype>::HasChanged() const {
 
 template <typename Dtype>
 void MemoryPlan<Dtype>::Plan() {
+  net_->Reshape();
   // What had a place may have none in the new plan. Blobs think that they have
   // room for the largest shape that they had, so that Reshape does not allocate.
   for (int i = 0; i < placed_.size(); ++i) { groups_[placed_[i]].Forget(); }
@@ -211,20 +289,48 @@ void MemoryPlan<Dtype>::Plan() {
       blob->ShareData(Blob<Dtype>(blob->shape()));
     }
   }
-  FindGroups();
   mode_ = Caffe::mode();
+  ChooseStrips();
   source_shapes_.clear();
   for (int i = 0; i < sources_.size(); ++i) {
     source_shapes_.push_back(sources_[i]->shape());
   }
-  bytes_.assign(groups_.size(), 0);
   memories_.assign(groups_.size(), shared_ptr<SyncedMemory>());
+  is_placed_ = false;
+}
+
+// A way with more strips, or more layers, must gain a sixteenth.
+template <typename Dtype>
+void MemoryPlan<Dtype>::ChooseStrips() {
+  RowStrips best = RowStrips();
+  best.count = 1;
+  size_t least = Lay(best);
+  unplanned_bytes_ = 0;
+  for (int i = 0; i < bytes_.size(); ++i) { unplanned_bytes_ += bytes_[i]; }
+  if (least <= whole_bytes_ || mode_ != Caffe::CPU) { return; }
+  const vector<RowStrips> ways = FindRowStrips(*net_);
+  for (int i = 0; i < ways.size() && least > whole_bytes_; ++i) {
+    const size_t bytes = Lay(ways[i]);
+    net_->Reshape();
+    if (bytes <= least - least / 16) {
+      best = ways[i];
+      least = bytes;
+    }
+  }
+  Lay(best);
+}
+
+template <typename Dtype>
+size_t MemoryPlan<Dtype>::Lay(const RowStrips& strips) {
+  strips_ = strips;
+  MakeSteps();
+  FindGroups();
+  bytes_.assign(groups_.size(), 0);
   placed_.clear();
-  planned_bytes_ = unplanned_bytes_ = 0;
+  planned_bytes_ = 0;
   vector<MemoryUse> uses;
   for (int i = 0; i < groups_.size(); ++i) {
     bytes_[i] = groups_[i].bytes();
-    unplanned_bytes_ += bytes_[i];
     if (groups_[i].own || bytes_[i] == 0 || IsHeldElsewhere(groups_[i])) {
       planned_bytes_ += bytes_[i];
     } else {
@@ -235,7 +341,7 @@ void MemoryPlan<Dtype>::Plan() {
   }
   arena_bytes_ = PlaceMemory(uses, kAlignment, &offsets_);
   planned_bytes_ += arena_bytes_;
-  is_placed_ = false;
+  return planned_bytes_;
 }
 
 template <typename Dtype>
@@ -285,8 +391,7 @@ Dtype* MemoryPlan<Dtype>::Arena(size_t bytes) {
 
 template <typename Dtype>
 void MemoryPlan<Dtype>::Update() {
-  if (SourcesHaveChanged()) { net_->Reshape(); }
-  if (HasChanged()) { Plan(); }
+  if (SourcesHaveChanged() || HasChanged()) { Plan(); }
 }
 
 template <typename Dtype>
@@ -300,27 +405,59 @@ void MemoryPlan<Dtype>::BeforeForward(int start) {
 }
 
 template <typename Dtype>
+bool MemoryPlan<Dtype>::ForwardStrips(int layer) {
+  if (strips_.count == 1 || layer != strips_.first) { return false; }
+  const vector<int>& inputs = steps_[strips_.first].tops;
+  const vector<int> outputs(steps_.back().bottoms.begin()
+      + strips_.inputs.size(), steps_.back().bottoms.end());
+  for (int strip = 0; strip < strips_.count; ++strip) {
+    const int begin = strips_.Begin(strip), end = begin + strips_.length;
+    for (int i = 0; i < inputs.size(); ++i) {
+      const Blob<Dtype>& whole = *blobs_[strips_.inputs[i]];
+      Blob<Dtype>* part = blobs_[inputs[i]].get();
+      CopyRows(whole, strips_.Scale(whole.height()) * begin, part->height(), 0,
+          part);
+    }
+    for (int i = strips_.first + 1; i + 1 < steps_.size(); ++i) {
+      steps_[i].layer->Forward(steps_[i].Of(steps_[i].bottoms, blobs_),
+          steps_[i].Of(steps_[i].tops, blobs_));
+    }
+    const int above = begin == 0 ? 0 : strips_.overlap;
+    const int below = end == strips_.steps ? 0 : strips_.overlap;
+    for (int i = 0; i < outputs.size(); ++i) {
+      Blob<Dtype>* whole = blobs_[strips_.outputs[i]].get();
+      const int scale = strips_.Scale(whole->height());
+      CopyRows(*blobs_[outputs[i]], scale * above,
+          scale * (strips_.length - above - below) + 1,
+          scale * (begin + above), whole);
+    }
+  }
+  return true;
+}
+
+template <typename Dtype>
 void MemoryPlan<Dtype>::RefuseBackward() const {
   throw std::runtime_error("net " + net_->name() + ": its blobs share memory "
       "(plan_memory), so there is no backward pass");
 }
 
 template <typename Dtype>
-const MemoryPlan<Dtype>& Net<Dtype>::PlanMemory() {
+const MemoryPlan<Dtype>& Net<Dtype>::PlanMemory(
+    size_t whole_bytes) {
   if (phase_ != TEST) {
     throw std::runtime_error("net " + name_ + ": only a net of the TEST phase "
         "may share memory between its blobs");
   }
-  if (memory_plan_) {
+  if (memory_plan_ && memory_plan_->whole_bytes() == whole_bytes) {
     memory_plan_->Update();
   } else {
-    memory_plan_.reset(new MemoryPlan<Dtype>(this));
+    memory_plan_.reset(new MemoryPlan<Dtype>(this, whole_bytes));
   }
   return *memory_plan_;
 }
 
 INSTANTIATE_CLASS(MemoryPlan);
-template const MemoryPlan<float>& Net<float>::PlanMemory();
-template const MemoryPlan<double>& Net<double>::PlanMemory();
+template const MemoryPlan<float>& Net<float>::PlanMemory(size_t whole_bytes);
+template const MemoryPlan<double>& Net<double>::PlanMemory(size_t whole_bytes);
 
 }  // namespace caffe
