@@ -1,6 +1,7 @@
 """A trained net to hand on: deploy net, weights, card, and a README in the form of Hugging Face's."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import ClassVar
@@ -14,9 +15,12 @@ from evaluation.metrics import OVERALL
 from evaluation.page.build import templates
 from evaluation.page.run_facts import facts, read_run
 from evaluation.page.scores import ScoreFile, class_heads, class_rows, headlines, read_scores
-from prototxt_gen.model_card import ModelCard, card_path, read_card
+from prototxt_gen.caffemodel import read_caffemodel, write_caffemodel
+from prototxt_gen.model_card import ModelCard, card_path, read_card, write_card
 from training.run import DEPLOY_FILE, WEIGHTS_FILE, Run
 
+OF_ITS_FOLDERS = ("Records", "Held", "Weights")  # lines of a run's facts that mean nothing elsewhere
+EMITTED = re.compile(r"^# Emitted by .*\n# change .*\n", re.M)  # which names files of the machine
 ABOUT_FILE, README_FILE = "about.toml", "README.md"
 
 
@@ -50,6 +54,7 @@ def read_about(path: Path) -> About:
 def ship_model(folder: Path, scores_path: Path, about_path: Path, out: Path, overwrite: bool) -> int:
     """Write the folder `out` with what a run's net needs to predict, and its README; return its bytes.
 
+    The files hold no path of the machine: weights stand by their layers' names alone.
     `folder` is that of a run whose training has ended, `scores_path` a JSON of evaluate.py for maps of scenes
     that it has not seen. Raises DataError, ExperimentError or WeightsError where one of them cannot be used,
     and OutputError where `out` exists and `overwrite` is not given.
@@ -66,10 +71,12 @@ def ship_model(folder: Path, scores_path: Path, about_path: Path, out: Path, ove
             scores_path, fact, "score scenes that it has not seen: evaluate.py --hold-out or --split"
         )
     with staged_folder(out, overwrite, markers=(ABOUT_FILE,)) as staged:
-        sources = (run.deploy, run.weights, card_path(run.weights))
+        deploy = EMITTED.sub("", run.deploy.read_text(encoding="utf-8"), count=1)
+        (staged / DEPLOY_FILE).write_text(deploy, encoding="utf-8")
+        write_caffemodel(staged / WEIGHTS_FILE, run.experiment.name, read_caffemodel(run.weights))
+        write_card(staged / WEIGHTS_FILE, card)
+        shutil.copyfile(about_path, staged / ABOUT_FILE)
         names = (DEPLOY_FILE, WEIGHTS_FILE, card_path(Path(WEIGHTS_FILE)).name)
-        for source, name in zip((*sources, about_path), (*names, ABOUT_FILE), strict=True):
-            shutil.copyfile(source, staged / name)
         checksums = [(name, file_checksum(staged / name)) for name in names]
         text = _readme(out.name, run, card, scores, about, checksums)
         (staged / README_FILE).write_text(text, encoding="utf-8")
@@ -99,10 +106,9 @@ def _readme(
         about=about,
         card=card,
         dataset=dataset,
-        facts=facts(run),
+        facts=[fact for fact in facts(run) if fact[0].split()[0] not in OF_ITS_FOLDERS],
         metrics=[(metric, 100 * getattr(scores, metric.key)) for metric in OVERALL],
         headlines=headlines(scores),
-        scenes=len(scores.scenes),
         class_heads=class_heads(),
         class_rows=class_rows(scores, dict.fromkeys(dataset.class_names, "")),
         checksums=checksums,

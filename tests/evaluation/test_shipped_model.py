@@ -44,7 +44,10 @@ def run(tmp_path):
     write_caffemodel(run.folder / "weights.caffemodel", "tiny", weights, overwrite=True)
     card = {"experiment": "tiny", "model": "DFCNet", "iteration": 6, "crop": 65, "tasks": DATASETS}
     write_card(run.folder / "weights.caffemodel", ModelCard(mean=(1.0, 2.0, 3.0), scale=0.5, **card))
-    (run.folder / "deploy.prototxt").write_text("name: 'tiny'\n")
+    (run.folder / "deploy.prototxt").write_text(
+        "# Deploy net.\n# Emitted by `python tools/train.py /home/me/tiny.toml`;\n"
+        "# change /home/me/tiny.toml, not this.\n\nname: 'tiny'\n"
+    )
     (tmp_path / "about.toml").write_text(ABOUT)
     return run
 
@@ -60,8 +63,9 @@ def test_a_run_becomes_a_folder_with_all_that_predicting_needs(run):
     out = ship(run)
     names = {"deploy.prototxt", "weights.caffemodel", "weights.json", "about.toml", "README.md"}
     assert {path.name for path in out.iterdir()} == names
-    for name in ("deploy.prototxt", "weights.caffemodel", "weights.json"):
+    for name in ("weights.caffemodel", "weights.json"):
         assert (out / name).read_bytes() == (run.folder / name).read_bytes()
+    assert (out / "deploy.prototxt").read_text() == "# Deploy net.\n\nname: 'tiny'\n"
     with pytest.raises(OutputError, match="--overwrite"):
         ship(run)
     assert ship(run, overwrite=True) == out
