@@ -15,7 +15,7 @@ import pytest
 pytestmark = pytest.mark.caffe
 HERE = Path(__file__).parent
 ALL = 10**6
-TABLE = ("scores and reports", "training log", "LMDB", "maps", "polygons")
+TABLE = ("scores and reports", "training log", "LMDB")
 
 
 def run(work: Path, most: int, *commands: str) -> dict[str, dict[str, int]]:
