@@ -22,7 +22,7 @@ LONGEST = 600  # pixels of a side kept: more than a cell of the figure shows
 
 @dataclass(frozen=True)
 class ComparedScene:
-    """One scene of the grid: `image` (H, W, 3) RGB uint8, `maps` of labels (H, W), the truth first."""
+    """One scene of the grid: `image` (H, W, 3) RGB uint8, `maps` of labels (H, W), a truth first."""
 
     id: str
     image: np.ndarray
@@ -31,7 +31,7 @@ class ComparedScene:
 
 def scenes_to_show(
     images: Path,
-    truth: Path,
+    truth: Path | None,
     predicted: Sequence[Path],
     dataset: Dataset,
     ids: Sequence[str] | None,
@@ -43,9 +43,8 @@ def scenes_to_show(
     Raises DataError for an id that a folder lacks, or where no scene is in all of them.
     """
     check_number("--rows", rows, 1, MAX_ROWS)
-    folders = {Path(truth): find_true_masks(truth, dataset)} | {
-        Path(folder): find_maps(folder) for folder in predicted
-    }
+    folders = {} if truth is None else {Path(truth): find_true_masks(truth, dataset)}
+    folders |= {Path(folder): find_maps(folder) for folder in predicted}
     ids = _listed(ids, dataset)
     for id in ids:
         for folder, masks in folders.items():
@@ -80,14 +79,15 @@ def _listed(ids: Sequence[str] | None, dataset: Dataset) -> list[str]:
 
 
 def read_rows(
-    images: Path, truth: Path, predicted: Sequence[Path], ids: Sequence[str], dataset: Dataset
+    images: Path, truth: Path | None, predicted: Sequence[Path], ids: Sequence[str], dataset: Dataset
 ) -> Iterator[ComparedScene]:
     """Yield the scenes `ids`, shrunk to what a figure shows; DataError for a missing or broken file."""
     pictures = _images(images, dataset)
-    true_masks, folders = find_true_masks(truth, dataset), [find_maps(folder) for folder in predicted]
+    true_masks = find_true_masks(truth, dataset) if truth else {}
+    folders = [find_maps(folder) for folder in predicted]
     for id in ids:
         image, shape = read_thumbnail(_image_of(images, pictures, id), LONGEST, dataset)
-        opened = [open_truth(true_masks[id], dataset)]
+        opened = [open_truth(true_masks[id], dataset)] if truth else []
         opened += [open_map_of(masks[id], id, dataset) for masks in folders]
         yield ComparedScene(id, image, [_read_map(labels, shape) for labels in opened])
 

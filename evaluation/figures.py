@@ -51,9 +51,11 @@ def compare(
 ) -> None:
     """Draw the grid image / truth / one column per name, with a legend, into the file `out`.
 
-    The extension of `out` chooses the format (.png, .pdf, .svg).
+    There is no column of truth where the rows have none. The extension of `out` chooses the format (.png,
+    .pdf, .svg).
     """
-    titles = ["Image", "Ground truth", *names]
+    truth = ["Ground truth"] if len(rows[0].maps) > len(names) else []
+    titles = ["Image", *truth, *names]
     tallest = [row.image.shape[0] / row.image.shape[1] for row in rows]
     with drawn_with(STYLE):
         figure = Figure(figsize=(CELL * len(titles), 1))

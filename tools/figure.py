@@ -21,7 +21,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = cli.make_parser(__doc__, formatter_class=argparse.RawTextHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     compare = commands.add_parser("compare", help="image, truth and predictions side by side")
-    compare.add_argument("--truth", type=Path, required=True, help="folder of true masks")
+    compare.add_argument("--truth", type=Path, help="folder of true masks, if there are any")
     compare.add_argument("--pred", type=Path, required=True, nargs="+", help="folders of predicted masks")
     add_dataset_option(compare, "the maps, by their manifests")
     cli.add_retired(compare, MAPPING | TASK)

@@ -1,7 +1,7 @@
 """Write a run's report: one HTML page with what was trained, scores, scenes, and the deviations.
 
 The page needs no network and no other file. Scores, areas and reliability come from the JSON files of
-evaluate.py, area.py and calibrate.py, scenes from three folders.
+evaluate.py, area.py and calibrate.py, scenes from folders of images, maps and, if there are any, true masks.
 """
 
 import argparse
@@ -22,7 +22,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--areas", type=Path, metavar="JSON", help="what area.py --json wrote")
     parser.add_argument("--calibration", type=Path, metavar="JSON", help="what calibrate.py --json wrote")
     parser.add_argument("--images", type=Path, help="folder of images, by the data set's names")
-    parser.add_argument("--truth", type=Path, help="folder of true masks")
+    parser.add_argument("--truth", type=Path, help="folder of true masks, if there are any")
     add_dataset_option(parser, "the run's main task")
     cli.add_retired(parser, MAPPING)
     parser.add_argument("--pred", type=Path, help="folder of predicted masks")
@@ -41,11 +41,11 @@ def main() -> None:
     from evaluation.page.build import SceneFolders, write_report
 
     folders = (args.images, args.truth, args.pred)
-    if any(folders) and not all(folders):
-        raise DataError("--images, --truth, --pred", "one is missing", "give all three, or none")
+    if any(folders) and not (args.images and args.pred):
+        raise DataError("--images, --pred", "one is missing", "give both, or none; --truth if there is one")
     out = args.out or args.run / "report.html"
     refuse_existing(out, args.overwrite)
-    scenes = SceneFolders(*folders) if all(folders) else None
+    scenes = SceneFolders(*folders) if any(folders) else None
     dataset = args.dataset and read_dataset(args.dataset)
     write_report(
         args.run,

@@ -41,10 +41,10 @@ STYLES, SCRIPT = ("report.css", "report_parts.css"), "report.js"
 
 @dataclass(frozen=True)
 class SceneFolders:
-    """Where the scenes of a page stand: images, true masks and predicted masks."""
+    """Where the scenes of a page stand: images, true masks, if there are any, and predicted masks."""
 
     images: Path
-    truth: Path
+    truth: Path | None
     predicted: Path
 
 
@@ -136,6 +136,8 @@ def _pictures(
     scenes: SceneFolders, dataset: Dataset, count: int, measured: ScoreFile | None, path: Path | None
 ) -> list[ScenePictures]:
     """Return the scenes to show: of those scored, if there are scores, which must be these maps'."""
+    if measured and scenes.truth is None:
+        raise DataError("--truth", "is missing", "give it with --scores, which are compared with the maps'")
     folders = (scenes.images, scenes.truth, scenes.predicted)
     shown = pictures(*folders, dataset, count, measured and measured.by_scene)
     if measured:

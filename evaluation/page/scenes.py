@@ -22,7 +22,7 @@ QUALITY = 82  # of the JPEGs
 
 @dataclass(frozen=True)
 class ScenePictures:
-    """What a page shows of a scene: data URIs of image, map and truth, and their size in pixels."""
+    """What a page shows of a scene: data URIs of image, map and truth ("": none); their size in pixels."""
 
     id: str
     width: int
@@ -34,13 +34,13 @@ class ScenePictures:
 
 def pictures(
     images: Path,
-    truth: Path,
+    truth: Path | None,
     predicted: Path,
     dataset: Dataset,
     count: int,
     scored: Collection[str] | None = None,
 ) -> list[ScenePictures]:
-    """Return `count` scenes spread over those that all three folders have, sides of at most 600 pixels.
+    """Return `count` scenes spread over those that all the folders have, sides of at most 600 pixels.
 
     Where `scored` gives ids, they are of these. Raises DataError for more than MAX_ROWS, and as
     `scenes_to_show` and `read_rows` do.
@@ -49,9 +49,9 @@ def pictures(
     ids = scenes_to_show(images, truth, [predicted], dataset, None, count, scored)
     shown = []
     for row in read_rows(images, truth, [predicted], ids, dataset):
-        true, mapped = (_png(colours_from_labels(labels, dataset)) for labels in row.maps)
+        *true, mapped = (_png(colours_from_labels(labels, dataset)) for labels in row.maps)
         height, width = row.image.shape[:2]
-        shown.append(ScenePictures(row.id, width, height, _jpeg(row.image), mapped, true))
+        shown.append(ScenePictures(row.id, width, height, _jpeg(row.image), mapped, "".join(true)))
     return shown
 
 

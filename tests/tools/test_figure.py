@@ -40,6 +40,21 @@ def test_it_draws_the_scenes_asked_for(folders, run_tool):
     assert cv2.imread(str(folders / "f.png")).shape[0] > one.shape[0] * 1.5
 
 
+def test_new_land_is_drawn_without_truth(folders, run_tool):
+    words = arguments(folders)
+    at = words.index("--truth")
+    assert run_tool("figure.py", *words, "--scenes", "2").returncode == 0
+    compared = cv2.imread(str(folders / "f.png"))
+    done = run_tool("figure.py", *words[:at], *words[at + 2 :], "--scenes", "2", "--overwrite")
+    assert (done.returncode, done.stderr) == (0, "")
+    two = cv2.imread(str(folders / "f.png"))
+    assert two.shape[1] * 3 == compared.shape[1] * 2
+    middle = two.shape[1] // 4
+    height = two.shape[0] // 3
+    assert two[height, middle].tolist() == [99, 99, 99]  # the image
+    assert two[height, 3 * middle].tolist() == list(LAND.palette[2][::-1])  # the map
+
+
 @pytest.mark.parametrize(
     "change, words",
     [

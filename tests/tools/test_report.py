@@ -36,4 +36,6 @@ def test_a_mistake_is_named_and_nothing_written(run, run_tool, change, words):
 
 
 def test_folders_of_scenes_come_together(run, run_tool):
-    refused(run_tool("report.py", run.folder, "--images", run.scenes), "--truth", "give all three")
+    refused(run_tool("report.py", run.folder, "--images", run.scenes), "--images, --pred", "give both")
+    scenes = ["--images", run.scenes, "--pred", run.maps]
+    refused(run_tool("report.py", run.folder, "--scores", run.scores, *scenes), "--truth: is missing")

@@ -113,6 +113,16 @@ def test_pictures_hold_the_files_pixels(run):
         assert (picture.width, picture.height) == (90, 60)
 
 
+def test_scenes_without_truth_show_image_and_map(run):
+    [picture, *_] = pictures(run.scenes, None, run.maps, LAND, 2)
+    [known, *_] = pictures(run.scenes, run.scenes, run.maps, LAND, 2)
+    assert (picture.image, picture.map, picture.truth) == (known.image, known.map, "")
+    text = page(run.folder, None, SceneFolders(run.scenes, None, run.maps), 2)
+    assert "Ground truth of" not in text
+    assert 'name="right"' not in text
+    assert picture.map in text
+
+
 def test_large_scenes_are_shrunk_so_that_the_page_stays_small(tmp_path):
     """Noise is the worst that a JPEG can get."""
     noise = np.random.default_rng(0).integers(0, 256, (1000, 1500, 3), np.uint8)
