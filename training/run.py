@@ -104,15 +104,16 @@ class Run:
         )
 
 
-def check_data(exp: Experiment) -> None:
+def check_data(exp: Experiment, checksums: bool = True) -> None:
     """Raise DataError where a database is missing, too small for the crop, or of other classes or bands.
 
-    Caffe would end the process, or with a label outside the classes write outside its memory.
+    Caffe would end the process, or with a label outside the classes write outside its memory. With
+    `checksums` each database is read from end to end, and refused where it is damaged.
     """
     for task, settings in exp.tasks.items():
         for source in filter(None, (settings.source, settings.validation)):
             part = " --hold-out K --part test" if source == settings.validation else ""
-            _check_database(Path(source), task, settings, exp.input, part)
+            _check_database(Path(source), task, settings, exp.input, part, checksums)
         _check_locks(Path(settings.source))
 
 
@@ -120,7 +121,9 @@ def check_data(exp: Experiment) -> None:
 OF_RECORDS = ("classes", "ignore", "tolerance", "bands", "resize", "stretch")
 
 
-def _check_database(source: Path, task: str, settings: Task, net_input: Input, part: str) -> None:
+def _check_database(
+    source: Path, task: str, settings: Task, net_input: Input, part: str, checksums: bool
+) -> None:
     again = f"build it with dfcnet build-lmdb EXPERIMENT {task} --images DIR{part}"
     if not source.exists():
         raise DataError(source, "does not exist", again)
@@ -150,16 +153,16 @@ def _check_database(source: Path, task: str, settings: Task, net_input: Input, p
     if difference := first_difference(before, now):
         fact = f"was built when {dataset.name} had {difference_text(difference)}"
         raise DataError(source, fact, f"{again}, or give the data set's file as it was")
-    _check_records(source, manifest, again)
+    _check_records(source, manifest, again, checksums)
 
 
-def _check_records(source: Path, manifest: dict, remedy: str) -> None:
+def _check_records(source: Path, manifest: dict, remedy: str, checksums: bool) -> None:
     """Raise DataError where a manifest is of other records, as when one of the two files was copied alone.
 
     The checksum comes first: a damaged file can end the process that maps it, this one or Caffe's.
     """
     data = source / DATA
-    if manifest.get("data_mdb_sha256") not in (None, file_checksum(data)):
+    if checksums and manifest.get("data_mdb_sha256") not in (None, file_checksum(data)):
         raise DataError(data, "is not the file that the manifest describes (checksum)", remedy)
     with open_datums(source, remedy) as (count, datums):
         _, first = next(datums, ("", None))
@@ -223,11 +226,11 @@ def open_run(
     With `resume` a folder that is there is kept: it must have been started with this experiment and database,
     and with these weights, if any are given (ExperimentError); or, with `overwrite` too, it is replaced.
     """
-    check_data(exp)
+    run = Run(exp, Path(folder))
+    check_data(exp, checksums=not (resume and run.solver.exists()))  # a resumed run has no time for them
     shapes = build(exp, TRAIN).parameter_shapes()
     for path in weights:
         match_weights(shapes, path, coverage, exp)
-    run = Run(exp, Path(folder))
     texts = _texts(run, ranks, gpu, command)
     provenance = Provenance.of(exp, weights)
     if run.solver.exists() and not (resume or overwrite):
