@@ -16,7 +16,6 @@
 #   CAFFE_OPENCV  OFF: without OpenCV, hence without encoded Datums (default ON)
 #   CAFFE_DNNL    OFF: without oneDNN, hence slower on the CPU and without bfloat16 (default ON on x86-64, for which
 #                 onednn.txt pins it, else OFF)
-#   CAFFE_SANITIZE  address (with undefined behaviour) or thread: with the compiler's checks, for sanitize.sh
 set -euo pipefail
 
 commit=99bd99795dcdf0b1d3086a8d67ab1782a8a08383
@@ -68,13 +67,10 @@ machine=$(uname -m)
 dnnl=${CAFFE_DNNL:-$([[ $machine == x86_64 ]] && echo ON || echo OFF)}
 [[ $dnnl == ON || $dnnl == OFF ]] || die "CAFFE_DNNL='$dnnl': is neither ON nor OFF" 2
 [[ $dnnl == OFF || $machine == x86_64 ]] || die "$machine: onednn.txt pins wheels for x86-64 alone; leave CAFFE_DNNL unset" 2
-sanitize=${CAFFE_SANITIZE:-}
-[[ $sanitize =~ ^(address|thread)?$ ]] || die "CAFFE_SANITIZE='$sanitize': is neither address nor thread" 2
-[[ -z $sanitize || $kind == cpu ]] || die "CAFFE_SANITIZE='$sanitize': is for --cpu alone" 2
 recipe=$({
     for part in overlay patches; do tree_hash "$here/$part"; done
     cat "$here"/{build.sh,cuda.sh,cuda.txt,onednn.txt,packages/caffe.txt}
-    echo "$abi $target opencv $opencv dnnl $dnnl${sanitize:+ sanitize $sanitize}"
+    echo "$abi $target opencv $opencv dnnl $dnnl"
 } | sha256sum | cut -c 1-12)
 prefix=$(realpath -m "${CAFFE_PREFIX:-$cache/caffe-$recipe}")
 [[ $prefix != *[[:space:]]* ]] || die "$prefix: has a blank in it, which Caffe's build does not take; set CAFFE_PREFIX" 2
@@ -214,15 +210,6 @@ if [[ $kind == cuda ]]; then
     minutes=$((8 + 3 * $(wc -w <<<"$cuda_archs")))
 fi
 
-checks=    # the runtime that must be in the process before Python
-if [[ $sanitize == address ]]; then
-    options+=("-DCMAKE_CXX_FLAGS=-fsanitize=address,undefined -fno-omit-frame-pointer -g1")
-    checks=$(c++ -print-file-name=libasan.so)
-elif [[ $sanitize == thread ]]; then    # by Clang, whose OpenMP tells the checks what it waits for
-    options+=(-DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ "-DCMAKE_CXX_FLAGS=-fsanitize=thread -shared-libsan -g1")
-    checks=$(clang++ -print-file-name=libclang_rt.tsan-$machine.so)
-fi
-
 if [[ $dnnl == ON ]]; then
     onednn=$cache/onednn-$(sha256sum <"$here/onednn.txt" | cut -c 1-12)
     begin "oneDNN into $onednn"
@@ -258,7 +245,7 @@ cp -a "$work/staged$prefix/." "$prefix"
 
 begin "import"
 link_python
-ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD=$checks "$python" -c 'import caffe; assert "Interp" in caffe.layer_type_list()' >>"$log" 2>&1
+"$python" -c 'import caffe; assert "Interp" in caffe.layer_type_list()' >>"$log" 2>&1
 echo "$kind${cuda_archs:+ $cuda_archs}" >"$prefix/.kind"
 echo "$recipe" >"$prefix/.recipe"
 rm -rf "$work"

@@ -1,7 +1,10 @@
 """Make a folder to hand on of a run: deploy net, weights, card, and a README as Hugging Face has it."""
 
 import argparse
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 
 import cli
 

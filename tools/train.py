@@ -42,14 +42,11 @@ def main() -> None:
     from evaluation.validation import Validation
     from prototxt_gen.experiment import experiment_path
     from training import driver
-    from training.communicators import busy_hint, local_rank
     from training.rank import RankOptions
     from training.run import gpu_numbers
     from training.weights import Coverage
 
     experiment = cli.read_experiment(args)
-    if args.cpu and local_rank() == 0 and (hint := busy_hint()):
-        print(hint, flush=True)
     gpus = [] if args.cpu else gpu_numbers(args.gpus)
     options = RankOptions(
         weights=tuple(args.weights),

@@ -140,12 +140,12 @@ def threads_wanted() -> int | None:
 
 
 def busy_hint() -> str | None:
-    """Return a line where other work has taken this machine's cores and several threads would share them.
+    """Return a line where twice as much wants to run as there are cores, and several threads share them.
 
     At each barrier OpenMP's threads wait for the slowest: beside other work one thread may be quicker.
     """
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
-    if load <= cores or (threads_wanted() or cores_per_rank() or cores) == 1:
+    if load <= 2 * cores or (threads_wanted() or cores_per_rank() or cores) == 1:
         return None
     return f"load {load:.1f} on {cores} cores: OMP_NUM_THREADS=1 may be several times quicker here"
 

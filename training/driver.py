@@ -19,7 +19,7 @@ from common.signals import postponed_signals
 from prototxt_gen.emit import Command
 from prototxt_gen.experiment import Experiment
 from training import snapshots
-from training.communicators import LauncherSocket, local_rank, mpi_rank_and_size
+from training.communicators import LauncherSocket, busy_hint, local_rank, mpi_rank_and_size
 from training.gpus import check_gpus, out_of_memory
 from training.progress import ProgressLog
 from training.provenance import initial_weights
@@ -95,6 +95,8 @@ def train(
     options, place = options or RankOptions(), mpi_rank_and_size()
     with ProgressLog(run, quiet=bool(place and place[0])) as progress, _stop_signals() as stop:
         progress.say(run.summary())
+        if not gpus and not progress.quiet and (hint := busy_hint()):
+            progress.say(hint)
         for line in () if progress.quiet else overlapping_scenes(run.experiment):
             progress.say(f"warning: {line}")
         if resume:

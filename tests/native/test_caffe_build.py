@@ -113,13 +113,9 @@ def test_a_python_that_is_not_the_distributions_is_refused(tmp_path, compilers):
 
 @pytest.mark.parametrize(
     ("variable", "value", "words"),
-    [
-        ("CAFFE_DNNL", "yes", "neither ON nor OFF"),
-        ("CAFFE_OPENCV", "", "neither ON nor OFF"),
-        ("CAFFE_SANITIZE", "memory", "neither address nor thread"),
-    ],
+    [("CAFFE_DNNL", "yes", "neither ON nor OFF"), ("CAFFE_OPENCV", "", "neither ON nor OFF")],
 )
-def test_a_switch_has_one_of_its_values(variable, value, words):
+def test_a_switch_is_on_or_off(variable, value, words):
     done = build(**{variable: value or "1"})
     assert done.returncode == 2
     assert done.stderr == f"caffe: {variable}='{value or '1'}': is {words}\n"

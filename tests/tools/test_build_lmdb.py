@@ -293,6 +293,6 @@ def test_scenes_without_a_labelled_pixel_make_no_database(tmp_path):
     assert done.returncode == 2
     assert done.stderr == (
         "build_lmdb.py: the scenes: have no pixel of a class in 1 record; check their masks with "
-        "tools/verify_data.py\n"
+        "dfcnet verify-data\n"
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "own.toml"]

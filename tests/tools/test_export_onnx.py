@@ -7,6 +7,7 @@ import pytest
 
 from prototxt_gen.caffemodel import read_caffemodel, write_caffemodel
 from prototxt_gen.experiment import read_experiment
+from prototxt_gen.model_card import read_card, write_card
 from tests.conftest import refused
 from tests.prototxt_gen.random_net import write_random_net
 
@@ -40,7 +41,9 @@ def test_check_finds_a_model_that_answers_otherwise(options, run_tool, monkeypat
     weights = options[3]
     changed = read_caffemodel(weights)
     changed["land/score"][1][0] += 1  # a bias
+    card = read_card(weights)
     write_caffemodel(weights, "net", changed, overwrite=True)
+    write_card(weights, card)
     found = dict(onnx_check.compare(options[5], options[1], weights, None))
     assert min(value for name, value in found.items() if "land" in name) > onnx_check.TOLERANCE
     assert max(value for name, value in found.items() if "road" in name) < onnx_check.TOLERANCE

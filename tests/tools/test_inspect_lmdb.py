@@ -25,7 +25,7 @@ def test_it_checks_and_draws(run_tool, database, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert f"{database}: 9 records" in done.stdout
     assert "agriculture" in done.stdout
-    assert cv2.imread(str(tmp_path / "sheet.png")).shape == (2 * 282, 4 * 516, 3)
+    assert cv2.imread(str(tmp_path / "sheet.png")).shape == (2 * 282 + 22, 4 * 516, 3)  # and the legend
 
 
 def test_a_damaged_database_is_named(run_tool, database, tmp_path):

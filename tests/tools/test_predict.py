@@ -7,7 +7,7 @@ import rasterio
 
 from data_prep.splits import make_split, write_split
 from prototxt_gen.caffemodel import read_caffemodel, write_caffemodel
-from prototxt_gen.model_card import ModelCard, write_card
+from prototxt_gen.model_card import ModelCard, read_card, write_card
 from tests.conftest import refused
 from tests.datasets import DATASETS, LAND, read_map
 from tests.inference.pixel_net import by_hand, make_pixel_net, write_deploy
@@ -177,7 +177,9 @@ def test_finished_maps_of_other_settings_are_refused_with_both_values(work, run_
     refused(done, "7_mask.png: was made with scales 1.0, now it is 0.5 1.0", "--overwrite")
     net = read_caffemodel(folder / "net.caffemodel")
     net["land_score"][0][...] *= -1
+    card = read_card(folder / "net.caffemodel")
     write_caffemodel(folder / "net.caffemodel", "", net, overwrite=True)
+    write_card(folder / "net.caffemodel", card)
     refused(run_tool("predict.py", *arguments), "7_mask.png: was made with weights ")
     assert (folder / "maps" / "7_mask.png").read_bytes() == before
     assert run_tool("predict.py", *arguments, "--overwrite").returncode == 0
@@ -206,7 +208,7 @@ def test_several_weights_scales_and_flips_are_averaged(work, run_tool):
     folder, arguments, parameters = work
     other = {name: [blob * 0.5 for blob in blobs] for name, blobs in parameters.items()}
     write_caffemodel(folder / "other.caffemodel", "", other)
-    (folder / "other.json").write_bytes((folder / "net.json").read_bytes())
+    write_card(folder / "other.caffemodel", read_card(folder / "net.caffemodel"))
     grey = np.full((40, 50, 3), (50, 120, 200), np.uint8)  # the same at every scale
     grey[:, 25:] = (220, 30, 90)
     cv2.imwrite(str(folder / "scenes" / "7_sat.png"), grey)

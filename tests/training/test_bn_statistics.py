@@ -86,5 +86,5 @@ def test_what_cannot_be_computed_is_refused_in_a_line(run, run_tool, tmp_path):
     refused(recompute("--passes", 0), "--passes")
     refused(run_tool("recompute_bn.py", "nowhere", "--out", "x.caffemodel"), "nowhere", "give a folder")
     (tmp_path / "land_lmdb").rename(tmp_path / "elsewhere")
-    refused(recompute(), "land_lmdb: is not an LMDB")
+    refused(recompute(), "land_lmdb: does not exist")
     assert not (tmp_path / "x.caffemodel").exists()

@@ -9,7 +9,7 @@ from training.communicators import busy_hint
 
 @pytest.mark.parametrize(
     ("load", "threads", "hinted"),
-    [(2.1, None, True), (2.0, None, False), (9.0, "4", True), (9.0, "1", False)],
+    [(4.1, None, True), (4.0, None, False), (9.0, "4", True), (9.0, "1", False)],
 )
 def test_a_machine_with_more_work_than_cores_is_said(monkeypatch, load, threads, hinted):
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)

@@ -39,7 +39,7 @@ def edit_manifest(folder, database="land_lmdb", **changes):
         ),
         (
             {"side": 30},
-            "land_lmdb: holds records of 30 pixels, the crop is 33; build it with tools/build_lmdb",
+            "land_lmdb: holds records of 30 pixels, the crop is 33; build it with dfcnet build-lmdb",
         ),
         (
             {"bands": ["nir", "red", "green"]},
@@ -403,13 +403,13 @@ def test_a_run_of_before_provenance_was_noted_is_gone_on_with(tiny, tmp_path):
 
 
 def test_the_provenance_of_a_run_that_version_1_began_is_read_under_its_former_name(tiny, tmp_path):
-    edit_manifest(tmp_path, data_mdb_sha256="ab" * 32)
+    data = note_checksum(tmp_path / "land_lmdb")
     path, checksum = first_weights(tmp_path)
     run = open_run(read_experiment(tiny), tmp_path / "run", 1, False, [path])
     (run.folder / "provenance.json").rename(run.folder / "origins.json")
     assert [each.sha256 for each in open_again(tiny, tmp_path).card(6).started_from] == [checksum]
-    edit_manifest(tmp_path, data_mdb_sha256="cd" * 32)
-    with pytest.raises(ExperimentError, match="was started with land_lmdb of SHA-256 abababab"):
+    note_checksum(tmp_path / "land_lmdb", b"more")
+    with pytest.raises(ExperimentError, match=f"was started with land_lmdb of SHA-256 {data[:8]}"):
         open_again(tiny, tmp_path)
     assert not (run.folder / "provenance.json").exists()
     open_again(tiny, tmp_path, overwrite=True)
