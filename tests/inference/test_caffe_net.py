@@ -6,6 +6,7 @@ import pytest
 from common.errors import NetError, WeightsError
 from inference.caffe_net import CaffeNet
 from inference.deploy import read_deploy
+from prototxt_gen.caffemodel import write_caffemodel
 from tests.inference.pixel_net import by_hand, make_pixel_net, write_deploy
 
 pytestmark = pytest.mark.caffe
@@ -66,3 +67,24 @@ def test_an_answer_of_another_size_is_named(tmp_path, pixel_net):
     deploy.write_text(deploy.read_text().replace("kernel_size: 1", "kernel_size: 1 stride: 2"))
     with pytest.raises(NetError, match=r"land_prob \(1, 6, 17, 17\) to a tile of 33"):
         CaffeNet(read_deploy(deploy), pixel_net[1], "land")
+
+
+def test_a_tile_whose_columns_caffe_cannot_count_is_refused(tmp_path):
+    """Windows of 3x3 in 32 channels: 288 values a pixel, over 2^31 - 1 at 2,753 x 2,753, which no blob has."""
+    head = """
+layer { name: "wide" type: "Convolution" bottom: "data" top: "wide" convolution_param {
+    num_output: 32 kernel_size: 1 } }
+layer { name: "score" type: "Convolution" bottom: "wide" top: "score" convolution_param {
+    num_output: 6 kernel_size: 3 pad: 1 } }
+layer { name: "land_prob" type: "Softmax" bottom: "score" top: "land_prob" }
+"""
+    deploy = write_deploy(tmp_path / "deploy.prototxt", 33)
+    deploy.write_text(deploy.read_text() + head)
+    shapes = {"wide": [(32, 3, 1, 1), (32,)], "score": [(6, 32, 3, 3), (6,)]}
+    blobs = {name: [np.zeros(shape, np.float32) for shape in each] for name, each in shapes.items()}
+    write_caffemodel(tmp_path / "net.caffemodel", "net", blobs)
+    assert CaffeNet(read_deploy(deploy), tmp_path / "net.caffemodel", "land", 65).classes == 6
+    with pytest.raises(
+        NetError, match=r"more than 2,147,483,647 values at --tile 2753 and --batch 1; give a s"
+    ):
+        CaffeNet(read_deploy(deploy), tmp_path / "net.caffemodel", "land", 2753)
