@@ -70,7 +70,7 @@ def test_an_answer_of_another_size_is_named(tmp_path, pixel_net):
 
 
 def test_a_tile_whose_columns_caffe_cannot_count_is_refused(tmp_path):
-    """Windows of 3x3 in 32 channels: 288 values a pixel, over 2^31 - 1 at 2,753 x 2,753, which no blob has."""
+    """3x3 windows of 32 channels: 288 values a pixel, over 2^31 - 1 at 2,753 x 2,753; no blob has so many."""
     head = """
 layer { name: "wide" type: "Convolution" bottom: "data" top: "wide" convolution_param {
     num_output: 32 kernel_size: 1 } }

@@ -57,6 +57,7 @@ def edit_manifest(folder, database="land_lmdb", **changes):
             {"dataset": changed(LAND, tolerance=5).model_dump(mode="json")},
             "land_lmdb: was built when deepglobe_land had tolerance = 5, now it is 64; build it",
         ),
+        ({"format": 7}, r"manifest\.json: is a manifest of format 7, not 2"),
         (
             {"pixels": {"water": 0, "ignored": 99}},
             "land_lmdb: has no pixel of a class of deepglobe_land: nothing could be learnt",
