@@ -67,9 +67,7 @@ def ship_model(folder: Path, scores_path: Path, about_path: Path, out: Path, ove
         raise DataError(scores_path, fact, "give the scores of its own maps")
     if scores.trained:
         fact = f"scores {scores.trained[0]}, which has trained the net"
-        raise DataError(
-            scores_path, fact, "score scenes that it has not seen: evaluate.py --hold-out or --split"
-        )
+        raise DataError(scores_path, fact, "score others: dfcnet evaluate with --hold-out or --split")
     with staged_folder(out, overwrite, markers=(ABOUT_FILE,)) as staged:
         deploy = EMITTED.sub("", run.deploy.read_text(encoding="utf-8"), count=1)
         (staged / DEPLOY_FILE).write_text(deploy, encoding="utf-8")
@@ -86,7 +84,9 @@ def ship_model(folder: Path, scores_path: Path, about_path: Path, out: Path, ove
 def _card(run: Run) -> ModelCard:
     card = read_card(run.weights) if run.is_done() else None
     if card is None:
-        raise WeightsError(run.weights, "is not there, or not whole", "end the training: train.py --resume")
+        raise WeightsError(
+            run.weights, "is not there, or not whole", "end the training: dfcnet train --resume"
+        )
     return card
 
 

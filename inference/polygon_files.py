@@ -115,7 +115,7 @@ def write_polygons(
 
 def read_polygons(path: Path, scene: str) -> list[tuple[int, shapely.Geometry]]:
     """Return the polygons of a scene in a file of `write_polygons`, each with its label."""
-    remedy = "give a file of polygons.py"
+    remedy = "give a file of dfcnet polygons"
     try:
         with warnings.catch_warnings(action="ignore"):
             table = pyogrio.raw.read(path, layer=0, columns=["scene", CLASS])

@@ -13,7 +13,7 @@ from common.settings import explain_error
 from prototxt_gen.input_comment import BGR
 from prototxt_gen.shapes import is_input_size, nearest_input_sizes
 
-CHECKSUM = "weights_sha256"  # key of a card's file: of the weights' file beside it; version 1.1 wrote none
+CHECKSUM = "weights_sha256"  # key of a card's file: of the weights' file beside it; version 1.0 wrote none
 IMAGE_DIGITS = 12  # hexadecimal, of an image's SHA-256: a chance of 1e-11 that two of thousands are alike
 
 

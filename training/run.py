@@ -306,7 +306,7 @@ def shipped_model(name: str) -> Path:
     """Return the folder of a net of models/; WeightsError where none has the name."""
     names = sorted(path.parent.name for path in MODELS.glob(f"*/{WEIGHTS_FILE}"))
     if name not in names:
-        remedy = f"give {' or '.join(names)}; --run takes a folder elsewhere"
+        remedy = f"give {' or '.join(names)}, or a folder elsewhere by --run"
         raise WeightsError(f"--model {name}", "is not a model of models/", remedy)
     return MODELS / name
 

@@ -68,7 +68,7 @@ def test_the_command_shows_a_scene_and_says_which_it_lacks(areas, tmp_path, run_
     assert done.returncode == 0, done.stderr
     draw = ["figure.py", "areas", areas, "--pred", tmp_path / "maps", *named, "--out", tmp_path / "f.svg"]
     refused(run_tool(*draw, "--polygons", polygons, "--scene", "8"), "maps: has no map of scene 8", "--scene")
-    refused(run_tool(*draw, "--polygons", areas), "areas.json: ", "give a file of polygons.py")
+    refused(run_tool(*draw, "--polygons", areas), "areas.json: ", "give a file of dfcnet polygons")
     assert not (tmp_path / "f.svg").exists()
     done = run_tool(*draw, "--polygons", polygons)
     assert (done.returncode, done.stderr) == (0, "")
