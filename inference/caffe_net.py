@@ -125,16 +125,11 @@ class CaffeNet:
     def _refuse_too_many(self, deploy: Deploy, batch: int) -> None:
         """Raise NetError where Caffe would count more values than it can, which ends the process.
 
-        Of a blob, or of the columns that a convolution lays an image's windows out in: Caffe gives these a
-        shape even where oneDNN convolves without them.
+        Of a blob, or of an image's columns where a convolution makes some.
         """
-        blobs, grown = self._net._blobs, self.side**2 / deploy.side**2
-        most = max(batch * blob.count for blob in blobs)
-        for number, layer in enumerate(self._net.layers):
-            if layer.type == "Convolution":
-                channels = blobs[self._net._bottom_ids(number)[0]].shape[1]
-                windows = np.prod(blobs[self._net._top_ids(number)[0]].shape[2:], dtype=np.int64)
-                most = max(most, int(channels * np.prod(layer.blobs[0].shape[2:]) * windows))
+        grown = self.side**2 / deploy.side**2
+        most = max(batch * blob.count for blob in self._net._blobs)
+        most = max(most, *(layer.column_count for layer in self._net.layers))
         if most * grown > INT_MAX:
             fact = f"has maps of more than {INT_MAX:,} values at --tile {self.side} and --batch {batch}"
             raise NetError(deploy.path, fact, "give a smaller --tile or --batch")

@@ -75,7 +75,7 @@ def test_a_tile_whose_columns_caffe_cannot_count_is_refused(tmp_path):
 layer { name: "wide" type: "Convolution" bottom: "data" top: "wide" convolution_param {
     num_output: 32 kernel_size: 1 } }
 layer { name: "score" type: "Convolution" bottom: "wide" top: "score" convolution_param {
-    num_output: 6 kernel_size: 3 pad: 1 } }
+    num_output: 6 kernel_size: 3 pad: 1 engine: CAFFE } }
 layer { name: "land_prob" type: "Softmax" bottom: "score" top: "land_prob" }
 """
     deploy = write_deploy(tmp_path / "deploy.prototxt", 33)

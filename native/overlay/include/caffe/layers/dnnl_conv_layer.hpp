@@ -29,6 +29,8 @@ class DnnlConvolutionLayer : public ConvolutionLayer<float> {
       : ConvolutionLayer<float>(param), is_ours_(false), shape_() {}
   virtual void Reshape(const vector<Blob<float>*>& bottom,
       const vector<Blob<float>*>& top);
+  /// Of the forward pass.
+  virtual int64_t ColumnCount();
 
  protected:
   virtual void Forward_cpu(const vector<Blob<float>*>& bottom,

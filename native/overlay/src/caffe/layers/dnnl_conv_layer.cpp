@@ -34,6 +34,10 @@ void DnnlConvolutionLayer::Reshape(const vector<Blob<float>*>& bottom,
   }
 }
 
+int64_t DnnlConvolutionLayer::ColumnCount() {
+  return Get(DnnlConvolution::FORWARD) ? 0 : ConvolutionLayer<float>::ColumnCount();
+}
+
 /// The engine for a direction, NULL where Caffe's own is to be taken.
 DnnlConvolution* DnnlConvolutionLayer::Get(
     DnnlConvolution::Direction direction) {
