@@ -4,6 +4,7 @@ Outputs and gradients may differ by 1e-4 of the largest value: the sums are the 
 Sizes are small, since a value within rounding of a ReLU's bend may fall on either side in the two forms.
 """
 
+import ctypes
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,13 +158,30 @@ def test_a_dense_block_predicts_as_the_plain_layers(tmp_path, units, growth, bot
         assert_close(fused.net.blobs[fused.output].data, plain.net.blobs[plain.output].data, f"side {side}")
 
 
-def test_strips_of_a_large_image_meet_without_a_seam(tmp_path):
-    """A bottleneck of 64 x 513 floats a row: a strip is some 20 rows of the 61."""
-    make = dense_block(1, architecture(16, 4))
-    plain, fused = both_forms(tmp_path, "deploy", [(1, 3, 61, 513)], make, seed=1)
+@pytest.fixture
+def set_threads():
+    """Return a function that sets how many threads OpenMP takes, until the test ends."""
+    openmp = ctypes.CDLL("libgomp.so.1")
+    before = openmp.omp_get_max_threads()
+    yield openmp.omp_set_num_threads
+    openmp.omp_set_num_threads(before)
+
+
+@pytest.mark.parametrize("growth", [16, 32], ids=["direct", "Winograd"])
+def test_strips_of_large_images_meet_without_a_seam(tmp_path, set_threads, growth):
+    """Strips of 4 to 20 of 61 rows: shared by the threads, or apart, where the threads also race for them."""
+    make = dense_block(2, architecture(growth, 4))
+    plain, fused = both_forms(tmp_path, "deploy", [(2, 3, 61, 257)], make, seed=1)
     plain.net.forward()
-    fused.net.forward()
-    assert_close(fused.net.blobs[fused.output].data, plain.net.blobs[plain.output].data, "output")
+    for threads in (1, 2, 3):
+        set_threads(threads)
+        answers = []
+        for _ in range(3):
+            fused.net.blobs[fused.output].data[...] = np.nan
+            fused.net.forward()
+            answers.append(fused.net.blobs[fused.output].data.copy())
+        assert_close(answers[0], plain.net.blobs[plain.output].data, f"{threads} threads")
+        assert all(np.array_equal(answers[0], answer) for answer in answers[1:])
 
 
 @pytest.mark.parametrize("frozen", [False, True], ids=["batch statistics", "frozen"])

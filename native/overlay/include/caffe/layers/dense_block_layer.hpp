@@ -59,7 +59,7 @@ class DenseBlockLayer : public Layer<Dtype> {
   Dtype* FiltersDiff(int unit, int which);
   bool Learns(int unit, int first);
   int Width(int unit) const { return channels_ + unit * growth_; }
-  int StripRows(size_t value_size) const;
+  int StripRows(size_t cache, size_t value_size) const;
 
   void ForwardByKept(int unit, Dtype* features);
   template <typename Row, typename Given>

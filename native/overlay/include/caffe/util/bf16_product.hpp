@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <map>
 #include <memory>
+#include <mutex>  // NOLINT(build/c++11)
 
 #ifdef USE_DNNL
 #include <dnnl.hpp>
@@ -42,7 +43,7 @@ class Bf16Product {
   /// Takes the filters W (outputs x channels) for the products that follow.
   Bf16Product(int channels, int outputs, const float* filters);
 
-  /// Makes what products of so many pixels need; these may then run in several
+  /// Makes what products of so many pixels need. All of these may run in several
   /// threads at once. `lead` is the distance of planes, 0 for rows.
   void Prepare(int pixels, ptrdiff_t lead);
   /// rows (pixels x outputs) = max(0, (W a)^T + bias)
@@ -55,6 +56,7 @@ class Bf16Product {
  private:
   const int channels_, outputs_;
   dnnl::memory plain_;  // W
+  mutable std::mutex preparing_;
   std::map<int, dnnl::memory> filters_;  // W^T as it likes it, by pixels
 };
 #endif  // USE_DNNL

@@ -82,10 +82,11 @@ FUSED_MATH_DECLARE(double)
 void PlaneActivate(int n, float scale, float shift, const float* x,
     const float* next, Bf16* y);
 
-/// Threads that a parallel region would get, and the calling one's number.
+/// Threads that a parallel region would get, one within another region, and the
+/// calling one's number.
 inline int FusedThreads() {
 #ifdef _OPENMP
-  return omp_get_max_threads();
+  return omp_in_parallel() ? 1 : omp_get_max_threads();
 #else
   return 1;
 #endif

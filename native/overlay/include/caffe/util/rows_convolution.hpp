@@ -2,7 +2,7 @@
 #define CAFFE_ROWS_CONVOLUTION_HPP_
 
 #include <map>
-#include <utility>
+#include <tuple>
 
 #include "caffe/common.hpp"
 #include "caffe/util/bf16_product.hpp"
@@ -33,11 +33,13 @@ class RowsConvolution {
   /// Sets the filters (outputs x channels x 3 x 3) of the calls that follow.
   void SetFilters(const Dtype* filters) { filters_ = filters; }
   /// From count + 2 image rows, the outer ones zero at an image's border, to
-  /// `count` rows.
+  /// `count` rows. Before several threads do that at once, each for a strip of
+  /// its own, each count needs a call of Prepare.
   void ForwardStrip(int count, const Dtype* x, Dtype* y);
   void ForwardStrip(int count, const Bf16* x, Dtype* y) {
     LOG(FATAL) << "bfloat16 needs oneDNN and floats";
   }
+  void Prepare(int count, bool bf16, bool alone) {}
   /// For all N images: the gradient of x, and that of the filters, added.
   void BackwardData(const Dtype* dy, Dtype* dx);
   void BackwardFilters(const Dtype* x, const Dtype* dy, Dtype* filters_diff);
@@ -55,13 +57,14 @@ class RowsConvolution<float> {
   void SetFilters(const float* filters);
   void ForwardStrip(int count, const float* x, float* y);
   void ForwardStrip(int count, const Bf16* x, float* y);
+  void Prepare(int count, bool bf16, bool alone);
   void BackwardData(const float* dy, float* dx);
   void BackwardFilters(const float* x, const float* dy, float* filters_diff);
 
  private:
   struct Primitive {
     dnnl::primitive primitive;
-    dnnl::memory::desc x, y;
+    dnnl::memory::desc x, y, scratchpad;
     dnnl::memory filters;  // in the layout that the primitive likes
     bool current;          // they are those that were set
   };
@@ -73,7 +76,8 @@ class RowsConvolution<float> {
       Type type = Type::f32) const;
   dnnl::convolution_forward::primitive_desc Forward(int num, int height,
       int pad, dnnl::prop_kind kind, Type type = Type::f32) const;
-  void Strip(int count, const void* x, Type type, float* y);
+  Primitive* Strip(int count, Type type, bool alone);
+  void RunStrip(int count, Type type, const void* x, float* y);
 
   struct Transformed {  // NULL where Winograd's algorithm does not win
     shared_ptr<Winograd> winograd;
@@ -82,7 +86,7 @@ class RowsConvolution<float> {
 
   const int num_, height_, width_, channels_, outputs_;
   const float* filters_;
-  std::map<std::pair<int, Type>, Primitive> strips_;
+  std::map<std::tuple<int, Type, bool>, Primitive> strips_;
   shared_ptr<Primitive> data_, weights_;
   Transformed forward_, backward_;
 };

@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <mutex>  // NOLINT(build/c++11)
+#include <utility>
 #include <vector>
 
 #include "caffe/filler.hpp"
@@ -8,6 +10,48 @@
 #include "caffe/util/math_functions.hpp"
 
 namespace caffe {
+
+namespace {
+
+// For the bottlenecks of a strip of rows: the second caches of some cores, or
+// what a core has there and in its share of the third.
+const size_t kSharedCache = size_t(3) << 20, kOwnCache = size_t(1) << 20;
+
+/// Gives strips to threads: to each a run of neighbours, and to one that has
+/// finished half of what is left of the longest run.
+class StripQueue {
+ public:
+  StripQueue(int strips, int threads) : runs_(threads) {
+    for (int t = 0; t < threads; ++t) {
+      runs_[t] = Run(strips * t / threads, strips * (t + 1) / threads);
+    }
+  }
+
+  /// The thread's next strip, -1 where none is left.
+  int Take(int thread) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    Run* own = &runs_[thread];
+    if (own->first == own->second) {
+      Run* longest = &*std::max_element(runs_.begin(), runs_.end(), Shorter);
+      const int middle = (longest->first + longest->second) / 2;
+      *own = Run(middle, longest->second);
+      longest->second = middle;
+    }
+    return own->first < own->second ? own->first++ : -1;
+  }
+
+ private:
+  typedef std::pair<int, int> Run;  // first strip, and the one after the last
+
+  static bool Shorter(const Run& a, const Run& b) {
+    return a.second - a.first < b.second - b.first;
+  }
+
+  std::mutex mutex_;
+  vector<Run> runs_;
+};
+
+}  // namespace
 
 template <typename Dtype>
 void DenseBlockLayer<Dtype>::LayerSetUp(const vector<Blob<Dtype>*>& bottom,
@@ -123,13 +167,11 @@ bool DenseBlockLayer<Dtype>::Learns(int unit, int first) {
       || this->param_propagate_down_[blob + 4];
 }
 
-// Image rows whose bottleneck fills the cores' second caches; whole blocks of
-// Winograd's algorithm.
+// Image rows whose bottleneck fits a cache; whole blocks of Winograd's algorithm.
 template <typename Dtype>
-int DenseBlockLayer<Dtype>::StripRows(size_t value_size) const {
-  const size_t kCache = size_t(3) << 20;
+int DenseBlockLayer<Dtype>::StripRows(size_t cache, size_t value_size) const {
   const size_t row = static_cast<size_t>(width_) * bottleneck_ * value_size;
-  const int fit = static_cast<int>(std::min<size_t>(kCache / row, height_));
+  const int fit = static_cast<int>(std::min<size_t>(cache / row, height_));
   const int block = Winograd::BlockRows(width_);
   return std::max(block, (fit - 2) / block * block);
 }
@@ -197,40 +239,67 @@ void DenseBlockLayer<Dtype>::ForwardByKept(int unit, Dtype* features) {
   }
 }
 
-// A strip of rows after the other; `filters` are what ForwardRows takes.
+// In strips of rows; `filters` are what ForwardRows takes. Where there are
+// enough of them, every thread has strips and memory of its own and waits for
+// the others only at the end; else all threads share in each strip.
 template <typename Dtype>
 template <typename Row, typename Given>
 void DenseBlockLayer<Dtype>::ForwardStrips(int unit, Given filters,
       Dtype* features) {
   const PreactivatedProduct<Dtype> product(num_, pixels_, Width(unit),
       bottleneck_);
-  const int strip = StripRows(sizeof(Row));
+  const int threads = FusedThreads(), wanted = 4 * threads;
+  const int block = Winograd::BlockRows(width_);
+  const int equal = std::max(block, num_ * height_ / wanted / block * block);
+  int strip = std::min(StripRows(kOwnCache, sizeof(Row)), equal);
+  int strips = (height_ + strip - 1) / strip;
+  const bool apart = threads > 1 && num_ * strips >= wanted;
+  if (!apart) {
+    strip = StripRows(kSharedCache, sizeof(Row));
+    strips = (height_ + strip - 1) / strip;
+  }
+  const bool bf16 = sizeof(Row) < sizeof(Dtype);
+  convolution_->Prepare(strip, bf16, apart);
+  convolution_->Prepare(height_ - (strips - 1) * strip, bf16, apart);
   const ptrdiff_t row = static_cast<ptrdiff_t>(width_) * bottleneck_;
-  Row* rows = FusedScratch::Get<Row>(FusedScratch::BOTTLENECK,
-      (strip + 2) * row);
   const Planes<const Dtype> x = {features, image_};
-  for (int n = 0; n < num_; ++n) {
-    for (int y = 0; y < height_; y += strip) {
-      // rows[0] is image row y - 1; two rows are there from the strip before.
+  StripQueue queue(num_ * strips, apart ? threads : 1);
+  const auto compute = [&] {
+    Row* rows = FusedScratch::Get<Row>(FusedScratch::BOTTLENECK,
+        (strip + 2) * row);
+    const int thread = FusedThread();
+    for (int i, last = -1; (i = queue.Take(thread)) >= 0; last = i) {
+      const int n = i / strips, y = i % strips * strip;
       const int count = std::min(strip, height_ - y);
+      // rows[0] is image row y - 1. This thread may have computed two of the
+      // rows for the strip before.
+      const bool goes_on = y > 0 && i == last + 1;
       if (y == 0) {
         std::fill(rows, rows + row, Row(0));
-      } else {
+      } else if (goes_on) {
         memmove(rows, rows + strip * row, 2 * row * sizeof(Row));
       }
-      const int begin = y == 0 ? 0 : y + 1;
+      const int begin = goes_on ? y + 1 : std::max(y - 1, 0);
       const int end = std::min(y + count + 1, height_);
-      if (end > begin) {
-        product.ForwardRows(x, n, begin * width_, (end - begin) * width_,
+      // Apart by two rows, whoever computes them: products round by their size.
+      for (int r = begin, next; r < end; r = next) {
+        next = apart ? std::min(r + (r == 0 ? 1 : 2), end) : end;
+        product.ForwardRows(x, n, r * width_, (next - r) * width_,
             first_[unit]->scale().cpu_data(), first_[unit]->shift().cpu_data(),
             filters, second_[unit]->shift().cpu_data(),
-            rows + (begin - y + 1) * row);
+            rows + (r - y + 1) * row);
       }
       if (y + count == height_) {
         std::fill(rows + (count + 1) * row, rows + (count + 2) * row, Row(0));
       }
       ConvolveStrip(unit, n, y, count, rows, features);
     }
+  };
+  if (apart) {
+#pragma omp parallel
+    compute();
+  } else {
+    compute();
   }
 }
 
@@ -279,7 +348,7 @@ void DenseBlockLayer<Dtype>::Convolve(int unit, const Dtype* bottleneck,
   convolution_->SetFilters(Filters(unit, kFilters2));
   const Dtype* scale = second_[unit]->scale().cpu_data();
   const Dtype* shift = second_[unit]->shift().cpu_data();
-  const int strip = StripRows(sizeof(Dtype));
+  const int strip = StripRows(kSharedCache, sizeof(Dtype));
   const ptrdiff_t row = static_cast<ptrdiff_t>(width_) * bottleneck_;
   Dtype* rows = FusedScratch::Get<Dtype>(FusedScratch::ACTIVATED,
       (strip + 2) * row);

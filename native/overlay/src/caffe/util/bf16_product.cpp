@@ -136,6 +136,7 @@ Bf16Product::Bf16Product(int channels, int outputs, const float* filters)
 
 void Bf16Product::Prepare(int pixels, ptrdiff_t lead) {
   const Made& one = Make(pixels, channels_, outputs_, lead);
+  std::lock_guard<std::mutex> lock(preparing_);
   if (lead || filters_.count(pixels)) { return; }
   memory liked(one.desc.weights_desc(), DnnlEngine());
   memory turned(memory::desc({channels_, outputs_}, memory::data_type::bf16,
@@ -148,7 +149,11 @@ void Bf16Product::Prepare(int pixels, ptrdiff_t lead) {
 void Bf16Product::Rows(int pixels, const Bf16* activation, const float* bias,
     Bf16* rows) const {
   const Made& one = Make(pixels, channels_, outputs_, 0);
-  const memory& filters = filters_.at(pixels);
+  memory filters;
+  {
+    std::lock_guard<std::mutex> lock(preparing_);
+    filters = filters_.at(pixels);
+  }
   Run(one, activation, filters.get_desc(), filters.get_data_handle(), bias,
       rows);
 }

@@ -152,10 +152,12 @@ memory::desc RowsConvolution<float>::Filters(memory::format_tag tag,
 
 dnnl::convolution_forward::primitive_desc RowsConvolution<float>::Forward(
     int num, int height, int pad, dnnl::prop_kind kind, Type type) const {
+  dnnl::primitive_attr attributes;  // several threads may compute a strip each
+  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   return dnnl::convolution_forward::primitive_desc(DnnlEngine(), kind,
       dnnl::algorithm::convolution_direct, Rows(num, height + 2 - 2 * pad,
       channels_, type), Filters(memory::format_tag::any, type),
-      Rows(num, height, outputs_), {1, 1}, {pad, 1}, {pad, 1});
+      Rows(num, height, outputs_), {1, 1}, {pad, 1}, {pad, 1}, attributes);
 }
 
 // Brings the filters that were set into the primitive's layout.
@@ -170,37 +172,57 @@ RowsConvolution<float>::Primitive* RowsConvolution<float>::Use(
   return primitive;
 }
 
-void RowsConvolution<float>::ForwardStrip(int count, const float* x,
-    float* y) {
-  if (!forward_.winograd) { return Strip(count, x, Type::f32, y); }
-  if (!forward_.current) {
+void RowsConvolution<float>::Prepare(int count, bool bf16, bool alone) {
+  if (bf16 || !forward_.winograd) {
+    Strip(count, bf16 ? Type::bf16 : Type::f32, alone);
+  } else if (!forward_.current) {
     forward_.winograd->SetFilters(filters_);
     forward_.current = true;
   }
-  forward_.winograd->Convolve(count, width_, 1, x, NULL, y);
+}
+
+void RowsConvolution<float>::ForwardStrip(int count, const float* x,
+    float* y) {
+  if (forward_.winograd) {
+    Prepare(count, false, false);
+    forward_.winograd->Convolve(count, width_, 1, x, NULL, y);
+  } else {
+    RunStrip(count, Type::f32, x, y);
+  }
 }
 
 void RowsConvolution<float>::ForwardStrip(int count, const Bf16* x,
     float* y) {
-  Strip(count, x, Type::bf16, y);
+  RunStrip(count, Type::bf16, x, y);
 }
 
-void RowsConvolution<float>::Strip(int count, const void* x, Type type,
-    float* y) {
-  const std::pair<int, Type> key(count, type);
+// A primitive is made for as many threads as will compute it: `alone`, for one.
+RowsConvolution<float>::Primitive* RowsConvolution<float>::Strip(int count,
+    Type type, bool alone) {
+  const std::tuple<int, Type, bool> key(count, type, alone);
   auto found = strips_.find(key);
   if (found == strips_.end()) {
+    const DnnlAlone threads(alone);
     const auto desc = Forward(1, count, 0, dnnl::prop_kind::forward_inference,
         type);
     const Primitive made = {dnnl::convolution_forward(desc), desc.src_desc(),
-        desc.dst_desc(), memory(desc.weights_desc(), DnnlEngine()), false};
+        desc.dst_desc(), desc.scratchpad_desc(),
+        memory(desc.weights_desc(), DnnlEngine()), false};
     found = strips_.insert(std::make_pair(key, made)).first;
   }
-  Primitive* strip = Use(&found->second);
+  return Use(&found->second);
+}
+
+void RowsConvolution<float>::RunStrip(int count, Type type, const void* x,
+    float* y) {
+  const Primitive* strip = Strip(count, type, omp_in_parallel());
   strip->primitive.execute(DnnlStream(), {
       {DNNL_ARG_SRC, DnnlMemory(strip->x, x)},
       {DNNL_ARG_WEIGHTS, strip->filters},
-      {DNNL_ARG_DST, DnnlMemory(strip->y, y)}});
+      {DNNL_ARG_DST, DnnlMemory(strip->y, y)},
+      {DNNL_ARG_SCRATCHPAD, DnnlMemory(strip->scratchpad,
+          FusedScratch::Get<char>(FusedScratch::COLUMNS,
+              strip->scratchpad.get_size()))}});
   DnnlStream().wait();
 }
 
