@@ -3,7 +3,7 @@
 import os
 import resource
 import subprocess
-import sys
+from contextlib import closing
 from pathlib import Path
 
 import lmdb
@@ -12,6 +12,7 @@ import pytest
 
 from common.datasets import read_dataset
 from tests.installed_caffe import has_onednn
+from tests.tool_server import Tools
 
 ROOT = Path(__file__).parents[1]
 
@@ -66,17 +67,16 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
+@pytest.fixture(scope="session")
+def tools():
+    with closing(Tools()) as tools:
+        yield tools
+
+
 @pytest.fixture
-def run_tool():
+def run_tool(tools):
     """Return a function that runs a command of tools/ and gives its CompletedProcess."""
-
-    def run(name: str, *arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess:
-        command = [sys.executable, ROOT / "tools" / name, *arguments]
-        return subprocess.run(
-            [str(word) for word in command], capture_output=True, text=True, cwd=cwd, check=False
-        )
-
-    return run
+    return tools.run
 
 
 def children_seconds() -> float:
