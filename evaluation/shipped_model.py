@@ -11,8 +11,8 @@ from pydantic import Field
 from common.errors import DataError, WeightsError
 from common.files import file_checksum, staged_folder
 from common.settings import ConfigFile, Positive, StrictModel, read_toml, validated
+from common.templates import templates
 from evaluation.metrics import OVERALL
-from evaluation.page.build import templates
 from evaluation.page.run_facts import facts, read_run
 from evaluation.page.scores import ScoreFile, class_heads, class_rows, headlines, read_scores
 from prototxt_gen.caffemodel import read_caffemodel, write_caffemodel
@@ -99,7 +99,7 @@ def _readme(
     checksums: list[tuple[str, str]],
 ) -> str:
     dataset = next(iter(card.tasks.values()))
-    environment = templates().overlay(autoescape=False)
+    environment = templates("report").overlay(autoescape=False)
     environment.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False)
     return environment.get_template("model_card.md.j2").render(
         name=name,

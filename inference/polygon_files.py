@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import jinja2
 import numpy as np
 import pyogrio
 import rasterio
@@ -20,6 +19,7 @@ from common.datasets import Dataset
 from common.errors import DataError, OutputError
 from common.files import refuse_existing, staged_file
 from common.numbers import plural
+from common.templates import templates
 from data_prep.geotiff import SETTINGS, georeference_of, one_line, open_geotiff, read_window
 from data_prep.label_files import Labels, RasterLabels
 from data_prep.scene_pixels import check_georeference
@@ -37,7 +37,6 @@ BATCH = 10_000  # polygons that are written at once
 LAYER = "polygons"
 CLASS = "class"  # column of the class number
 COLUMNS = {"scene": object, CLASS: np.int32, "class_name": object, "hectares": float, "confidence": float}
-TEMPLATES = Path(__file__).resolve().parent.parent / "templates" / "qgis"
 AS_A_PICTURE_LIES = Affine.scale(1, -1)  # in QGIS: a pixel is 1 x 1, rows go down from 0
 
 
@@ -250,13 +249,6 @@ def write_layer(
 
 def _style(dataset: Dataset) -> dict[str, object]:
     """Return the row of QGIS's table of styles that gives the classes their colours."""
-    templates = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=True,
-    )
     classes = list(zip(dataset.class_names, dataset.palette, strict=True))
     return {
         "f_table_catalog": "",
@@ -264,7 +256,7 @@ def _style(dataset: Dataset) -> dict[str, object]:
         "f_table_name": LAYER,
         "f_geometry_column": "geom",
         "styleName": dataset.name,
-        "styleQML": templates.get_template("classes.qml.j2").render(column=CLASS, classes=classes),
+        "styleQML": templates("qgis").get_template("classes.qml.j2").render(column=CLASS, classes=classes),
         "styleSLD": "",
         "useAsDefault": True,
         "description": dataset.title,

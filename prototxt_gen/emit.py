@@ -2,19 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-
-import jinja2
 
 from common.errors import ExperimentError, NetError
 from common.files import refuse_existing, staged_file, staged_folder
+from common.templates import templates
 from prototxt_gen.caffe_proto import caffe_pb2, find_caffe_pb2
 from prototxt_gen.experiment import Experiment
 from prototxt_gen.layers import Net, literal, quoted
 from prototxt_gen.models import DEPLOY, TRAIN, build, class_weights_file
-
-TEMPLATES = Path(__file__).resolve().parent.parent / "templates" / "prototxt"
 
 
 @dataclass(frozen=True)
@@ -23,18 +19,6 @@ class Command:
 
     words: str
     source: str
-
-
-@cache
-def _templates() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
 
 
 def net_text(net: Net, header: Sequence[str]) -> str:
@@ -48,8 +32,12 @@ def net_message(net: Net):
 
 
 def _rendered(net: Net, header: Sequence[str]) -> str:
-    template = _templates().get_template("net.prototxt.j2")
-    return template.render(header=header, name=net.name, sections=net.sections)
+    return _template("net").render(header=header, name=net.name, sections=net.sections)
+
+
+def _template(name: str):
+    ours = templates("prototxt", autoescape=False, keep_trailing_newline=True)
+    return ours.get_template(f"{name}.prototxt.j2")
 
 
 def solver_text(
@@ -85,7 +73,7 @@ def solver_text(
         ("snapshot_prefix", quoted(snapshot_prefix)),
         ("solver_mode", mode),
     ]
-    text = _templates().get_template("solver.prototxt.j2").render(header=header, fields=fields)
+    text = _template("solver").render(header=header, fields=fields)
     return _checked(text, "SolverParameter", exp.name)
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from common.files import write_text
+from common.templates import templates
 from evaluation.comparison import choose_images, read_rows, scenes_to_show
 from evaluation.feature_figure import draw_models
 from evaluation.figures import compare
-from evaluation.page.build import style, templates
+from evaluation.page.build import style
 from studies.arms import ARMS
 from studies.results import Results
 from studies.runner import LOG, ONE_SCALE, StudyRunner, read_steps
@@ -56,7 +57,7 @@ def draw_figures(runner: StudyRunner) -> list[StudyFigure]:
 
 def write_page(runner: StudyRunner, results: Results, figures: Sequence[StudyFigure]) -> Path:
     """Write the page of all into the study's folder; return the file."""
-    page = templates().get_template("study.html.j2")
+    page = templates("report").get_template("study.html.j2")
     text = page.render(
         name=runner.study.name,
         title=runner.study.title,

@@ -1,15 +1,13 @@
 """The page put together: templates of HTML, with styles and script inside."""
 
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-
-import jinja2
 
 from common.datasets import Dataset
 from common.errors import DataError
 from common.files import short_checksum, write_text
 from common.numbers import plural
+from common.templates import TEMPLATES, templates
 from evaluation.calibration_files import read_calibration
 from evaluation.figures import legend
 from evaluation.intervals import few_scenes
@@ -34,7 +32,6 @@ from prototxt_gen.experiment import Experiment
 from training.curves import read_log
 from training.run import Run
 
-TEMPLATES = Path(__file__).resolve().parents[2] / "templates" / "report"
 PAPERS_DATA = {"deepglobe_land", "deepglobe_road"}
 STYLES, SCRIPT = ("report.css", "report_parts.css"), "report.js"
 
@@ -46,18 +43,6 @@ class SceneFolders:
     images: Path
     truth: Path | None
     predicted: Path
-
-
-@cache
-def templates() -> jinja2.Environment:
-    """Return the templates of pages, which escape what they are given."""
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=True,
-    )
 
 
 def write_report(
@@ -104,7 +89,7 @@ def page(
     drawn = charts(read_log(run.folder))
     shown = _pictures(scenes, dataset, count, measured, scores) if scenes else []
     return (
-        templates()
+        templates("report")
         .get_template("report.html.j2")
         .render(
             name=run.experiment.name,
@@ -206,4 +191,4 @@ def style() -> str:
 
 
 def _asset(name: str) -> str:
-    return (TEMPLATES / name).read_text(encoding="utf-8")
+    return (TEMPLATES / "report" / name).read_text(encoding="utf-8")

@@ -1,13 +1,14 @@
 """Prototxt text: what protobuf reads is what was built, and what it cannot read is refused."""
 
 import re
+import shutil
 from pathlib import Path
 
 import jinja2
 import pytest
 
+import common.templates
 from common.errors import ExperimentError, NetError, OutputError
-from prototxt_gen import emit
 from prototxt_gen.emit import Command, header, net_text, solver_text, write_nets
 from prototxt_gen.experiment import Experiment, read_experiment
 from prototxt_gen.layers import Net
@@ -140,12 +141,11 @@ def test_every_layer_has_one_shape_throughout():
 @pytest.fixture
 def templates(tmp_path, monkeypatch):
     """Return a copy of the templates that this test may harm."""
-    for path in (ROOT / "templates" / "prototxt").iterdir():
-        (tmp_path / path.name).write_text(path.read_text())
-    monkeypatch.setattr(emit, "TEMPLATES", tmp_path)
-    emit._templates.cache_clear()
-    yield tmp_path
-    emit._templates.cache_clear()
+    shutil.copytree(ROOT / "templates" / "prototxt", tmp_path / "prototxt")
+    monkeypatch.setattr(common.templates, "TEMPLATES", tmp_path)
+    common.templates.templates.cache_clear()
+    yield tmp_path / "prototxt"
+    common.templates.templates.cache_clear()
 
 
 @pytest.mark.caffe
