@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.gpus import cudart
+from training.pycaffe import compute_on
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,7 @@ class Device:
 
     def choose(self, caffe) -> None:
         """Make Caffe compute here from now on; before any net is made."""
-        if self.gpu is None:
-            caffe.set_mode_cpu()
-        else:
-            caffe.set_device(self.gpu)
-            caffe.set_mode_gpu()
+        compute_on(caffe, self.gpu)
 
     def synchronize(self) -> None:
         """Wait for all that was started here."""

@@ -40,7 +40,7 @@ class CaffeNet:
         self.side = deploy.tile_side(side)
 
         from training.gpus import check_gpus
-        from training.pycaffe import import_caffe
+        from training.pycaffe import compute_on, import_caffe
         from training.weights import load_weights
 
         caffe = import_caffe()
@@ -49,12 +49,9 @@ class CaffeNet:
         self._bf16 = bf16
         if bf16:
             self._check_bf16(deploy)
-        if gpu is None:
-            caffe.set_mode_cpu()
-        else:
+        if gpu is not None:
             check_gpus("--gpu", [gpu], "leave it out")
-            caffe.set_device(gpu)
-            caffe.set_mode_gpu()
+        compute_on(caffe, gpu)
         # Without the other task's head.
         with memory_file(text_for(deploy.net, [self.output])) as part:
             self._net = caffe.Net(part, caffe.TEST)

@@ -17,7 +17,7 @@ from prototxt_gen.fused_weights import is_statistics, plain_view
 from prototxt_gen.model_card import read_card, write_card
 from prototxt_gen.models import TRAIN, build
 from training.gpus import check_gpus
-from training.pycaffe import import_caffe
+from training.pycaffe import compute_on, import_caffe
 from training.run import check_data
 from training.weights import load_weights
 
@@ -37,11 +37,7 @@ def recompute_statistics(
     alone = _alone(exp, task)
     check_data(alone)
     caffe = import_caffe()
-    if gpu is None:
-        caffe.set_mode_cpu()
-    else:
-        caffe.set_device(gpu)
-        caffe.set_mode_gpu()
+    compute_on(caffe, gpu)
     caffe.set_random_seed(exp.solver.random_seed)
     with memory_file(net_text(build(alone, TRAIN), ["for BatchNorm's statistics"])) as path:
         net = caffe.Net(path, caffe.TRAIN)

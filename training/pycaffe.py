@@ -37,6 +37,15 @@ def import_caffe(verbose: bool = False) -> ModuleType:
     return caffe
 
 
+def compute_on(caffe: ModuleType, gpu: int | None) -> None:
+    """Make Caffe compute on a GPU by number, or on the CPU (None), from now on; before any net is made."""
+    if gpu is None:
+        caffe.set_mode_cpu()
+    else:
+        caffe.set_device(gpu)
+        caffe.set_mode_gpu()
+
+
 def _widest_blas_kernels() -> None:
     """Let OpenBLAS use AVX-512 on CPUs that are newer than it: unknown ones get its AVX2 kernels.
 

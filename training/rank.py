@@ -19,7 +19,7 @@ from prototxt_gen.model_card import write_card
 from training import snapshots
 from training.communicators import PMI_SOCKET, Communicator, LocalCommunicator, MPICommunicator
 from training.loss_meter import LossMeter
-from training.pycaffe import divert_native_log, import_caffe
+from training.pycaffe import compute_on, divert_native_log, import_caffe
 from training.run import Run
 from training.snapshots import Snapshot
 from training.weights import Coverage, load_weights
@@ -142,11 +142,7 @@ def _train(run: Run, options: RankOptions, communicator: Communicator, parent: C
 
 
 def _choose_device(caffe, gpu: int | None, communicator: Communicator) -> None:
-    if gpu is None:
-        caffe.set_mode_cpu()
-    else:
-        caffe.set_device(gpu)
-        caffe.set_mode_gpu()
+    compute_on(caffe, gpu)
     # Before the solver is made: it draws from random_seed + rank, Data layers take every count-th record.
     caffe.set_solver_count(communicator.size)
     caffe.set_solver_rank(communicator.rank)
