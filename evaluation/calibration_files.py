@@ -92,7 +92,7 @@ def uncalibrated_card(weights: Path, task: str | None, overwrite: bool) -> Model
     card = read_card(weights)
     if card is None:
         fact = f"has no model card {card_path(weights).name} to write a temperature into"
-        raise WeightsError(weights, fact, "give weights as train.py writes them")
+        raise WeightsError(weights, fact, "give weights as dfcnet train writes them")
     name = task or next(iter(card.tasks), "")
     if name in (card.calibrations or {}) and not overwrite:
         fact = f"has a temperature of {name} already"
@@ -119,4 +119,4 @@ def read_calibration(path: Path) -> CalibrationFile:
         return CalibrationFile.model_validate_json(read_bytes(Path(path)))
     except ValidationError as error:
         fact = f"is not a calibration ({explain_error(error)[0]})"
-        raise DataError(path, fact, "write it with calibrate.py --json") from error
+        raise DataError(path, fact, "write it with dfcnet calibrate --json") from error

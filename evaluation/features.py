@@ -86,7 +86,7 @@ class FeatureNet(CaffeNet):
         sizes = {name: shape[2] for name, shape in shapes.items() if len(shape) == 4}
         self.blobs = trunk(net.net, sizes)
         if not self.blobs:
-            raise NetError(deploy, "has heads only", "give a net that make_net.py emits")
+            raise NetError(deploy, "has heads only", "give a net that dfcnet make-net emits")
 
     def blob(self, name: str) -> TrunkBlob:
         """Return a blob of the trunk by name; NetError where there is none."""

@@ -106,7 +106,7 @@ def read_design(sample: Path) -> SampleDesign:
         return SampleDesign.model_validate_json(read_bytes(path))
     except ValidationError as error:
         fact = f"is not the design of a sample ({explain_error(error)[0]})"
-        raise DataError(path, fact, "put the file back that sample.py wrote") from error
+        raise DataError(path, fact, "put the file back that dfcnet sample wrote") from error
 
 
 def read_sample(path: Path, design: SampleDesign) -> list[Point]:
@@ -170,7 +170,7 @@ def _read_gpkg(path: Path) -> list[dict]:
         meta, _, _, values = raw.read(path, layer=LAYER, read_geometry=False)
     except (DataSourceError, DataLayerError) as error:
         fact = f"holds no layer {LAYER} ({' '.join(str(error).split())})"
-        raise DataError(path, fact, "give the sample that sample.py wrote") from error
+        raise DataError(path, fact, "give the sample that dfcnet sample wrote") from error
     _check_columns(path, meta["fields"])
     return [dict(zip(meta["fields"], row, strict=True)) for row in zip(*values, strict=True)]
 
@@ -178,4 +178,4 @@ def _read_gpkg(path: Path) -> list[dict]:
 def _check_columns(path: Path, columns: Iterable[str]) -> None:
     missing = [column for column in NEEDED if column not in columns]
     if missing:
-        raise DataError(path, f"has no column {', '.join(missing)}", "keep the columns that sample.py wrote")
+        raise DataError(path, f"has no column {', '.join(missing)}", "keep those that dfcnet sample wrote")

@@ -88,7 +88,7 @@ def _text(bands: Sequence[str], mean: Sequence[float], scale: float) -> str:
 
 
 def _check_net(weights: Path, card: ModelCard, deploy: Deploy) -> None:
-    remedy = "give the deploy net and the weights of one run, both from fold_bn.py or neither"
+    remedy = "give the deploy net and the weights of one run, both from dfcnet fold-bn or neither"
     if deploy.name and deploy.name != card.experiment:
         fact = f"trained as {card.experiment}, but {deploy.path} is the net of {deploy.name}"
         raise WeightsError(card_path(weights), fact, remedy)

@@ -132,7 +132,7 @@ def find_maps(folder: Path) -> dict[str, Path]:
 def given_map(path: Path) -> tuple[str, Path]:
     """Return the id of a map's file, which is a name of its own without its ending, and its path."""
     if not path.is_file():
-        raise DataError(path, "is not a file", "give a map of predict.py")
+        raise DataError(path, "is not a file", "give a map of dfcnet predict")
     return FilePatterns(MAPS, ()).image_id(path) or path.stem, path
 
 
@@ -178,7 +178,7 @@ def pair_masks(
         excluded = subset.excluded(listed)
         predictions = {id: path for id, path in predictions.items() if id not in excluded}
     if not only_predicted:
-        remedy = "predict them too, or give the --split or --hold-out of predict.py, or --only-predicted"
+        remedy = "predict them too, or give the --split or --hold-out of dfcnet predict, or --only-predicted"
         _refuse_unpaired(predicted, true_masks, predictions, "prediction", remedy)
     remedy = "remove the prediction, or add its true mask"
     _refuse_unpaired(truth, predictions, true_masks, "true mask", remedy)

@@ -35,7 +35,7 @@ def to_deepness(
     dataset = card.tasks[task]
     if dataset.stretch is not None:
         fact = f"learnt with a stretch {dataset.stretch_text}, and Deepness divides by {FULL}"
-        raise WeightsError(card_path(where), fact, "predict with predict.py")
+        raise WeightsError(card_path(where), fact, "predict with dfcnet predict")
     model = to_onnx(net, weights, where, card, [f"{task}_prob"])
     graph = model.graph
     (data,), (output,) = graph.input, graph.output

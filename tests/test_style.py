@@ -105,3 +105,20 @@ def test_phrases_that_are_not_english_do_not_come_back():
             for phrase, better in PHRASES.items():
                 if not any(quoted in line for quoted in QUOTED):
                     assert not re.search(phrase, line), f"{path.relative_to(ROOT)}: {line.strip()} ({better})"
+
+
+def test_messages_and_help_name_commands_as_they_are_typed():
+    """`dfcnet train`: files of tools/ are named in docstrings, in headers of nets, and where they are run."""
+    commands = "|".join(path.stem for path in (ROOT / "tools").glob("*.py"))
+    for path in python_files(*ROOMS):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        help_text = [ast.get_docstring(tree)] if path.parent.name == "tools" and path.stem != "dfcnet" else []
+        messages = [
+            node.value
+            for call in ast.walk(tree)
+            if isinstance(call, ast.Call | ast.Assign) and "Command(" not in ast.unparse(call)
+            for node in ast.walk(call)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value
+        ]
+        for text in help_text + messages:
+            assert not re.search(rf"(?<!/)\b({commands})\.py\b", text), (path, text)

@@ -1,6 +1,6 @@
 """Accuracy and areas of maps from an interpreted sample, with standard errors and 95 % intervals.
 
-The sample is one that sample.py drew from these maps, with its column `reference` filled in.
+The sample is one that dfcnet sample drew from these maps, with its column `reference` filled in.
 """
 
 import argparse

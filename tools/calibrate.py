@@ -1,6 +1,6 @@
 """Fit one temperature on scenes that the weights have not seen, and write it into the weights' card.
 
-predict.py then scales the probabilities that it writes; the classes of its maps stay what they are.
+dfcnet predict then scales the probabilities that it writes; the classes of its maps stay what they are.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from data_options import add_bands, add_dataset_option, add_part, add_tiles
 def parse_arguments() -> argparse.Namespace:
     """Return the command line's arguments."""
     parser = cli.make_parser(__doc__)
-    parser.add_argument("--run", type=Path, help="folder of train.py: stands for its deploy net and weights")
+    parser.add_argument("--run", type=Path, help="folder of dfcnet train, for its deploy net and weights")
     parser.add_argument("--deploy", type=Path, help="deploy prototxt")
     parser.add_argument("--weights", type=Path, help=".caffemodel, its card .json beside it")
     parser.add_argument("--images", type=Path, required=True, help="images, by the data set's names")
@@ -26,7 +26,7 @@ def parse_arguments() -> argparse.Namespace:
     add_tiles(parser)
     add_bands(parser)
     add_part(parser, "take only the test part of")
-    parser.add_argument("--json", type=Path, help="write the reliability here, for report.py and figure.py")
+    parser.add_argument("--json", type=Path, help="write the reliability here, for dfcnet report and figure")
     cli.add_overwrite(parser)
     args = parser.parse_args()
     if not args.run and not (args.deploy and args.weights):
@@ -64,7 +64,7 @@ def main() -> None:
         out=args.images,  # nothing is written there
         **{name: getattr(args, name) for name in (*options, "hold_out", "split", "leave_out")},
     )
-    predictor, trained, read_options, images = request.open(log)
+    predictor, trained, read_options, images = request.open(cli.log)
     dataset = read_dataset(args.dataset) if args.dataset else trained.dataset
     scenes = unseen_scenes(images, args.truth, dataset, trained.seen)
     progress = partial(tqdm, unit="scene", disable=None, leave=False)
@@ -74,13 +74,6 @@ def main() -> None:
         write_text(args.json, found.model_dump_json(indent=1) + "\n", args.overwrite)
     print(found.text())
     print(f"temperature written into {write_card(weights, calibrated_card(card, found))}")
-
-
-def log(line: str) -> None:
-    """Print a warning beside the progress bar."""
-    from tqdm import tqdm
-
-    tqdm.write(f"calibrate.py: {line}", file=sys.stderr)
 
 
 if __name__ == "__main__":

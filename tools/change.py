@@ -16,7 +16,7 @@ from data_options import add_dataset_option, add_pixel_size
 def parse_arguments() -> argparse.Namespace:
     """Return the command line's arguments."""
     parser = cli.make_parser(__doc__)
-    parser.add_argument("before", metavar="BEFORE", type=Path, help="map of predict.py")
+    parser.add_argument("before", metavar="BEFORE", type=Path, help="map of dfcnet predict")
     parser.add_argument("after", metavar="AFTER", type=Path, help="map of the same grid and classes")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     add_dataset_option(parser, "the maps, by their manifests")

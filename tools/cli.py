@@ -163,7 +163,19 @@ def command(name: str, path: Path, *options: str):
 def warn(*lines: str) -> None:
     """Print warnings on stderr, under the command's name."""
     for line in lines:
-        print(f"{Path(sys.argv[0]).name}: warning: {line}", file=sys.stderr)
+        say(f"warning: {line}")
+
+
+def say(line: str) -> None:
+    """Print a line on stderr, under the command's name."""
+    print(f"{Path(sys.argv[0]).name}: {line}", file=sys.stderr)
+
+
+def log(line: str) -> None:
+    """Print a line on stderr, under the command's name, beside a progress bar."""
+    from tqdm import tqdm
+
+    tqdm.write(f"{Path(sys.argv[0]).name}: {line}", file=sys.stderr)
 
 
 def run(main: Callable[[], None]) -> None:
@@ -194,7 +206,7 @@ def _run(main: Callable[[], None]) -> None:
     except BrokenPipeError:
         raise
     except DFCNetError as error:
-        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+        say(str(error))
         raise SystemExit(2) from None
     except OSError as error:
         if error.errno in LACKING or NO_TEMPORARY in str(error):
@@ -204,7 +216,7 @@ def _run(main: Callable[[], None]) -> None:
             words = f"{os.fsdecode(error.filename)}: cannot be used ({error.strerror}); {remedy}"
         else:
             raise
-        print(f"{Path(sys.argv[0]).name}: {words}", file=sys.stderr)
+        say(words)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None

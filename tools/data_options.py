@@ -40,7 +40,7 @@ def add_part(parser: ArgumentParser, does: str) -> None:
     """Add `--split`, `--hold-out` and `--leave-out`; `does` says what is done with one part."""
     parts = parser.add_mutually_exclusive_group()
     parts.add_argument(
-        "--split", type=Path, metavar="JSON", help=f"{does} the scenes in a split_data.py file"
+        "--split", type=Path, metavar="JSON", help=f"{does} the scenes in a dfcnet split-data file"
     )
     parts.add_argument(
         "--hold-out",

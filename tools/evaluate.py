@@ -98,7 +98,7 @@ def _require(evaluations: dict, least: float | None) -> None:
     for name, evaluation in evaluations.items():
         if least is not None and not evaluation.ratio >= least:
             maps = f"{name}: " if len(evaluations) > 1 else ""
-            print(f"evaluate.py: {maps}ratio {evaluation.ratio:.2f} is less than {least}", file=sys.stderr)
+            cli.say(f"{maps}ratio {evaluation.ratio:.2f} is less than {least}")
             sys.exit(1)
 
 

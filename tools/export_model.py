@@ -12,9 +12,9 @@ import cli
 def parse_arguments() -> argparse.Namespace:
     """Return the command line's arguments."""
     parser = cli.make_parser(__doc__)
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of train.py, whose training has ended")
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a training that has ended")
     parser.add_argument(
-        "--scores", type=Path, required=True, metavar="JSON", help="what evaluate.py --json wrote of its maps"
+        "--scores", type=Path, required=True, metavar="JSON", help="of dfcnet evaluate, for its maps"
     )
     parser.add_argument(
         "--about",

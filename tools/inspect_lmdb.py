@@ -12,7 +12,7 @@ import cli
 def parse_arguments() -> argparse.Namespace:
     """Return the command line's arguments."""
     parser = cli.make_parser(__doc__)
-    parser.add_argument("database", type=Path, metavar="DB", help="a database of build_lmdb.py")
+    parser.add_argument("database", type=Path, metavar="DB", help="a database of dfcnet build-lmdb")
     parser.add_argument("--sheet", type=Path, metavar="PNG", help="draw crops with their labels over them")
     parser.add_argument("--crops", type=int, default=16, metavar="N", help="on the sheet (default 16)")
     cli.add_overwrite(parser)

@@ -19,7 +19,7 @@ def parse_arguments() -> argparse.Namespace:
     """Return the command line's arguments."""
     parser = cli.make_parser(__doc__)
     parser.add_argument(
-        "maps", metavar="MAP", type=Path, nargs="+", help="maps of predict.py, or folders of them"
+        "maps", metavar="MAP", type=Path, nargs="+", help="maps of dfcnet predict, or folders of them"
     )
     parser.add_argument("--out", type=Path, required=True, help="file to write: .gpkg, .geojson or .fgb")
     add_dataset_option(parser, "the maps, by their manifests")

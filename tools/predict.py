@@ -16,7 +16,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "inputs", metavar="INPUT", type=Path, nargs="*", help="JPEG, PNG, TIFF; folders or patterns of them"
     )
-    parser.add_argument("--run", type=Path, help="folder of train.py: stands for its deploy net and weights")
+    parser.add_argument("--run", type=Path, help="folder of dfcnet train, for its deploy net and weights")
     parser.add_argument(
         "--model", metavar="NAME", help="a trained net of models/, which says what it is for: demo"
     )
@@ -101,7 +101,7 @@ def main() -> None:
     group = ProcessGroup()
     try:
         with group:
-            done = on_all_ranks(group, lambda: request.run(group, log), request.out, log)
+            done = on_all_ranks(group, lambda: request.run(group, cli.log), request.out, cli.log)
     except DFCNetError:
         if group.rank:  # rank 0 says it
             sys.exit(2)
@@ -109,13 +109,6 @@ def main() -> None:
     if group.rank == 0:
         print(done.line(request.out))
     sys.exit(2 if done.errors else 0)
-
-
-def log(line: str) -> None:
-    """Print a warning or an error beside the progress bar."""
-    from tqdm import tqdm
-
-    tqdm.write(f"predict.py: {line}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import cli
 def parse_arguments() -> argparse.Namespace:
     """Return the command line's arguments."""
     parser = cli.make_parser(__doc__)
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of train.py, whose databases are there")
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a training with its databases")
     parser.add_argument("--task", help="one of its tasks (default: the first)")
     parser.add_argument(
         "--passes", type=int, default=200, metavar="N", help="passes of images_per_pass crops (default 200)"

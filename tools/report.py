@@ -1,7 +1,7 @@
 """Write a run's report: one HTML page with what was trained, scores, scenes, and the deviations.
 
 The page needs no network and no other file. Scores, areas and reliability come from the JSON files of
-evaluate.py, area.py and calibrate.py, scenes from folders of images, maps and, if there are any, true masks.
+dfcnet evaluate, area and calibrate, scenes from folders of images, maps and, if there are any, true masks.
 """
 
 import argparse
@@ -17,10 +17,10 @@ from data_options import MAPPING, add_dataset_option
 def parse_arguments() -> argparse.Namespace:
     """Return the command line's arguments."""
     parser = cli.make_parser(__doc__)
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder that train.py wrote")
-    parser.add_argument("--scores", type=Path, metavar="JSON", help="what evaluate.py --json wrote")
-    parser.add_argument("--areas", type=Path, metavar="JSON", help="what area.py --json wrote")
-    parser.add_argument("--calibration", type=Path, metavar="JSON", help="what calibrate.py --json wrote")
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder that dfcnet train wrote")
+    parser.add_argument("--scores", type=Path, metavar="JSON", help="of dfcnet evaluate")
+    parser.add_argument("--areas", type=Path, metavar="JSON", help="of dfcnet area")
+    parser.add_argument("--calibration", type=Path, metavar="JSON", help="of dfcnet calibrate")
     parser.add_argument("--images", type=Path, help="folder of images, by the data set's names")
     parser.add_argument("--truth", type=Path, help="folder of true masks, if there are any")
     add_dataset_option(parser, "the run's main task")

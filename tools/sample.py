@@ -1,6 +1,6 @@
 """Draw a stratified random sample of pixels from maps, for an interpreter to say what is there.
 
-Beside the sample stands its design; area.py reads both and gives accuracy and areas with intervals.
+Beside the sample stands its design; dfcnet area reads both and gives accuracy and areas with intervals.
 """
 
 import argparse

@@ -18,7 +18,7 @@ def read_log(path: Path) -> dict[str, Curve]:
     is left out. Raises DataError for a file that is not such a log.
     """
     path = Path(path) / "log.jsonl" if Path(path).is_dir() else Path(path)
-    remedy = "give a log that train.py wrote"
+    remedy = "give a log that dfcnet train wrote"
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:

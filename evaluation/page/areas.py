@@ -62,7 +62,7 @@ def read_areas(path: Path, dataset: Dataset) -> AreaFile:
         found = AreaFile.model_validate_json(read_bytes(Path(path)))
     except ValidationError as error:
         fact = f"holds no areas ({explain_error(error)[0]})"
-        raise DataError(path, fact, "write it with area.py --json") from error
+        raise DataError(path, fact, "write it with dfcnet area --json") from error
     if tuple(found.hectares) != dataset.class_names:
         fact = f"has the classes {', '.join(found.hectares)}, the run {', '.join(dataset.class_names)}"
         raise DataError(path, fact, "give the areas of this run's maps")

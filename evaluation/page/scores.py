@@ -79,7 +79,7 @@ def read_scores(path: Path) -> ScoreFile:
         return ScoreFile.model_validate_json(Path(path).read_bytes())
     except OSError as error:
         raise DataError(
-            path, f"cannot be read ({error.strerror})", "write it with evaluate.py --json"
+            path, f"cannot be read ({error.strerror})", "write it with dfcnet evaluate --json"
         ) from error
     except ValidationError as error:
         first = error.errors()[0]["input"]
@@ -87,14 +87,14 @@ def read_scores(path: Path) -> ScoreFile:
         fact = (
             "holds scores of several folders" if several else f"holds no scores ({explain_error(error)[0]})"
         )
-        remedy = "write it again with evaluate.py --json, with one --pred folder"
+        remedy = "write it again with dfcnet evaluate --json, with one --pred folder"
         raise DataError(path, fact, remedy) from error
 
 
 def check_maps(scores: ScoreFile, path: Path, pairs: Iterable[MaskPair], dataset: Dataset) -> None:
     """Raise DataError where the scores in the file `path` are not those of the maps in `pairs`."""
     for pair in pairs:
-        remedy = "score the folders of --truth and --pred again with evaluate.py"
+        remedy = "score the folders of --truth and --pred again with dfcnet evaluate"
         if scores.by_scene[pair.id] != Scene(**scene_numbers(confusion_of(pair, dataset))):
             raise DataError(path, f"holds other scores than those of {pair.predicted}", remedy)
 

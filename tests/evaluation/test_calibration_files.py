@@ -50,7 +50,7 @@ def test_what_is_written_is_read(weights, tmp_path):
 
 def test_other_files_are_refused(tmp_path):
     (tmp_path / "c.json").write_text("{}")
-    with pytest.raises(DataError, match=r"c\.json: is not a calibration .*calibrate\.py --json"):
+    with pytest.raises(DataError, match=r"c\.json: is not a calibration .*dfcnet calibrate --json"):
         read_calibration(tmp_path / "c.json")
     with pytest.raises(DataError, match=r"none\.json: cannot be read"):
         read_calibration(tmp_path / "none.json")

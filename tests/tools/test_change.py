@@ -150,6 +150,6 @@ def test_a_map_of_another_size_or_none_is_refused(tmp_path, change):
     other = write_raster(tmp_path / "after.tif", AFTER[:, :2].copy())
     done, out = change(before, other)
     refused(done, "after.tif: is 2x2, before.tif 3x2; warp it to the grid of the other, or cut it alike")
-    refused(change(before, tmp_path / "no.tif")[0], "no.tif: is not a file; give a map of predict.py")
-    refused(change(tmp_path, before)[0], "is not a file; give a map of predict.py")
+    refused(change(before, tmp_path / "no.tif")[0], "no.tif: is not a file; give a map of dfcnet predict")
+    refused(change(tmp_path, before)[0], "is not a file; give a map of dfcnet predict")
     assert not out.exists()
