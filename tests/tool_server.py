@@ -75,7 +75,7 @@ def fork_per_request() -> list | None:
 
 
 def become(command: list[str], folder: str, stdout: str, stderr: str) -> None:
-    """Run a tool in this process as Python would have begun with it."""
+    """Run a tool in this process, in place of the server."""
     for descriptor, path, flags in (
         (0, os.devnull, os.O_RDONLY),
         (1, stdout, os.O_WRONLY | os.O_APPEND),
