@@ -81,7 +81,8 @@ def estimate(counts: np.ndarray, weights: np.ndarray, complete: np.ndarray | Non
     producers = _divided(_diagonal(matrix), truth)  # equation 3
     spread = share[:, None] ** 2 * variance
     own = _diagonal(spread)
-    others = spread.sum(axis=-2) - own
+    # Not the sum less `own`: where that is much larger, nothing would be left of the others' digits.
+    others = np.where(np.eye(len(weights), dtype=bool), 0, spread).sum(axis=-2)
     error = np.sqrt((1 - producers) ** 2 * own + producers**2 * others)  # equation 7
     return AreaEstimates(
         matrix,

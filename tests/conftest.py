@@ -3,18 +3,27 @@
 import os
 import resource
 import subprocess
+import tempfile
 from contextlib import closing
 from pathlib import Path
 
 import lmdb
 import numpy as np
 import pytest
+from hypothesis import settings
+from hypothesis.configuration import set_hypothesis_home_dir
 
 from common.datasets import read_dataset
 from tests.installed_caffe import has_onednn
 from tests.tool_server import Tools
 
 ROOT = Path(__file__).parents[1]
+
+# Of the properties: the same inputs each time, nothing kept in the tree. --hypothesis-profile chooses.
+set_hypothesis_home_dir(Path(tempfile.gettempdir()) / f"dfcnet-hypothesis-{os.getuid()}")
+settings.register_profile("quick", max_examples=40, derandomize=True, database=None, deadline=None)
+settings.register_profile("long", settings.get_profile("quick"), max_examples=2000)
+settings.load_profile("quick")
 
 TINY = """
 head_channels = 4

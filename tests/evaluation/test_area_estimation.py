@@ -46,6 +46,17 @@ def test_producers_accuracy_is_equation_7_term_by_term():
         assert found.producers.standard_error[j] == pytest.approx(np.sqrt(variance) / truth)
 
 
+def test_a_large_stratum_leaves_the_digits_of_small_ones_in_producers_accuracy():
+    """Each part 1/2 with a variance of 1/4, the weights 10^8 : 1. Equation 7 gives sqrt(a^2 / 2) / t."""
+    found = estimate([[1, 1], [1, 1]], [10**8, 1])
+    truth = (10**8 + 1) / 2
+    others = 0.5 / truth  # 1 - P of the first class, and P of the second
+    expected = np.sqrt(
+        [(others * 10**8) ** 2 / 4 + (1 - others) ** 2 / 4, (1 - others) ** 2 / 4 + (others * 10**8) ** 2 / 4]
+    )
+    assert found.producers.standard_error.tolist() == pytest.approx((expected / truth).tolist(), rel=1e-12)
+
+
 def test_intervals_of_simulated_samples_cover_the_truth():
     """2,000 samples, without replacement, of a map whose truth is known at every pixel.
 
