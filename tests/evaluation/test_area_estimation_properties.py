@@ -2,13 +2,14 @@
 
 import math
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from evaluation.area_estimation import Z, Estimate, allocate, estimate, sample_size
+from evaluation.area_estimation import Estimate, Z, allocate, estimate, sample_size
 
 
 @st.composite
@@ -157,4 +158,4 @@ def test_rare_classes_get_the_least_and_the_others_share_the_rest_by_their_pixel
                 pixels
             )
     larger = sorted(zip(pixels, points, strict=True))
-    assert all(a[1] <= b[1] + 1 for a, b in zip(larger, larger[1:], strict=False))
+    assert all(a[1] <= b[1] + 1 for a, b in pairwise(larger))
