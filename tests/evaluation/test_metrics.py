@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from common.errors import DataError
-from evaluation.metrics import confusion, constant_scores, scores
+from evaluation.metrics import MAIN, confusion, constant_scores, scores
 
 IGNORE = 255
 
@@ -21,6 +21,14 @@ def test_a_case_counted_by_hand():
     assert result["miou"] == pytest.approx(5 / 9)
     assert result["accuracy"] == pytest.approx(5 / 7)
     assert result.pixels == 7
+
+
+def test_maps_are_compared_by_the_papers_miou():
+    assert (MAIN.key, MAIN.by_class) == ("miou", False)
+
+
+def test_the_first_number_beyond_the_classes_is_not_a_class():
+    assert confusion(np.array([0, 1, 2]), np.array([2, 1, 0]), 2).tolist() == [[0, 0, 1], [0, 1, 0]]
 
 
 def test_precision_recall_and_f1_counted_by_hand():

@@ -21,7 +21,7 @@ def maps(draw) -> tuple[np.ndarray, np.ndarray, int]:
     """A true and a predicted map, and how many classes there are; some pixels of either have none."""
     classes = draw(st.integers(2, 6))
     shape = draw(st.tuples(st.integers(1, 6), st.integers(1, 6)))
-    labels = st.sampled_from([*range(classes), *UNKNOWN])
+    labels = st.sampled_from([*range(classes), classes, *UNKNOWN])
     return *(draw(arrays(np.int16, shape, elements=labels)) for _ in range(2)), classes
 
 
