@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from common.errors import DataError
-from evaluation.metrics import MAIN, confusion, constant_scores, scores
+from evaluation.metrics import BY_CLASS, MAIN, OVERALL, confusion, constant_scores, scores
 
 IGNORE = 255
 
@@ -24,7 +24,9 @@ def test_a_case_counted_by_hand():
 
 
 def test_maps_are_compared_by_the_papers_miou():
-    assert (MAIN.key, MAIN.by_class) == ("miou", False)
+    assert MAIN.key == "miou"
+    assert [metric.key for metric in OVERALL] == ["miou", "accuracy", "frequency_weighted_iou"]
+    assert [metric.key for metric in BY_CLASS] == ["iou", "precision", "recall", "f1"]
 
 
 def test_the_first_number_beyond_the_classes_is_not_a_class():
@@ -54,7 +56,8 @@ def test_unknown_truth_is_not_scored():
     truth = np.full((4, 4), IGNORE)
     matrix = confusion(truth, np.zeros((4, 4), int), 2)
     assert matrix.sum() == 0
-    result = scores(matrix)
+    with np.errstate(all="raise"):  # nor does NumPy warn of a division
+        result = scores(matrix)
     assert result.absent.all()
     assert math.isnan(result["miou"])
     assert math.isnan(result["accuracy"])
@@ -92,6 +95,10 @@ def test_always_predicting_the_commonest_class():
     assert constant.absent.tolist() == [False, False, False, True]
     assert constant["miou"] == pytest.approx(0.5 / 3)
     assert constant["accuracy"] == 0.5
+
+
+def test_the_commonest_class_is_that_of_the_truth_however_it_was_mapped():
+    assert scores(np.array([[2, 2, 1], [0, 4, 0]])).commonest == 0
 
 
 def loop_scores(truth, predicted, classes):
