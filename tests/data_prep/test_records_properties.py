@@ -126,7 +126,7 @@ def test_a_window_of_a_tiff_is_that_part_of_the_whole(data, height, width, kind,
     shape = {"width": width, "height": height, "count": 3, "dtype": values.dtype.name, "nodata": 7}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "scene.tif"
-        place = rasterio.Affine(1, 0, 0, 0, -1, 0)
+        place = rasterio.Affine(10, 0, 500, 0, -10, 900)
         with rasterio.open(path, "w", "GTiff", **shape, **layout, photometric="RGB", transform=place) as file:
             file.write(values)
         options = ReadOptions(stretch=(1000.0, 60000.0), fill=(1, 2, 3))
