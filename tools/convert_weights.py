@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
+sys.path.append(str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 
 import cli
 

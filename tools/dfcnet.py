@@ -6,7 +6,7 @@ import sys
 from argparse import RawDescriptionHelpFormatter
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
+sys.path.append(str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 
 import cli
 

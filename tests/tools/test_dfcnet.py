@@ -71,3 +71,10 @@ def test_a_mistake_ends_as_in_the_script():
     assert done.returncode == 2
     assert done.stderr.startswith("split_data.py: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_room_with_a_commands_name_is_found():
+    """tools/gpu_check.py imports the package gpu_check before it can name the checks."""
+    done = dfcnet("gpu-check", "--cpu", "--only", "nonsense")
+    assert done.returncode == 2
+    assert done.stderr.startswith("gpu_check.py: --only: 'nonsense' is not a check; choose from: ")
