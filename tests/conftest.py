@@ -89,7 +89,7 @@ def run_tool(tools):
 
 
 def children_seconds() -> float:
-    """Return the processor time of the child processes that have ended."""
+    """Return the processor time of the child processes that have ended, not of those of `run_tool`."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 

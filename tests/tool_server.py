@@ -51,8 +51,10 @@ class Tools:
         try:
             self.server.stdin.write(json.dumps(request).encode() + b"\n")
             self.server.stdin.flush()
-            return int(self.server.stdout.readline())
-        except BaseException:  # a test's time is up
+            if answer := self.server.stdout.readline():
+                return int(answer)
+            raise RuntimeError(f"the server of tools ended with {self.server.wait()} at {request[0]}")
+        except BaseException:  # as when a test's time is up: the answer would be the next request's
             self.close()
             raise
 

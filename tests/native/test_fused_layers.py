@@ -160,11 +160,16 @@ def test_a_dense_block_predicts_as_the_plain_layers(tmp_path, units, growth, bot
 
 @pytest.fixture
 def set_threads():
-    """Return a function that sets how many threads OpenMP takes, until the test ends."""
+    """Return a function that sets OpenMP's threads, and in how many levels of regions, for this test."""
     openmp = ctypes.CDLL("libgomp.so.1")
-    before = openmp.omp_get_max_threads()
-    yield openmp.omp_set_num_threads
-    openmp.omp_set_num_threads(before)
+    before = openmp.omp_get_max_threads(), openmp.omp_get_max_active_levels()
+
+    def set_both(threads: int, levels: int) -> None:
+        openmp.omp_set_num_threads(threads)
+        openmp.omp_set_max_active_levels(levels)
+
+    yield set_both
+    set_both(*before)
 
 
 @pytest.mark.parametrize("growth", [16, 32], ids=["direct", "Winograd"])
@@ -173,8 +178,8 @@ def test_strips_of_large_images_meet_without_a_seam(tmp_path, set_threads, growt
     make = dense_block(2, architecture(growth, 4))
     plain, fused = both_forms(tmp_path, "deploy", [(2, 3, 61, 257)], make, seed=1)
     plain.net.forward()
-    for threads in (1, 2, 3):
-        set_threads(threads)
+    for threads, levels in ((1, 1), (2, 1), (3, 1), (3, 2)):
+        set_threads(threads, levels)
         answers = []
         for _ in range(3):
             fused.net.blobs[fused.output].data[...] = np.nan

@@ -82,11 +82,10 @@ FUSED_MATH_DECLARE(double)
 void PlaneActivate(int n, float scale, float shift, const float* x,
     const float* next, Bf16* y);
 
-/// Threads that a parallel region would get, one within another region, and the
-/// calling one's number.
+/// Threads that a parallel region would get, and the calling one's number.
 inline int FusedThreads() {
 #ifdef _OPENMP
-  return omp_in_parallel() ? 1 : omp_get_max_threads();
+  return omp_get_max_threads();
 #else
   return 1;
 #endif
@@ -97,6 +96,14 @@ inline int FusedThread() {
   return omp_get_thread_num();
 #else
   return 0;
+#endif
+}
+
+/// Within a parallel region: those inside it get the calling thread alone,
+/// whatever OMP_MAX_ACTIVE_LEVELS says.
+inline void FusedAlone() {
+#ifdef _OPENMP
+  omp_set_num_threads(1);
 #endif
 }
 

@@ -33,8 +33,8 @@ class RowsConvolution {
   /// Sets the filters (outputs x channels x 3 x 3) of the calls that follow.
   void SetFilters(const Dtype* filters) { filters_ = filters; }
   /// From count + 2 image rows, the outer ones zero at an image's border, to
-  /// `count` rows. Before several threads do that at once, each for a strip of
-  /// its own, each count needs a call of Prepare.
+  /// `count` rows. Call Prepare for each count before several threads call this
+  /// at once, `alone`, each for a strip of its own.
   void ForwardStrip(int count, const Dtype* x, Dtype* y);
   void ForwardStrip(int count, const Bf16* x, Dtype* y) {
     LOG(FATAL) << "bfloat16 needs oneDNN and floats";

@@ -17,8 +17,8 @@ namespace {
 // what a core has there and in its share of the third.
 const size_t kSharedCache = size_t(3) << 20, kOwnCache = size_t(1) << 20;
 
-/// Gives strips to threads: to each a run of neighbours, and to one that has
-/// finished half of what is left of the longest run.
+/// Gives strips to threads. Each thread starts with a run of neighbours; one
+/// that has finished its run takes half of the longest run left.
 class StripQueue {
  public:
   StripQueue(int strips, int threads) : runs_(threads) {
@@ -259,15 +259,18 @@ void DenseBlockLayer<Dtype>::ForwardStrips(int unit, Given filters,
     strips = (height_ + strip - 1) / strip;
   }
   const bool bf16 = sizeof(Row) < sizeof(Dtype);
-  convolution_->Prepare(strip, bf16, apart);
+  convolution_->Prepare(std::min(strip, height_), bf16, apart);
   convolution_->Prepare(height_ - (strips - 1) * strip, bf16, apart);
   const ptrdiff_t row = static_cast<ptrdiff_t>(width_) * bottleneck_;
   const Planes<const Dtype> x = {features, image_};
+  const Dtype* scale = first_[unit]->scale().cpu_data();
+  const Dtype* shift = first_[unit]->shift().cpu_data();
+  const Dtype* add_relu = second_[unit]->shift().cpu_data();
   StripQueue queue(num_ * strips, apart ? threads : 1);
   const auto compute = [&] {
     Row* rows = FusedScratch::Get<Row>(FusedScratch::BOTTLENECK,
         (strip + 2) * row);
-    const int thread = FusedThread();
+    const int thread = apart ? FusedThread() : 0;
     for (int i, last = -1; (i = queue.Take(thread)) >= 0; last = i) {
       const int n = i / strips, y = i % strips * strip;
       const int count = std::min(strip, height_ - y);
@@ -284,10 +287,8 @@ void DenseBlockLayer<Dtype>::ForwardStrips(int unit, Given filters,
       // Apart by two rows, whoever computes them: products round by their size.
       for (int r = begin, next; r < end; r = next) {
         next = apart ? std::min(r + (r == 0 ? 1 : 2), end) : end;
-        product.ForwardRows(x, n, r * width_, (next - r) * width_,
-            first_[unit]->scale().cpu_data(), first_[unit]->shift().cpu_data(),
-            filters, second_[unit]->shift().cpu_data(),
-            rows + (r - y + 1) * row);
+        product.ForwardRows(x, n, r * width_, (next - r) * width_, scale, shift,
+            filters, add_relu, rows + (r - y + 1) * row);
       }
       if (y + count == height_) {
         std::fill(rows + (count + 1) * row, rows + (count + 2) * row, Row(0));
@@ -297,7 +298,10 @@ void DenseBlockLayer<Dtype>::ForwardStrips(int unit, Given filters,
   };
   if (apart) {
 #pragma omp parallel
-    compute();
+    {
+      FusedAlone();
+      compute();
+    }
   } else {
     compute();
   }

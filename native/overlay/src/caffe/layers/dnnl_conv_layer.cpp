@@ -35,7 +35,8 @@ void DnnlConvolutionLayer::Reshape(const vector<Blob<float>*>& bottom,
 }
 
 int64_t DnnlConvolutionLayer::ColumnCount() {
-  return Get(DnnlConvolution::FORWARD) ? 0 : ConvolutionLayer<float>::ColumnCount();
+  return Caffe::mode() == Caffe::CPU && Get(DnnlConvolution::FORWARD)
+      ? 0 : ConvolutionLayer<float>::ColumnCount();
 }
 
 /// The engine for a direction, NULL where Caffe's own is to be taken.
