@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +30,13 @@ PALE = 0.8  # share of white in the colour of what has not changed
 class Transitions:
     """Pixels and square metres by class before (rows) and after (columns), (C + 1, C + 1).
 
-    The last row and the last column are of what has no data.
+    The last row and the last column are of what has no data. `assumption` is what the files left open.
     """
 
     dataset: Dataset
     pixels: np.ndarray
     square_metres: np.ndarray
+    assumption: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -93,6 +94,7 @@ def write_change(
         areas = PixelAreas.of(before[1], place, first.shape, pixel_size)
         tags = {"before": before[1].name, "after": after[1].name, "dataset": dataset.name}
         transitions = _compare(first, second, areas, staged / RASTER, place, dataset, tags)
+        transitions = replace(transitions, assumption=_assumption(first, second))
         (staged / MATRIX_CSV).write_text(as_csv(transitions), encoding="utf-8")
         numbers = json.dumps(tags | as_numbers(transitions), indent=1)
         (staged / NUMBERS).write_text(numbers + "\n", encoding="utf-8")
@@ -108,6 +110,13 @@ def _common_place(first: Labels, second: Labels) -> Georeference | None:
     if len(places) == 2:
         check_georeference(places[0], first.shape, second, first.path.name)
     return next((place for place in places if place.has_place), next(iter(places), None))
+
+
+def _assumption(first: Labels, second: Labels) -> str:
+    lying, other = (first, second) if first.georeference else (second, first)
+    if other.georeference or not lying.georeference:
+        return ""
+    return f"{other.path.name} does not say where it lies: taken for the place of {lying.path.name}"
 
 
 def _compare(
@@ -167,6 +176,7 @@ def _palette(dataset: Dataset) -> list[Colour]:
 def as_numbers(transitions: Transitions) -> dict:
     """Return all numbers for JSON."""
     return {
+        "assumption": transitions.assumption or None,
         "compared_hectares": transitions.compared,
         "changed_hectares": transitions.changed,
         "by_class": transitions.by_class(),
@@ -197,4 +207,5 @@ def as_text(transitions: Transitions) -> str:
         sums.append([name, *(f"{value:,.2f}" for value in values.values())])
     share = transitions.changed / transitions.compared if transitions.compared else 0
     last = f"{transitions.changed:,.2f} ha of {transitions.compared:,.2f} have changed ({100 * share:.2f} %)"
-    return "\n".join([*aligned(rows), "", *aligned(sums), "", last])
+    notes = [f"note: {transitions.assumption}"] if transitions.assumption else []
+    return "\n".join([*aligned(rows), "", *aligned(sums), "", last, *notes])

@@ -6,7 +6,6 @@ ellipsoid, whatever the map's own CRS is: Lambert's cylindrical one where a row 
 parallel, which is a straight line there; else his azimuthal one round the map's centre.
 """
 
-import math
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +27,7 @@ from data_prep.geotiff import Georeference
 BLOCK = 16  # pixels a side that count as equally large in a projected CRS
 HECTARE = 10_000  # square metres
 PIXEL_SIZE = "give --pixel-size METRES"
+SIDES = 0.001, 100_000  # metres of a pixel's side that make sense: a microscope's to a climate model's
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,9 @@ class PixelAreas:
             if pixel_size is None:
                 fact = "has no CRS" if from_pixels else "has no georeference"
                 raise DataError(path, f"{fact}: nothing says how large a pixel is", PIXEL_SIZE)
-            if not 0 < pixel_size < math.inf:
-                raise DataError("--pixel-size", f"is {pixel_size:g}", "give the side of a pixel in metres")
+            if not SIDES[0] <= pixel_size <= SIDES[1]:
+                remedy = f"give the side of a pixel in metres, {SIDES[0]:g} to {SIDES[1]:,}"
+                raise DataError("--pixel-size", f"is {pixel_size:g}", remedy)
             return cls(shape, pixel_size, None, from_pixels)
         if pixel_size is not None:
             fact = f"has a CRS, and --pixel-size {pixel_size:g} says its pixels' size too"

@@ -46,7 +46,7 @@ is_made && exit 0
 free=$(df --output=avail --block-size=MB "$venv" | tail -n 1 | tr -dc 0-9)
 [[ $free -ge $needs ]] || die "$venv: $free MB are free there, $needs are needed"
 
-echo "venv: .venv with the packages of requirements/locked.txt"
+echo "venv: installing requirements/locked.txt into .venv, some minutes"
 "$interpreter" -m venv --clear "$venv" || die "$interpreter: cannot make an environment in $venv"
 log=$venv/pip.log
 "$venv/bin/python" -m pip install --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \

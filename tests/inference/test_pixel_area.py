@@ -98,6 +98,8 @@ def test_a_map_without_a_crs_has_the_pixel_size_that_is_given():
         ),
         (None, 0.0, "--pixel-size: is 0; give the side of a pixel in metres"),
         (None, float("nan"), "--pixel-size: is nan; give"),
+        (None, 1e200, r"--pixel-size: is 1e\+200; give the side of a pixel in metres, 0.001 to 100,000"),
+        (None, 1e-200, "--pixel-size: is 1e-200; give"),
     ],
 )
 def test_what_says_no_area_or_two_is_refused(where, size, words):

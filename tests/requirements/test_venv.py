@@ -49,7 +49,7 @@ def refused(done, code: int, *words: str) -> None:
 
 
 def test_it_is_made_once_of_the_locked_packages_by_checksum(checkout):
-    assert make(checkout).stdout == "venv: .venv with the packages of requirements/locked.txt\n"
+    assert make(checkout).stdout == "venv: installing requirements/locked.txt into .venv, some minutes\n"
     pip = (checkout.parent / "bin" / "python3.calls").read_text()
     assert f"--require-hashes -r {checkout}/requirements/locked.txt\n" in pip
     done = make(checkout)

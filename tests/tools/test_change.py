@@ -117,6 +117,18 @@ def test_pictures_need_a_pixel_size(tmp_path, change):
     assert json.loads((out / "change.json").read_text())["changed_hectares"] == 2
 
 
+def test_a_map_that_does_not_say_where_it_lies_is_named(tmp_path, change):
+    before, after = write_raster(tmp_path / "before.tif", BEFORE), tmp_path / "after.png"
+    write_map(after, AFTER, LAND)
+    done, out = change(before, after)
+    words = "after.png does not say where it lies: taken for the place of before.tif"
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, f"note: {words}")
+    assert json.loads((out / "change.json").read_text())["assumption"] == words
+    done, out = change(before, before, "--overwrite")
+    assert "note" not in done.stdout
+    assert json.loads((out / "change.json").read_text())["assumption"] is None
+
+
 def test_a_folder_that_exists_is_replaced_only_when_asked(tmp_path, change):
     maps = pair(tmp_path)
     assert change(*maps)[0].returncode == 0
