@@ -14,7 +14,7 @@ from data_prep.scene_pixels import check_same_georeference, windows
 from data_prep.subsets import Subset
 from evaluation.intervals import Bootstrap
 from evaluation.metrics import MAIN, Scores, confusion, constant_scores, scores
-from inference.prediction_manifest import dataset_by_manifests, has_trained, open_map_of
+from inference.prediction_manifest import dataset_by_manifests, has_trained, map_weights, open_map_of
 from inference.scene_files import SAME_PART, MaskPair, find_maps, pair_masks
 
 WINDOW = 2048  # pixels of a side compared at once
@@ -30,6 +30,7 @@ class Evaluation:
     constant: Scores
     bootstrap: Bootstrap = field(default_factory=Bootstrap)
     trained: tuple[str, ...] = ()  # ids of scenes that trained the weights of the maps
+    weights: tuple[str, ...] = ()  # short checksums of those, as far as the maps' manifests say it
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -92,7 +93,9 @@ def evaluate(
         raise DataError(pairs[0].truth.parent, fact, "give truth with a class in it")
     trained = tuple(trained_scenes(pairs))
     constant = constant_scores(measured)
-    return Evaluation(dataset, matrices, measured, constant, bootstrap or Bootstrap(), trained)
+    weights = sorted({one for pair in pairs for one in map_weights(pair.predicted, pair.id)})
+    drawn = bootstrap or Bootstrap()
+    return Evaluation(dataset, matrices, measured, constant, drawn, trained, tuple(weights))
 
 
 def dataset_of_maps(folders: Sequence[Path], named: str | None) -> Dataset:

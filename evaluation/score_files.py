@@ -22,6 +22,7 @@ def as_numbers(evaluation: Evaluation) -> dict:
         "dataset": evaluation.dataset.name,
         "scenes": list(evaluation.matrices),
         "trained": list(evaluation.trained),
+        "weights": list(evaluation.weights),
         "scored_pixels": measured.pixels,
         **{metric.key: json_number(measured[metric.key]) for metric in OVERALL},
         **{metric.key: _by_class(classes, measured[metric.key]) for metric in BY_CLASS},

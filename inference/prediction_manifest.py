@@ -82,6 +82,13 @@ def has_trained(path: Path, id: str) -> bool:
     return bool(manifest and manifest["sha256"].get(path.name) and manifest.get("has_trained"))
 
 
+def map_weights(path: Path, id: str) -> tuple[str, ...]:
+    """Return the short checksums of the weights that made the map `path`; none where no manifest says it."""
+    manifest = _read(manifest_path(path.parent, id))
+    known = manifest is not None and path.name in manifest["sha256"]
+    return tuple(manifest["settings"].get("weights", ())) if known else ()
+
+
 def map_dataset(path: Path, id: str) -> Dataset | None:
     """Return the data set of the map `path` of scene `id`, by its manifest; None where there is none."""
     manifest = _read(manifest_path(path.parent, id))

@@ -103,7 +103,7 @@ def page(
             pictures=[(picture, _caption(measured, picture.id)) for picture in shown],
             columns=COLUMNS,
             deviations=_deviations(run.experiment),
-            scores=measured and _score_parts(measured, dataset),
+            scores=measured and _score_parts(measured, dataset) | {"other": _other_weights(measured, run)},
             areas=areas and area_parts(read_areas(areas, dataset), dict(_legend(dataset))),
             reliability=calibration and _reliability(calibration, run),
         )
@@ -160,6 +160,13 @@ def _score_parts(scores: ScoreFile, dataset: Dataset) -> dict:
         "columns": columns,
         "rows": rows,
     }
+
+
+def _other_weights(scores: ScoreFile, run: Run) -> str:
+    """Return what the page says of maps that are not of the run's final weights: nothing if they are."""
+    if not scores.weights or scores.weights == [run.weights.exists() and short_checksum(run.weights)]:
+        return ""
+    return f"These are maps of other weights than the run's: SHA-256 {', '.join(scores.weights)}."
 
 
 def _reliability(path: Path, run: Run) -> dict:

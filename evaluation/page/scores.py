@@ -61,6 +61,7 @@ class _ScoreFile(BaseModel):
     dataset: str
     scenes: list[str]
     trained: list[str] = []  # of the scenes, by the maps' manifests; files of version 1.0 do not say
+    weights: list[str] = []  # of the maps, by their manifests; files of version 1.0 do not say
     scored_pixels: int
     truth_share: dict[str, float]
     absent: list[str]

@@ -1,6 +1,8 @@
 """The page as a file: whole, safe and bounded; what is missing is shown."""
 
 import base64
+import hashlib
+import html
 import json
 import re
 
@@ -203,6 +205,26 @@ def test_scores_of_other_maps_are_refused(run, tmp_path):
     with pytest.raises(DataError, match=r"holds other scores than those of .*maps/1_mask\.png"):
         page(run.folder, run.scores, folders, 3)
     assert page(run.folder, run.scores, None, 3)
+
+
+def test_maps_of_other_weights_than_the_runs_are_said_to_be(run):
+    """The first 16 digits of SHA-256 stand in a manifest, in the scores of its maps, and on the page."""
+    own = hashlib.sha256(b"weights").hexdigest()[:16]
+    for weights, said in ((own, False), ("0123456789abcdef", True)):
+        (run.maps / "manifests").mkdir(exist_ok=True)
+        for id in "012":
+            sums = {f"{id}_mask.png": ""}
+            manifest = {"id": id, "settings": {"weights": [weights]}, "sha256": sums}
+            (run.maps / "manifests" / f"{id}.json").write_text(json.dumps(manifest))
+        numbers = as_numbers(evaluate(pair_masks(run.scenes, run.maps, LAND), LAND))
+        assert numbers["weights"] == [weights]
+        run.scores.write_text(json.dumps(numbers))
+        text = page(run.folder, run.scores, None, 1)
+        assert (
+            f"These are maps of other weights than the run's: SHA-256 {weights}." in html.unescape(text)
+        ) == said
+    run.scores.write_text(json.dumps({key: value for key, value in numbers.items() if key != "weights"}))
+    assert "other weights" not in page(run.folder, run.scores, None, 1)
 
 
 def test_roads_are_reported_too(run, tmp_path):
