@@ -1,7 +1,7 @@
 # make demo   the main job on a small embedded default: scenes, databases, nets, training, maps, score, report
 # make test   all tests but the long ones
-# make test-long  every byte of a file of each kind, every write that fails, and the properties with
-#             50 times as many inputs (about an hour)
+# make test-long  every byte of a file of each kind, every write that fails, and most properties with
+#             50 times as many inputs (never yet timed as a whole)
 # make real   the same way on the real scenes that DFCNET_DATA points to (about half an hour on 2 cores)
 # make bench  speed and memory: of data preparation, against decoding alone and a plain loop (7 minutes);
 #             of prediction and training, against PyTorch, onnxruntime and OpenVINO where they are installed
